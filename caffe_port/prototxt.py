@@ -1,0 +1,141 @@
+"""Reading a net definition of any generation: `read_net`.
+
+The steps, each in a module of its own: template variables, text -> tree (`text_format`), V0/V1 -> V2
+(`upgrade`), phase rules (`phase`), data and training layers (`boundary`), tree -> messages (`schema`),
+in-place layers -> values (`net`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+
+from caffe_port import boundary
+from caffe_port.net import Input, Net, Shape, resolve
+from caffe_port.phase import NetState, keeps
+from caffe_port.schema import layer_message
+from caffe_port.text_format import Block, parse_text
+from caffe_port.upgrade import merge_v0_padding, upgrade_layer
+from weights.errors import PrototxtError
+
+__all__ = ["read_net"]
+
+_NET_FIELDS = frozenset({
+    "name", "layer", "layers", "input", "input_dim", "input_shape", "state", "force_backward", "debug_info",
+    # NVIDIA: precision and memory of training
+    "default_forward_type", "default_backward_type", "default_forward_math", "default_backward_math",
+    "global_grad_scale", "eltwise_mem_sharing", "default_conv_algos_override", "reduce_buckets",
+    # Intel: choice of implementation
+    "engine", "compile_net_state", "bn_stats_batch_size",
+})  # fmt: skip
+
+_TEMPLATE = re.compile(r"\$\{(\w+)\}|\$#(\w+)#\$")
+_COMMENT = re.compile(r"(?m)^\s*#[^\n]*$")
+
+
+def _substitute(text: str, define: Mapping[str, str], file: str) -> str:
+    """`${NAME}` (DeepLab) and `$#NAME#$` (Collective Knowledge) -> the values given."""
+
+    def one(match: re.Match[str]) -> str:
+        name = match.group(1) or match.group(2)
+        if name not in define:
+            line = text.count("\n", 0, match.start()) + 1
+            raise PrototxtError(f"line {line}: template variable without a value", file=file,
+                                found=match.group(), hint=f"give it: --define {name}=VALUE")
+        return str(define[name])
+
+    return _TEMPLATE.sub(one, _COMMENT.sub("", text))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PrototxtError("cannot be read", file=path, found=error.strerror or str(error),
+                            expected="a prototxt file") from None
+    if b"\0" in data[:4096]:
+        raise PrototxtError("not a net definition", file=path, found="binary data",
+                            expected="a prototxt text file", hint="is this the caffemodel?")
+    if data[:512].lstrip()[:1] == b"<" and b"html" in data[:512].lower():
+        raise PrototxtError("not a net definition", file=path, found="an HTML page",
+                            expected="a prototxt text file", hint="download the raw file")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # comments in other encodings
+
+
+def read_net(
+    path: str | PathLike[str],
+    phase: str = "TEST",
+    *,
+    level: int = 0,
+    stages: Sequence[str] = (),
+    define: Mapping[str, str] | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+) -> Net:
+    """Read a prototxt of any generation into a Net.
+
+    `phase`, `level` and `stages` choose layers by their include / exclude rules; `define` gives the values of
+    template variables (`${NAME}`); `inputs` states or overrides the shapes of inputs (N, C, H, W).
+
+    Raises PrototxtError for text that is not a net or that Caffe would refuse, UnsupportedError for fields and
+    layers that cannot be ported; both name the file, the layer and the line.
+    """
+    file = str(path)
+    if phase not in ("TEST", "TRAIN"):
+        raise PrototxtError("unknown phase", file=file, found=phase, expected="TEST or TRAIN")
+    given = dict(inputs or {})
+    root = parse_text(_substitute(_read_text(Path(path)), define or {}, file), file)
+    for entry in root.entries:
+        if entry.name not in _NET_FIELDS:
+            raise PrototxtError(f'line {entry.line}: unknown field "{entry.name}" in NetParameter', file=file,
+                                expected="a net definition (name, input, layer, ...)",
+                                hint="is this a solver or another kind of prototxt?")
+    state = NetState(phase, level, frozenset(stages))
+    raw = [upgrade_layer(entry, file) for entry in merge_v0_padding(root.all("layer", "layers"), file)]
+    layers = [block for block in raw if keeps(state, block, file=file)]
+    if not layers:
+        raise PrototxtError("no layers", file=file, found=f"{len(raw)} layers in all, none for {phase}",
+                            expected="a net definition with at least one layer for this phase")
+    return _build(root, layers, given, file)
+
+
+def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str) -> Net:
+    net_inputs: list[Input] = boundary.legacy_inputs(root, given, file=file)
+    notes: list[str] = []
+    labels: set[str] = set()
+    hidden: dict[str, str] = {}
+    running: list[Block] = []
+    for block in layers:
+        kind = block.text("type")
+        name = block.text("name")
+        if not kind:
+            raise PrototxtError(f"line {block.line}: a layer without a type", file=file, layer=name)
+        if kind == "Input":
+            net_inputs += boundary.layer_inputs(block, given, file=file)
+        elif boundary.is_source(block):
+            found, extra = boundary.data_input(block, given, file=file)
+            net_inputs += found
+            labels.update(extra)
+            notes.append(f'{kind} layer "{name}" became input ' + ", ".join(
+                f"{i.name} {'x'.join(map(str, i.shape))}" for i in found))
+        elif boundary.is_training_only(block):
+            notes.append(f'{kind} layer "{name}" left out: training only')
+        else:
+            running.append(block)
+    running, gone = boundary.drop_labels(running, labels, file=file)
+    notes += [f'layer "{name}" left out: made from labels alone' for name in gone]
+    for block in running:
+        if block.text("type") == "Silence":
+            hidden.update(dict.fromkeys(block.texts("bottom"), "silenced"))
+    running = [block for block in running if block.text("type") != "Silence"]
+    unknown = set(given) - {i.name for i in net_inputs}
+    if unknown:
+        raise PrototxtError("a shape is given for a blob that is no input", file=file,
+                            found=", ".join(sorted(unknown)),
+                            expected=", ".join(i.name for i in net_inputs) or "no input at all")
+    specs = [layer_message(block, file=file) for block in running]
+    return resolve(root.text("name"), file, net_inputs, specs, notes=notes, hidden=hidden)

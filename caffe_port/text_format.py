@@ -1,0 +1,191 @@
+"""Protobuf text format -> a plain tree.
+
+Nets were written for dozens of Caffe forks, each with its own schema, so the text is read without a schema
+first: upgrades and phase rules work on the tree, and `schema.py` then checks every field that is left, by
+name and with its line. Nothing in the text is executed and no path in it is opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from weights.errors import PrototxtError
+
+__all__ = ["Block", "Entry", "Scalar", "parse_text"]
+
+MAX_DEPTH = 32
+MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One value as written: `text` is unquoted if it was a string."""
+
+    text: str
+    quoted: bool
+    line: int
+
+
+@dataclass
+class Block:
+    """A message: its fields in the order in which they were written."""
+
+    line: int
+    entries: list[Entry] = field(default_factory=list)
+
+    def all(self, *names: str) -> list[Entry]:
+        """The entries called one of `names`, in order."""
+        return [entry for entry in self.entries if entry.name in names]
+
+    def text(self, name: str, default: str = "") -> str:
+        """The last scalar called `name`, as protobuf's merge rule has it."""
+        found = [e.value.text for e in self.entries if e.name == name and isinstance(e.value, Scalar)]
+        return found[-1] if found else default
+
+    def texts(self, name: str) -> list[str]:
+        """Every scalar called `name`."""
+        return [e.value.text for e in self.entries if e.name == name and isinstance(e.value, Scalar)]
+
+    def blocks(self, name: str) -> list[Block]:
+        """Every message called `name`."""
+        return [e.value for e in self.entries if e.name == name and isinstance(e.value, Block)]
+
+    def has(self, name: str) -> bool:
+        """Whether a field called `name` was written."""
+        return any(entry.name == name for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One field: a name and either a scalar or a message."""
+
+    name: str
+    value: Scalar | Block
+
+    @property
+    def line(self) -> int:
+        return self.value.line
+
+
+TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\f\v\ufeff]+|\#[^\n]*)
+      |(?P<newline>\n)
+      |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      |(?P<word>[-+]?[A-Za-z0-9_.][A-Za-z0-9_.+\-/]*)
+      |(?P<mark>[{}<>:\[\],;])""",
+    re.VERBOSE,
+)
+ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))")
+ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+def _unescape(body: str) -> str:
+    def one(match: re.Match[str]) -> str:
+        octal, hexa, char = match.groups()
+        if octal:
+            return chr(int(octal, 8) & 0xFF)
+        if hexa:
+            return chr(int(hexa, 16))
+        return ESCAPED.get(char, char)
+
+    return ESCAPE.sub(one, body) if "\\" in body else body
+
+
+def _tokens(text: str, file: str) -> Iterator[tuple[str, str, int]]:
+    position, line = 0, 1
+    while position < len(text):
+        match = TOKEN.match(text, position)
+        if match is None:
+            rest = text[position:].split("\n", 1)[0][:40]
+            raise PrototxtError(f"line {line}: not a net definition", file=file, found=repr(rest),
+                                expected="protobuf text such as: layer { name: \"conv1\" ... }",
+                                hint="is this a .prototxt file?")
+        position = match.end()
+        kind = match.lastgroup
+        if kind == "newline":
+            line += 1
+        elif kind and kind != "space":
+            yield kind, match.group(), line
+    yield "end", "", line
+
+
+class _Parser:
+    def __init__(self, text: str, file: str) -> None:
+        self.file = file
+        self.tokens = _tokens(text, file)
+        self.kind, self.text, self.line = next(self.tokens)
+
+    def advance(self) -> None:
+        self.kind, self.text, self.line = next(self.tokens)
+
+    def fail(self, problem: str, expected: str) -> PrototxtError:
+        found = repr(self.text) if self.kind != "end" else "the end of the file"
+        return PrototxtError(f"line {self.line}: {problem}", file=self.file, found=found, expected=expected)
+
+    def block(self, close: str, depth: int, line: int) -> Block:
+        if depth > MAX_DEPTH:
+            raise self.fail("nested too deeply", f"at most {MAX_DEPTH} levels")
+        block = Block(line)
+        while True:
+            if self.kind == "mark" and self.text in ",;":
+                self.advance()
+                continue
+            if (self.kind == "end" and not close) or (self.kind == "mark" and self.text == close):
+                if close:
+                    self.advance()
+                return block
+            if self.kind != "word":
+                raise self.fail("broken text", "a field name" + (f" or '{close}'" if close else ""))
+            name = self.text
+            self.advance()
+            colon = self.kind == "mark" and self.text == ":"
+            if colon:
+                self.advance()
+            if self.kind == "mark" and self.text == "[":
+                self.advance()
+                self.items(block, name, depth)
+            else:
+                block.entries.append(Entry(name, self.value(name, depth, colon)))
+
+    def items(self, block: Block, name: str, depth: int) -> None:
+        while not (self.kind == "mark" and self.text == "]"):
+            block.entries.append(Entry(name, self.value(name, depth, True)))
+            if self.kind == "mark" and self.text == ",":
+                self.advance()
+            elif not (self.kind == "mark" and self.text == "]"):
+                raise self.fail(f'broken list of "{name}"', "',' or ']'")
+        self.advance()
+
+    def value(self, name: str, depth: int, colon: bool) -> Scalar | Block:
+        line = self.line
+        if self.kind == "mark" and self.text in "{<":
+            close = "}" if self.text == "{" else ">"
+            self.advance()
+            return self.block(close, depth + 1, line)
+        if not colon:
+            raise self.fail(f'broken field "{name}"', "':' or '{'")
+        if self.kind == "string":
+            parts = []
+            while self.kind == "string":  # adjacent strings are one, as in C
+                parts.append(_unescape(self.text[1:-1]))
+                self.advance()
+            return Scalar("".join(parts), True, line)
+        if self.kind == "word":
+            scalar = Scalar(self.text, False, line)
+            self.advance()
+            return scalar
+        raise self.fail(f'no value for "{name}"', "a number, a word, a quoted string or a { block }")
+
+
+def parse_text(text: str, file: str) -> Block:
+    """Read protobuf text into a tree.
+
+    Raises PrototxtError, naming `file` and the line, for text that is not protobuf text format, is nested
+    more than 32 levels deep or is longer than 64 MiB.
+    """
+    if len(text) > MAX_BYTES:
+        raise PrototxtError("too long for a net definition", file=file, found=f"{len(text)} characters",
+                            expected=f"at most {MAX_BYTES}")
+    return _Parser(text, file).block("", 0, 1)
