@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage import morphology
+from skimage.morphology import dilation, disk, erosion
 
 from weights.errors import ShapeError, UsageError
 
@@ -75,7 +75,7 @@ class Confusion:
                 found=f"{'x'.join(map(str, prediction.shape))} predicted",
                 expected="x".join(map(str, truth.shape)),
             )
-        scored = truth < self.classes
+        scored = (truth >= 0) & (truth < self.classes)
         if where is not None:
             scored &= where
         wanted = truth[scored].astype(np.int64)
@@ -161,8 +161,8 @@ def boundary_band(truth: NDArray[np.uint8], radius: int = 5, void: int = VOID) -
     two foreground objects that touch is not in the band.
     """
     foreground = (truth > 0) & (truth != void)
-    disk = morphology.disk(radius)
-    return np.logical_xor(morphology.dilation(foreground, disk), morphology.erosion(foreground, disk))
+    element = disk(radius)
+    return np.logical_xor(dilation(foreground, element), erosion(foreground, element))
 
 
 def remap(labels: NDArray[np.uint8], table: Sequence[int]) -> NDArray[np.uint8]:

@@ -1,0 +1,163 @@
+"""What a data set is to the evaluation: shots of samples that are read when they are needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evaluation.metrics import VOID
+from weights.errors import DataSetError
+
+__all__ = [
+    "DataSet",
+    "Sample",
+    "Shot",
+    "class_table",
+    "list_files",
+    "listed_names",
+    "natural_key",
+    "preprocess",
+    "read_image",
+    "read_label",
+    "require_folder",
+    "without_classes",
+]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame, and its true labels where it has them; nothing is read before it is called for."""
+
+    name: str
+    read_image: Callable[[], NDArray[np.uint8]]
+    """-> H x W x 3, RGB."""
+    read_label: Callable[[], NDArray[np.uint8]] | None = None
+    """-> H x W class indices, 255 = void; None for a frame without labels."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames in order of time that may share state."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Shots, and what their labels mean.
+
+    `prediction_map[c]` is the scored class for the net's class c; None where the net's classes are the
+    data set's. `mean` is the data set's mean pixel in B, G, R order, as its nets were trained with.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    shots: tuple[Shot, ...]
+    mean: tuple[float, float, float] | None = None
+    prediction_map: tuple[int, ...] | None = None
+
+    @property
+    def labelled(self) -> int:
+        """The number of frames with labels."""
+        return sum(sample.read_label is not None for shot in self.shots for sample in shot.samples)
+
+
+def preprocess(image: NDArray[np.uint8], mean: Sequence[float]) -> NDArray[np.float32]:
+    """H x W x 3 RGB uint8 -> 3 x H x W float32: BGR, mean (B, G, R) subtracted, not scaled.
+
+    What all of the clockwork nets were trained and tested with.
+    """
+    return (image[:, :, ::-1].astype(np.float32) - np.asarray(mean, np.float32)).transpose(2, 0, 1)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """An image file as H x W x 3 RGB uint8."""
+    return np.asarray(_open(path).convert("RGB"))
+
+
+def read_label(path: Path) -> NDArray[np.uint8]:
+    """A label image as H x W uint8 class indices: grey values, or the indices of a paletted file."""
+    image = _open(path)
+    if image.mode not in ("L", "P"):
+        raise DataSetError(
+            "this is not a label image",
+            file=path,
+            found=f"pixels of mode {image.mode}",
+            expected="8-bit class indices, grey or paletted",
+        )
+    return np.asarray(image)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise DataSetError("no such file", file=path) from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataSetError(f"this image cannot be read: {error}", file=path) from None
+
+
+def without_classes(labels: NDArray[np.uint8], ignored: Sequence[int]) -> NDArray[np.uint8]:
+    """The labels with the ignored classes made void."""
+    lookup = np.arange(256, dtype=np.uint8)
+    lookup[list(ignored)] = VOID
+    return lookup[labels]
+
+
+def class_table(names: Sequence[str], wanted: Sequence[str], other: int) -> tuple[int, ...]:
+    """For each class of `names` its index in `wanted`, and `other` for those that are not in it."""
+    places = {name: index for index, name in enumerate(wanted)}
+    return tuple(places.get(name, other) for name in names)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key under which frame2 comes before frame10."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name))
+
+
+def list_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The files of `folder` with one of the suffixes, in natural order."""
+    wanted = frozenset(suffixes)
+    found = [p for p in folder.iterdir() if p.suffix.lower() in wanted and not p.name.startswith(".")]
+    return sorted(found, key=lambda p: natural_key(p.name))
+
+
+def require_folder(root: Path, relative: str, data_set: str, source: str) -> Path:
+    """`root / relative`, which must exist; the error says which folder is expected and where to get it."""
+    folder = root / relative
+    if not folder.is_dir():
+        raise DataSetError(
+            f"the {data_set} data set is not here",
+            file=root,
+            found=f"no folder {relative}" if root.is_dir() else "no such folder",
+            expected=f"its original layout, with {relative}",
+            hint=f"get it from {source}",
+        )
+    return folder
+
+
+def listed_names(path: Path, data_set: str, source: str) -> list[str]:
+    """The lines of a split file, without blank ones."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataSetError(
+            f"the list of the {data_set} data set is missing",
+            file=path,
+            expected="one name a line",
+            hint=f"get it from {source}",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataSetError(f"this list cannot be read: {error}", file=path) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
