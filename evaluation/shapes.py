@@ -1,10 +1,11 @@
 """Moving shapes: a generated video with a label for every pixel, the same bits on every platform.
 
-The class of an object is its *shape*; colour, texture, size and angle are drawn at random and say nothing about it. So a
-net has to look at a whole object to name it (a deep stage), and at the edge to place it (a shallow one).
+The class of an object is its *shape*; colour, texture, size and angle are drawn at random and say nothing
+about it. So a net has to look at a whole object to name it (a deep stage), and at the edge to place it (a
+shallow one).
 
-Everything is integer arithmetic on the raw 64-bit output of PCG64, which NumPy keeps stable (unlike the methods of
-``Generator``); no float decides a pixel. Lengths are in 1/16 pixel, angles in 1/1024 turn.
+Everything is integer arithmetic on the raw 64-bit output of PCG64, which NumPy keeps stable (unlike the methods
+of ``Generator``); no float decides a pixel. Lengths are in 1/16 pixel, angles in 1/1024 turn.
 """
 
 from __future__ import annotations
@@ -111,8 +112,8 @@ class _Dice:
 
 
 def _value_noise(dice: _Dice, size: tuple[int, int], cell: int, amplitude: int) -> Ints:
-    """Smooth periodic noise of -amplitude..amplitude on ``size`` pixels (multiples of ``cell``): a random lattice,
-    interpolated bilinearly in integers."""
+    """Smooth periodic noise of -amplitude..amplitude on ``size`` pixels (multiples of ``cell``): a random
+    lattice, interpolated bilinearly in integers."""
     rows, columns = size[0] // cell, size[1] // cell
     lattice = dice.array((rows, columns), -amplitude, amplitude + 1)
     y, x = np.arange(size[0]), np.arange(size[1])
@@ -125,7 +126,7 @@ def _value_noise(dice: _Dice, size: tuple[int, int], cell: int, amplitude: int) 
 
 
 def _background(dice: _Dice, size: tuple[int, int]) -> Ints:
-    """A muted, mottled H x W x 3 picture that repeats itself in both directions (a camera can pan over it)."""
+    """A muted, mottled H x W x 3 picture that repeats itself both ways, so that a camera can pan over it."""
     base = dice.range(60, 190)
     tint = dice.array((3,), -24, 25)
     coarse = _value_noise(dice, size, 4 * _CELL, dice.range(16, 48))
@@ -263,13 +264,13 @@ def shapes_shot(
     objects: int = 12,
     name: str | None = None,
 ) -> Shot:
-    """One shot of ``frames`` frames of ``size`` (height, width), the same bits for the same arguments everywhere.
+    """One shot of ``frames`` frames of ``size`` (height, width): the same arguments give the same bits everywhere.
 
-    ``objects`` objects move over a mottled background and hide one another (later ones lie in front); they live in an
-    area 44 pixels wider than the frame on each side, nearly half of it in view, so they come and go; one in four is
-    there for a part of the shot only. ``speed``: ``static`` nothing moves and every frame is the same, ``slow`` 0.4 to
-    1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera too. Every frame of a moving shot has its own
-    sensor noise. Raises ``ValueError`` for an unknown speed, no frames or a size below 16 x 16.
+    ``objects`` objects move over a mottled background and hide one another (later ones lie in front); they live
+    in an area 44 pixels wider than the frame on each side, nearly half of it in view, so they come and go; one in
+    four is there for a part of the shot only. ``speed``: ``static`` nothing moves and every frame is the same,
+    ``slow`` 0.4 to 1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera too. Every frame of a moving
+    shot has its own sensor noise. Raises ``ValueError`` for an unknown speed, no frames, or a size below 16 x 16.
     """
     if speed not in ("static", "slow", "fast"):
         raise ValueError(f"speed is {speed!r}, one of static, slow, fast is expected")
@@ -323,7 +324,7 @@ def shapes_video(
 ) -> list[Shot]:
     """``rounds`` times one shot of every kind of ``kinds``, each ``frames`` frames long.
 
-    The splits draw from disjoint seeds: shot ``i`` of a split always has the ``i``-th seed of its range, and ``first``
+    The splits draw from disjoint seeds: shot ``i`` of a split has the ``i``-th seed of its range, and ``first``
     says where to begin. Raises ``ValueError`` for an unknown split or kind.
     """
     if split not in ("train", "val"):
