@@ -72,10 +72,18 @@ class ClockworkError(Exception):
             parts.append(self.hint)
         return " ".join(": ".join([*where, "; ".join(parts)]).split())
 
-    def located(self, *, file: str | PathLike[str] | None = None) -> ClockworkError:
-        """This error, with the file filled in where it was not known at the place of the raise."""
+    def located(
+        self,
+        *,
+        file: str | PathLike[str] | None = None,
+        layer: str | None = None,
+        layer_type: str | None = None,
+    ) -> ClockworkError:
+        """This error, with the place filled in where it was not known when it was raised."""
         if self.file is None and file is not None:
             self.file = fspath(file)
+        if self.layer is None and layer is not None:
+            self.layer, self.layer_type = layer, layer_type
         return self
 
 

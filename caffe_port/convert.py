@@ -1,0 +1,91 @@
+"""Net + weights -> one plain ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from caffe_port.graph import GraphBuilder, NeedsFixedSize
+from caffe_port.match import match_weights
+from caffe_port.net import Layer, Net, Shape
+from caffe_port.shapes import Dims, Sizes, measure
+from weights.errors import UsageError
+
+__all__ = ["ancestors", "check_values", "input_dims", "to_onnx"]
+
+
+def check_values(net: Net, values: Sequence[str], what: str) -> None:
+    """Raise UsageError for a name that is no value of the net, with the nearest names."""
+    known = net.values()
+    for value in values:
+        if value not in known:
+            from difflib import get_close_matches
+
+            near = ", ".join(get_close_matches(value, known, 3)) or ", ".join(known[-4:])
+            raise UsageError(f'{what} "{value}" is no blob of this net', file=net.file, expected=f"a blob such as {near}")
+
+
+def ancestors(net: Net, values: Sequence[str]) -> list[Layer]:
+    """The layers that `values` depend on, in the net's order."""
+    wanted = set(values)
+    kept = []
+    for layer in reversed(net.layers):
+        if wanted.intersection(layer.tops):
+            wanted.update(layer.bottoms)
+            kept.append(layer)
+    return kept[::-1]
+
+
+def input_dims(dims: Dims, name: str, first: bool) -> list[int | str]:
+    """Graph dimensions of a net input: `height` and `width` for the first picture, `NAME_dI` for others."""
+    plain = {2: "height", 3: "width"} if first and len(dims) == 4 else {}
+    return [d if d is not None else plain.get(i, f"{name}_d{i}") for i, d in enumerate(dims)]
+
+
+def build(net: Net, sizes: Sizes, weights: Mapping[str, tuple[np.ndarray, ...]], layers: Sequence[Layer],
+          outputs: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
+    g = GraphBuilder(net, sizes)
+    read = {b for layer in layers for b in layer.bottoms} | set(outputs)
+    first = True
+    for i in net.inputs:
+        if i.name in read:
+            g.value_input(i.name, input_dims(sizes.dims[i.name], i.name, first))
+            first = first and None not in sizes.dims[i.name]
+    g.run(layers, weights)
+    for value in outputs:
+        g.output(g.env[value], value, [d if d is not None else f"{value}_d{i}"
+                                       for i, d in enumerate(sizes.dims[value])])
+    return g.model(net.name), g.notes
+
+
+def to_onnx(
+    net: Net,
+    blobs: Mapping[str, tuple[np.ndarray, ...]],
+    outputs: Sequence[str] | None = None,
+    *,
+    inputs: Mapping[str, Shape] | None = None,
+    fixed: bool = False,
+) -> onnx.ModelProto:
+    """The net as one ONNX model (opset 17) whose inputs and outputs carry the Caffe blob names.
+
+    blobs: weights by layer name, as `weights.read` gives them. outputs: any blobs, the net's own outputs by
+    default. inputs: shapes (N, C, H, W) that replace the prototxt's. Height and width stay symbolic
+    (`height`, `width`) unless `fixed` is set or a layer allows one size only; the model's metadata then says
+    why. Raises UnsupportedError, ShapeError or WeightsError naming the layer.
+    """
+    outputs = list(net.outputs if outputs is None else outputs)
+    check_values(net, outputs, "output")
+    sizes = measure(net, inputs, fixed=fixed)
+    layers = ancestors(net, outputs)
+    matched = match_weights(net, sizes.shapes, blobs, needed=frozenset(layer.key for layer in layers))
+    reason = sizes.reason
+    try:
+        model, notes = build(net, sizes, matched.blobs, layers, outputs)
+    except NeedsFixedSize as needs:
+        reason = str(needs)
+        model, notes = build(net, measure(net, inputs, fixed=True), matched.blobs, layers, outputs)
+    facts = {"caffe.notes": "\n".join((*net.notes, *matched.notes, *notes)), "caffe.fixed_size": reason}
+    onnx.helper.set_model_props(model, {k: v for k, v in facts.items() if v})
+    return model

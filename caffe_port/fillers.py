@@ -1,0 +1,80 @@
+"""Weights made from a net's fillers: `random_weights`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe_port.match import wanted_blobs
+from caffe_port.net import Net, Shape
+from caffe_port.registry import Blob
+from caffe_port.shapes import count, infer_shapes
+from weights.errors import UnsupportedError
+from weights.upsample import bilinear_filler
+
+__all__ = ["fill", "random_weights"]
+
+_BY_ROLE = {"bias": 0.0, "mean": 0.0, "variance": 1.0, "factor": 1.0, "scale": 1.0, "slope": 0.25, "shift": 0.0}
+
+
+def _fans(shape: Shape) -> tuple[float, float]:
+    """Caffe's fan in and fan out (filler.hpp): elements / first and / second dimension."""
+    total = count(shape)
+    fan_in = total / shape[0] if shape else 1.0
+    fan_out = total / shape[1] if len(shape) > 1 else float(total)
+    return max(1.0, fan_in), max(1.0, fan_out)
+
+
+def _spread(filler: object, shape: Shape) -> float:
+    fan_in, fan_out = _fans(shape)
+    return (fan_in, fan_out, (fan_in + fan_out) / 2)[getattr(filler, "variance_norm", 0)]
+
+
+def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
+    """One array by the filler of the prototxt, or, where it states none, by its role.
+
+    Fillers as BVLC's filler.hpp: constant, uniform, gaussian, positive_unitball, xavier (uniform within
+    sqrt(3/n)), msra (normal, sqrt(2/n)), bilinear. A weight whose filler is missing or constant 0 (Caffe's
+    default) would give a dead net, so it gets msra.
+    """
+    shape, filler = blob.shape, blob.filler
+    kind = filler.type if filler is not None else ""
+    if blob.role in ("mean", "variance", "factor") or not kind:
+        kind = "" if blob.role in _BY_ROLE else "msra"
+        if not kind:
+            return np.full(shape, _BY_ROLE[blob.role], np.float32)
+    if kind == "constant" and filler.value == 0 and blob.role == "weight":
+        kind = "msra"
+    if kind == "constant":
+        array: np.ndarray = np.full(shape, filler.value)
+    elif kind == "uniform":
+        array = rng.uniform(filler.min, filler.max, shape)
+    elif kind == "gaussian":
+        array = rng.normal(filler.mean, filler.std, shape)
+    elif kind == "positive_unitball":
+        array = rng.uniform(0, 1, shape)
+        array /= array.reshape(shape[0], -1).sum(1).reshape(-1, *(1,) * (len(shape) - 1))
+    elif kind == "xavier":
+        bound = np.sqrt(3.0 / _spread(filler, shape))
+        array = rng.uniform(-bound, bound, shape)
+    elif kind == "msra":
+        array = rng.normal(0.0, np.sqrt(2.0 / (_spread(filler, shape) if filler is not None else _fans(shape)[0])),
+                           shape)
+    elif kind == "bilinear":
+        array = np.broadcast_to(bilinear_filler(shape[-1]), shape)
+    else:
+        raise UnsupportedError("unknown filler", found=f'"{kind}"',
+                               expected="constant, uniform, gaussian, positive_unitball, xavier, msra, bilinear")
+    return np.ascontiguousarray(array, np.float32)
+
+
+def random_weights(net: Net, seed: int = 0) -> dict[str, tuple[np.ndarray, ...]]:
+    """Weights of the right shapes for every layer, from a fixed seed, fillers honoured.
+
+    Bilinear upsampling kernels are bilinear, BatchNorm statistics are mean 0 and variance 1, and weights
+    without a filler are scaled (msra) so that activations stay finite. Returns {layer key: float32 arrays}.
+    """
+    rng = np.random.default_rng(seed)
+    made: dict[str, tuple[np.ndarray, ...]] = {}
+    for key, blobs in wanted_blobs(net, infer_shapes(net)).items():
+        made[key] = tuple(fill(blob, rng) for blob in blobs)
+    return made

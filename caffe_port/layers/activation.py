@@ -1,0 +1,65 @@
+"""Layers that work on each element: activations and Dropout (BVLC relu_, prelu_, sigmoid_, dropout_layer.cpp).
+
+ReLU: max(x, 0) + negative_slope * min(x, 0). PReLU: the same with a learnt slope a channel (or one for all,
+`channel_shared`). Sigmoid: 1 / (1 + exp(-x)). Dropout at TEST time: identity; the forks' `scale_train: false`
+(py-faster-rcnn, SegNet) scales by 1 - dropout_ratio instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe_port.graph import GraphBuilder
+from caffe_port.net import Layer, Shape
+from caffe_port.registry import Blob, LayerRule, register
+from weights.errors import UnsupportedError
+
+
+def same_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    return (bottoms[0],)
+
+
+def emit_relu(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
+              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+    slope = layer.spec.relu_param.negative_slope
+    if slope:
+        return (g.node("LeakyRelu", bottoms[0], alpha=float(slope)),)
+    return (g.node("Relu", bottoms[0]),)
+
+
+def prelu_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
+    spec = layer.spec.prelu_param
+    shape = () if spec.channel_shared else (bottoms[0][1],)
+    return (Blob(shape, spec.filler if spec.HasField("filler") else None, "slope"),)
+
+
+def emit_prelu(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
+               blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+    rank = len(g.shape(layer.bottoms[0]))
+    slope = blobs[0].reshape(-1, *(1,) * (rank - 2)) if blobs[0].ndim else blobs[0].reshape((1,) * (rank - 1))
+    return (g.node("PRelu", bottoms[0], g.const(slope)),)
+
+
+def emit_sigmoid(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
+                 blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+    return (g.node("Sigmoid", bottoms[0]),)
+
+
+def emit_dropout(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
+                 blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+    spec = layer.spec.dropout_param
+    if spec.sample_weights_test:
+        raise UnsupportedError("Bayesian SegNet samples its dropout at test time", found="sample_weights_test: true",
+                               expected="a net that gives the same answer twice",
+                               hint="set it to false for the net's mean answer")
+    if not spec.scale_train:
+        return (g.node("Mul", bottoms[0], g.const(np.float32(1 - spec.dropout_ratio))),)
+    return bottoms
+
+
+register(
+    LayerRule("ReLU", same_shape, emit_relu, module=__name__),
+    LayerRule("PReLU", same_shape, emit_prelu, prelu_blobs, module=__name__),
+    LayerRule("Sigmoid", same_shape, emit_sigmoid, module=__name__),
+    LayerRule("Dropout", same_shape, emit_dropout, module=__name__),
+)

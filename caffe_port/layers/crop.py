@@ -1,0 +1,58 @@
+"""Crop (BVLC crop_layer.cpp).
+
+top = bottom[0], cut on every axis >= `axis` (default 2) to the size of bottom[1], starting at `offset`: none
+given is 0, one serves all cropped axes, else one each. A window that leaves bottom[0] is an error. The size
+is read when the graph runs, so one graph serves every frame size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe_port.graph import GraphBuilder
+from caffe_port.net import Layer, Shape
+from caffe_port.registry import LayerRule, register
+from caffe_port.shapes import canonical_axis
+from weights.errors import PrototxtError, ShapeError
+
+
+def _offsets(layer: Layer, rank: int) -> tuple[int, list[int]]:
+    spec = layer.spec.crop_param
+    axis = canonical_axis(spec.axis, rank)
+    given = list(spec.offset)
+    if len(given) > 1 and len(given) != rank - axis:
+        raise PrototxtError("offset does not fit the cropped axes", found=f"{len(given)} values",
+                            expected=f"1 or {rank - axis}")
+    return axis, given if len(given) > 1 else (given or [0]) * (rank - axis)
+
+
+def crop_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    bottom, like = bottoms
+    if len(bottom) != len(like):
+        raise ShapeError("bottoms of different rank", found=bottoms, expected="the same number of axes")
+    axis, offsets = _offsets(layer, len(bottom))
+    top = list(bottom)
+    for i, offset in zip(range(axis, len(bottom)), offsets, strict=True):
+        if offset + like[i] > bottom[i]:
+            raise ShapeError(f"the crop leaves its bottom on axis {i}",
+                             found=f"offset {offset} + size {like[i]} > {bottom[i]}",
+                             expected=f"at most {bottom[i]}")
+        top[i] = like[i]
+    return (tuple(top),)
+
+
+def emit_crop(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
+              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+    dims = g.dims(layer.bottoms[1])
+    axis, offsets = _offsets(layer, len(dims))
+    axes = list(range(axis, len(dims)))
+    known = [dims[i] for i in axes]
+    starts = g.ints(*offsets)
+    if None in known:
+        ends = g.node("Add", g.sizes_of(bottoms[1], *axes), starts)
+    else:
+        ends = g.ints(*(o + d for o, d in zip(offsets, known, strict=True) if d is not None))
+    return (g.node("Slice", bottoms[0], starts, ends, g.ints(*axes)),)
+
+
+register(LayerRule("Crop", crop_shape, emit_crop, bottoms=(2, 2), module=__name__))

@@ -1,0 +1,164 @@
+"""Pooling (BVLC pooling_layer.cpp).
+
+out = ceil((n + 2p - k) / s) + 1, or floor with `round_mode: FLOOR` (DenseNet and other forks: `ceil_mode:
+false`); if any pad is set and the last window starts at or beyond n + p, it is dropped: out -= 1 where
+(out - 1) s >= n + p. MAX leaves padding out; AVE divides by the part of the window inside n + p, padding
+counted; STOCHASTIC at TEST time is sum(x^2) / sum(x) (pooling_layer.cu, StoPoolForwardTest). ONNX's MaxPool
+and AveragePool with ceil_mode follow the same clip rule.
+
+With kernel < stride and no pad Caffe keeps a window that starts beyond the picture: MAX gives -FLT_MAX
+there, AVE 0 / 0 or 0 / negative; both are reproduced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_port.graph import GraphBuilder
+from caffe_port.net import Layer, Shape
+from caffe_port.registry import LayerRule, register
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
+
+MAX, AVE, STOCHASTIC = 0, 1, 2
+LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Kernel, stride and pad as (height, width), and how sizes are rounded."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    ceil: bool
+    whole: bool
+
+    def sizes(self, bottom: Shape) -> tuple[int, ...]:
+        """Height and width of the result."""
+        out = []
+        for n, k, s, p in zip(bottom[2:], self.kernel, self.stride, self.pad, strict=True):
+            span = n + 2 * p - k
+            size = (-(-span // s) if self.ceil else span // s) + 1
+            if any(self.pad) and (size - 1) * s >= n + p:
+                size -= 1
+            out.append(size)
+        return tuple(out)
+
+    def beyond(self) -> bool:
+        """Whether a window may start beyond the picture."""
+        return self.ceil and not any(self.pad) and any(k < s for k, s in zip(self.kernel, self.stride, strict=True))
+
+
+def _pair(spec: object, square: str, h: str, w: str, default: int | None) -> tuple[int, int]:
+    has = spec.HasField  # type: ignore[attr-defined]
+    if has(h) or has(w):
+        if has(square) and getattr(spec, square):
+            raise PrototxtError(f"{square} is given both ways", expected=f"{square} or {h} and {w}")
+        if not (has(h) and has(w)) and default is None:
+            raise PrototxtError(f"half a kernel: {h} and {w} go together")
+        return (getattr(spec, h) if has(h) else default or 0, getattr(spec, w) if has(w) else default or 0)
+    if not has(square) and default is None:
+        raise PrototxtError("no kernel size", expected=f"{square}, or both {h} and {w}, or global_pooling: true")
+    value = getattr(spec, square)
+    return (value, value)
+
+
+def window(layer: Layer, bottom: Shape) -> Window:
+    """The geometry that `pooling_param` gives for a bottom of this shape."""
+    spec = layer.spec.pooling_param
+    if len(bottom) != 4:
+        raise ShapeError("pooling needs four axes", found=bottom, expected="(N, C, H, W)")
+    pad = _pair(spec, "pad", "pad_h", "pad_w", 0)
+    if spec.HasField("stride_h") or spec.HasField("stride_w"):
+        stride = _pair(spec, "stride", "stride_h", "stride_w", 1)
+    else:
+        stride = (spec.stride, spec.stride)
+    ceil = spec.ceil_mode and spec.round_mode == 0
+    if spec.global_pooling:
+        if spec.HasField("kernel_size") or spec.HasField("kernel_h") or spec.HasField("kernel_w"):
+            raise PrototxtError("global_pooling with a kernel size", expected="one of them")
+        if pad != (0, 0) or stride != (1, 1):
+            raise PrototxtError("global_pooling with pad or stride", found=f"pad {pad}, stride {stride}",
+                                expected="pad 0 and stride 1")
+        return Window((bottom[2], bottom[3]), stride, pad, ceil, True)
+    kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w", None)
+    if 0 in kernel or 0 in stride:
+        raise PrototxtError("kernel or stride is 0", expected="1 or more")
+    if any(p >= k for p, k in zip(pad, kernel, strict=True)) and any(pad):
+        raise PrototxtError("pad is not smaller than the kernel", found=f"pad {pad}, kernel {kernel}",
+                            expected="pad < kernel, as Caffe demands")
+    return Window(kernel, stride, pad, ceil, False)
+
+
+def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    bottom = bottoms[0]
+    sizes = window(layer, bottom).sizes(bottom)
+    if len(layer.tops) == 2 and layer.spec.pooling_param.pool != MAX:
+        raise PrototxtError("a mask top", found="a pooling method other than MAX", expected="pool: MAX")
+    return ((*bottom[:2], *sizes),) * len(layer.tops)
+
+
+def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
+    """Pooling whose last window may lie beyond the picture: pad explicitly, then round down."""
+    extra = [max(0, s - 1) for s in w.stride]
+    pads = g.ints(0, 0, 0, 0, 0, 0, *extra)
+    if method == MAX:
+        padded = g.node("Pad", x, pads, g.const(np.float32(LOWEST)), mode="constant")
+        return str(g.node("MaxPool", padded, kernel_shape=list(w.kernel), strides=list(w.stride)))
+    g.require_fixed(layer, "average windows that start beyond the picture")
+    padded = g.node("Pad", x, pads, g.const(np.float32(0)), mode="constant")
+    mean = g.node("AveragePool", padded, kernel_shape=list(w.kernel), strides=list(w.stride))
+    height, width = g.shape(layer.bottoms[0])[2:]
+    counts = [np.array([min(i * s + k, n) - i * s for i in range(size)], np.float32)
+              for n, k, s, size in zip((height, width), w.kernel, w.stride,
+                                       w.sizes(g.shape(layer.bottoms[0])), strict=True)]
+    area = np.outer(counts[0], counts[1])
+    total = g.node("Mul", mean, g.const(np.float32(w.kernel[0] * w.kernel[1])))
+    return str(g.node("Div", total, g.const(area[None, None])))
+
+
+def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
+    if w.whole:
+        return str(g.node("GlobalMaxPool" if method == MAX else "GlobalAveragePool", x))
+    if w.beyond():
+        return _beyond(g, layer, x, w, method)
+    common = dict(kernel_shape=list(w.kernel), strides=list(w.stride), pads=list(w.pad) * 2, ceil_mode=int(w.ceil))
+    if method == MAX:
+        return str(g.node("MaxPool", x, **common))
+    return str(g.node("AveragePool", x, count_include_pad=1, **common))
+
+
+def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, str]:
+    """MAX with its mask: the place of each maximum, counted within its plane of height x width."""
+    if w.beyond():
+        raise UnsupportedError("a mask of windows that start beyond the picture",
+                               expected="kernel >= stride, or a pad")
+    kernel = list(w.kernel)
+    if w.whole:
+        g.require_fixed(layer, "a mask of global pooling")
+    y, index = g.node("MaxPool", x, outputs=2, kernel_shape=kernel, strides=list(w.stride),
+                      pads=list(w.pad) * 2, ceil_mode=int(w.ceil))
+    plane = g.node("ReduceProd", g.sizes_of(x, 2, 3), axes=[0], keepdims=1)
+    return y, g.node("Cast", g.node("Mod", index, plane), to=1)
+
+
+def emit_pool(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
+              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+    w = window(layer, g.shape(layer.bottoms[0]))
+    method = layer.spec.pooling_param.pool
+    x = bottoms[0]
+    if len(layer.tops) == 2:
+        return _with_mask(g, layer, x, w)
+    if method == STOCHASTIC:
+        if any(w.pad):
+            raise PrototxtError("padding in stochastic pooling", expected="pad 0, as Caffe demands")
+        squares = _pool(g, layer, g.node("Mul", x, x), w, AVE)
+        total = _pool(g, layer, x, w, AVE)
+        positive = g.node("Greater", total, g.const(np.float32(0)))
+        return (g.node("Where", positive, g.node("Div", squares, total), g.const(np.float32(0))),)
+    return (_pool(g, layer, x, w, method),)
+
+
+register(LayerRule("Pooling", pool_shape, emit_pool, tops=(1, 2), module=__name__))

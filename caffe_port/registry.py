@@ -1,0 +1,117 @@
+"""What the port knows of each layer type: one `LayerRule` a type, registered by the modules in `layers/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from caffe_port.net import Layer, Net, Shape
+from weights.errors import ShapeError, UnsupportedError
+
+if TYPE_CHECKING:
+    from caffe_port.graph import GraphBuilder
+
+__all__ = ["Blob", "LayerRule", "all_rules", "register", "rule_for"]
+
+Arrays = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One weight array of a layer: its shape, the filler the prototxt gives it, and what it is for.
+
+    `filler` is a FillerParameter message or None; `role` ("weight", "bias", "mean", "variance", "factor",
+    "scale", "slope", ...) chooses sensible values where random weights are wanted and no filler is given.
+    """
+
+    shape: Shape
+    filler: Any = None
+    role: str = "weight"
+
+
+def _no_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
+    return ()
+
+
+def _no_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]) -> int:
+    return 0
+
+
+def _as_given(layer: Layer, blobs: Arrays, bottoms: tuple[Shape, ...]) -> tuple[Arrays, str]:
+    return blobs, ""
+
+
+@dataclass(frozen=True)
+class LayerRule:
+    """All that is known of one layer type.
+
+    type: Caffe's name. `bottoms` and `tops`: least and greatest number (None: any).
+    shape(layer, bottom_shapes) -> top shapes, by Caffe's formula; raises ShapeError.
+    emit(g, layer, bottoms, blobs) -> names of the tops, writing ONNX nodes into the GraphBuilder `g`.
+    blobs(layer, bottom_shapes) -> the weights the layer has, in Caffe's order.
+    macs(layer, bottom_shapes, top_shapes) -> multiply-accumulates of one forward pass.
+    adapt(layer, arrays, bottom_shapes) -> (arrays as `blobs` states them, what was done or ""): accepts other
+    layouts of the weights file, where a fork or an older version wrote them.
+    fork: whose layer this is. status: "exact", or "approximated" with `note` saying how far.
+    """
+
+    type: str
+    shape: Callable[[Layer, tuple[Shape, ...]], tuple[Shape, ...]]
+    emit: Callable[[GraphBuilder, Layer, tuple[str, ...], Arrays], tuple[str, ...]]
+    blobs: Callable[[Layer, tuple[Shape, ...]], tuple[Blob, ...]] = _no_blobs
+    macs: Callable[[Layer, tuple[Shape, ...], tuple[Shape, ...]], int] = _no_macs
+    adapt: Callable[[Layer, Arrays, tuple[Shape, ...]], tuple[Arrays, str]] = _as_given
+    bottoms: tuple[int, int | None] = (1, 1)
+    tops: tuple[int, int | None] = (1, 1)
+    fork: str = "BVLC Caffe"
+    status: Literal["exact", "approximated"] = "exact"
+    note: str = ""
+    module: str = ""
+
+
+_RULES: dict[str, LayerRule] = {}
+
+
+def register(*rules: LayerRule) -> None:
+    """Add rules; a type that is there already is a programming error (ValueError)."""
+    for rule in rules:
+        if rule.type in _RULES:
+            raise ValueError(f"layer type {rule.type} is registered twice")
+        _RULES[rule.type] = rule
+
+
+def _load() -> None:
+    if not _RULES:
+        package = import_module("caffe_port.layers")
+        for module in iter_modules(package.__path__):
+            import_module(f"caffe_port.layers.{module.name}")
+
+
+def all_rules() -> Iterator[LayerRule]:
+    """Every rule, by type name."""
+    _load()
+    yield from (_RULES[name] for name in sorted(_RULES))
+
+
+def rule_for(layer: Layer, net: Net) -> LayerRule:
+    """The rule of a layer, with the number of its bottoms and tops checked.
+
+    Raises UnsupportedError for a type that is not known, ShapeError for a wrong number of bottoms or tops.
+    """
+    _load()
+    rule = _RULES.get(layer.type)
+    if rule is None:
+        raise UnsupportedError("unsupported layer type", **net.where(layer), found=f'type "{layer.type}"',
+                               expected="a type listed in docs/layers.md")
+    for what, count, (least, most) in (
+        ("bottoms", len(layer.bottoms), rule.bottoms), ("tops", len(layer.tops), rule.tops),
+    ):
+        if count < least or (most is not None and count > most):
+            accepted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+            raise ShapeError(f"wrong number of {what}", **net.where(layer), found=count, expected=accepted)
+    return rule

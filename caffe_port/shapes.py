@@ -1,0 +1,101 @@
+"""Shapes of every value by Caffe's formulas, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from caffe_port.net import Net, Shape
+from caffe_port.registry import rule_for
+from weights.errors import ClockworkError, ShapeError
+
+__all__ = ["Dims", "Sizes", "canonical_axis", "count", "infer_shapes", "measure"]
+
+Dims = tuple[int | None, ...]
+"""A shape in which None stands for a dimension that follows the frame size."""
+
+MAX_ELEMENTS = 1 << 34
+
+
+def count(shape: Shape) -> int:
+    """Number of elements (1 for the shape of a scalar)."""
+    product = 1
+    for dim in shape:
+        product *= dim
+    return product
+
+
+def canonical_axis(axis: int, rank: int) -> int:
+    """A negative axis counted from the end, as Blob::CanonicalAxisIndex; raises ShapeError out of range."""
+    if not -rank <= axis < rank:
+        raise ShapeError("axis out of range", found=axis, expected=f"{-rank} to {rank - 1}")
+    return axis + rank if axis < 0 else axis
+
+
+def infer_shapes(net: Net, inputs: Mapping[str, Shape] | None = None) -> dict[str, Shape]:
+    """The shape of every value of the net, inputs included; `inputs` overrides shapes of net inputs.
+
+    Raises ShapeError or UnsupportedError naming the file and the layer.
+    """
+    shapes: dict[str, Shape] = {i.name: tuple((inputs or {}).get(i.name, i.shape)) for i in net.inputs}
+    for layer in net.layers:
+        bottoms = tuple(shapes[b] for b in layer.bottoms)
+        try:
+            tops = rule_for(layer, net).shape(layer, bottoms)
+        except ClockworkError as error:
+            raise error.located(**net.where(layer)) from None
+        for top, shape in zip(layer.tops, tops, strict=True):
+            if any(dim <= 0 for dim in shape) or count(shape) > MAX_ELEMENTS:
+                raise ShapeError(f'impossible shape of "{top}"', **net.where(layer),
+                                 found=f"{shape} from bottoms {bottoms}", expected="sizes above 0",
+                                 hint="is the input large enough for this net?")
+            shapes[top] = shape
+    return shapes
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Shapes at the net's own input size, and which dimensions follow the frame size.
+
+    `dims[value]` has None where the dimension changes with the frame's height or width; with `fixed` no
+    dimension does, and `reason` says why if nobody asked for it.
+    """
+
+    shapes: Mapping[str, Shape]
+    dims: Mapping[str, Dims]
+    fixed: bool
+    reason: str = ""
+
+
+PROBE = (64, 128)
+"""Added to height and width to see what follows them: multiples of the strides in use, and different."""
+
+
+def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool = False) -> Sizes:
+    """Shapes at the given input size, and what would change with another frame size.
+
+    Found by inferring twice: a dimension that differs for a larger frame follows the frame size. Where the
+    larger frame does not fit the net, or would need other weights (InnerProduct on a feature map), the net's
+    size is fixed.
+    """
+    shapes = infer_shapes(net, inputs)
+    frozen = {value: tuple(shape) for value, shape in shapes.items()}
+    if fixed:
+        return Sizes(shapes, frozen, True)
+    larger = {i.name: (*shapes[i.name][:2], *(d + p for d, p in zip(shapes[i.name][2:], PROBE, strict=True)))
+              for i in net.inputs if len(shapes[i.name]) == 4 and min(shapes[i.name][2:]) > 1}
+    if not larger:
+        return Sizes(shapes, frozen, True, "no input is a picture (N, C, H, W)")
+    try:
+        other = infer_shapes(net, {**shapes, **larger})
+    except ClockworkError as error:
+        return Sizes(shapes, frozen, True, str(error))
+    for layer in net.layers:
+        rule = rule_for(layer, net)
+        before = rule.blobs(layer, tuple(shapes[b] for b in layer.bottoms))
+        after = rule.blobs(layer, tuple(other[b] for b in layer.bottoms))
+        if [b.shape for b in before] != [b.shape for b in after]:
+            return Sizes(shapes, frozen, True, f'the weights of layer "{layer.name}" ({layer.type}) fit one '
+                                               "input size only")
+    dims = {v: tuple(d if d == o else None for d, o in zip(shapes[v], other[v], strict=True)) for v in shapes}
+    return Sizes(shapes, dims, False)
