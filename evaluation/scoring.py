@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from evaluation.datasets.base import DataSet, Sample
 from evaluation.metrics import Confusion, LabelChanges, Scores, boundary_band, remap
+from runtime.video import Frame
 
 __all__ = [
     "Clip",
-    "ClipFrame",
     "Costs",
     "Result",
     "StepSeen",
@@ -40,17 +40,6 @@ class Clip:
     samples: tuple[Sample, ...]
     scored: frozenset[int]
     counted: frozenset[int]
-
-
-@dataclass(frozen=True)
-class ClipFrame:
-    """A frame as a player takes it."""
-
-    image: NDArray[np.uint8]
-    index: int
-    time: float | None
-    name: str
-    shot_start: bool
 
 
 @dataclass(frozen=True)
@@ -229,13 +218,13 @@ def play_clips(player: Player, clips: Iterable[Clip]) -> Iterator[StepSeen]:
     """
     on_the_way: deque[tuple[Clip, int, NDArray[np.uint8]]] = deque()
 
-    def frames() -> Iterator[ClipFrame]:
+    def frames() -> Iterator[Frame]:
         index = 0
         for clip in clips:
             for position, sample in enumerate(clip.samples):
                 image = sample.read_image()
                 on_the_way.append((clip, position, image))
-                yield ClipFrame(image, index, None, sample.name, shot_start=position == 0)
+                yield Frame(index, None, image, sample.name, shot_start=position == 0)
                 index += 1
 
     for step in player.play(frames()):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.metrics import VOID
+from runtime.video import MAX_PIXELS, natural_key
 from weights.errors import DataSetError
 
 __all__ = [
@@ -21,10 +22,9 @@ __all__ = [
     "class_table",
     "list_files",
     "listed_names",
-    "natural_key",
     "preprocess",
-    "read_image",
     "read_label",
+    "require_file",
     "require_folder",
     "without_classes",
 ]
@@ -41,6 +41,8 @@ class Sample:
     """-> H x W x 3, RGB."""
     read_label: Callable[[], NDArray[np.uint8]] | None = None
     """-> H x W class indices, 255 = void; None for a frame without labels."""
+    number: int | None = None
+    """The frame's own number in its video, where frames have numbers."""
 
 
 @dataclass(frozen=True)
@@ -79,29 +81,25 @@ def preprocess(image: NDArray[np.uint8], mean: Sequence[float]) -> NDArray[np.fl
     return (image[:, :, ::-1].astype(np.float32) - np.asarray(mean, np.float32)).transpose(2, 0, 1)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as H x W x 3 RGB uint8."""
-    return np.asarray(_open(path).convert("RGB"))
-
-
 def read_label(path: Path) -> NDArray[np.uint8]:
     """A label image as H x W uint8 class indices: grey values, or the indices of a paletted file."""
-    image = _open(path)
-    if image.mode not in ("L", "P"):
-        raise DataSetError(
-            "this is not a label image",
-            file=path,
-            found=f"pixels of mode {image.mode}",
-            expected="8-bit class indices, grey or paletted",
-        )
-    return np.asarray(image)
-
-
-def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
-            image.load()
-            return image
+            if image.width * image.height > MAX_PIXELS:
+                raise DataSetError(
+                    "label image too large",
+                    file=path,
+                    found=f"{image.width} x {image.height}",
+                    expected=f"at most {MAX_PIXELS} pixels",
+                )
+            if image.mode not in ("L", "P"):
+                raise DataSetError(
+                    "this is not a label image",
+                    file=path,
+                    found=f"pixels of mode {image.mode}",
+                    expected="8-bit class indices, grey or paletted",
+                )
+            return np.array(image)
     except FileNotFoundError:
         raise DataSetError("no such file", file=path) from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -119,11 +117,6 @@ def class_table(names: Sequence[str], wanted: Sequence[str], other: int) -> tupl
     """For each class of `names` its index in `wanted`, and `other` for those that are not in it."""
     places = {name: index for index, name in enumerate(wanted)}
     return tuple(places.get(name, other) for name in names)
-
-
-def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Sort key under which frame2 comes before frame10."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name))
 
 
 def list_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
@@ -147,8 +140,17 @@ def require_folder(root: Path, relative: str, data_set: str, source: str) -> Pat
     return folder
 
 
+def require_file(path: Path, data_set: str, source: str) -> Path:
+    """`path`, which must be a file of the data set."""
+    if not path.is_file():
+        raise DataSetError(
+            f"a file of the {data_set} data set is missing", file=path, hint=f"get it from {source}"
+        )
+    return path
+
+
 def listed_names(path: Path, data_set: str, source: str) -> list[str]:
-    """The lines of a split file, without blank ones."""
+    """The lines of a split file, without blank ones; none leads out of the data set's folder."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -160,4 +162,8 @@ def listed_names(path: Path, data_set: str, source: str) -> list[str]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataSetError(f"this list cannot be read: {error}", file=path) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    for name in names:
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or ".." in name.split("/"):
+            raise DataSetError("a line that is not a name", file=path, found=repr(name[:40]))
+    return names

@@ -14,11 +14,11 @@ from evaluation.datasets.base import (
     Sample,
     Shot,
     list_files,
-    read_image,
     read_label,
     without_classes,
 )
 from evaluation.metrics import VOID
+from runtime.video import read_image
 from weights.errors import DataSetError
 
 __all__ = ["read"]

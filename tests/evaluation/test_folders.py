@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from evaluation.datasets import folders
-from evaluation.datasets.base import natural_key, preprocess, read_label
+from evaluation.datasets.base import preprocess, read_label
 from weights.errors import DataSetError
 
 
@@ -90,8 +90,3 @@ def test_preprocessing_is_bgr_minus_mean() -> None:
     assert data.shape == (3, 1, 2) and data.dtype == np.float32
     assert data[:, 0, 0].tolist() == [30 - 104, 20 - 117, 10 - 123]
     assert data[:, 0, 1].tolist() == [255 - 104, -117, -123]
-
-
-def test_natural_order() -> None:
-    names = ["f10.png", "f9.png", "a2b10", "a2b9"]
-    assert sorted(names, key=natural_key) == ["a2b9", "a2b10", "f9.png", "f10.png"]
