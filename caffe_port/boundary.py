@@ -22,8 +22,10 @@ SOURCE_TYPES = frozenset({
     "ImageDimData", "MatRead",
 })  # fmt: skip
 
-_TRAINING = re.compile(r"(Loss|Accuracy|WithLoss|_loss|EvalDetection|DetectionEvaluate|SegAccuracy)$"
-                       r"|^(HDF5Output|MatWrite|LpDetEvaluate|AccuracyV2)$")
+_TRAINING = re.compile(
+    r"(Loss|Accuracy|WithLoss|_loss|EvalDetection|DetectionEvaluate|SegAccuracy)$"
+    r"|^(HDF5Output|MatWrite|LpDetEvaluate|AccuracyV2)$"
+)
 
 
 def is_source(layer: Block) -> bool:
@@ -47,12 +49,20 @@ def _int(text: str) -> int:
 def _stated_shape(layer: Block) -> Shape | None:
     """N x C x H x W as far as the layer's own parameters say it."""
     batch, channels, height, width = 1, 3, 0, 0
-    for name in ("data_param", "image_data_param", "memory_data_param", "window_data_param",
-                 "transform_param", "dense_image_data_param"):
+    for name in (
+        "data_param",
+        "image_data_param",
+        "memory_data_param",
+        "window_data_param",
+        "transform_param",
+        "dense_image_data_param",
+    ):
         for param in layer.blocks(name):
             batch = _int(param.text("batch_size")) or batch
             channels = _int(param.text("channels")) or channels
-            height = _int(param.text("height") or param.text("new_height") or param.text("crop_height")) or height
+            height = (
+                _int(param.text("height") or param.text("new_height") or param.text("crop_height")) or height
+            )
             width = _int(param.text("width") or param.text("new_width") or param.text("crop_width")) or width
             crop = _int(param.text("crop_size"))
             if crop:
@@ -60,7 +70,11 @@ def _stated_shape(layer: Block) -> Shape | None:
             if param.text("force_gray") == "true" or param.text("is_color") == "false":
                 channels = 1
             if param.has("mean_value") and name == "transform_param":
-                channels = max(1, len(param.texts("mean_value"))) if len(param.texts("mean_value")) != 1 else channels
+                channels = (
+                    max(1, len(param.texts("mean_value")))
+                    if len(param.texts("mean_value")) != 1
+                    else channels
+                )
             for resize in param.blocks("resize_param"):
                 height = _int(resize.text("height")) or height
                 width = _int(resize.text("width")) or width
@@ -83,10 +97,13 @@ def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[
         if shape is None and position == 0:
             shape = _stated_shape(layer)
             if shape is None:
-                raise PrototxtError("a data layer that does not state its shape", **where,
-                                    found=f'top "{top}" of unknown size',
-                                    hint=f"state it: --shape {top}=1,3,500,500 "
-                                         f'(read_net(..., inputs={{"{top}": (1, 3, 500, 500)}}))')
+                raise PrototxtError(
+                    "a data layer that does not state its shape",
+                    **where,
+                    found=f'top "{top}" of unknown size',
+                    hint=f"state it: --shape {top}=1,3,500,500 "
+                    f'(read_net(..., inputs={{"{top}": (1, 3, 500, 500)}}))',
+                )
         if shape is None:
             labels.append(top)
         else:
@@ -108,10 +125,14 @@ def drop_labels(layers: list[Block], labels: set[str], *, file: str) -> tuple[li
             labels.update(layer.texts("top"))
             gone.append(layer.text("name"))
         elif from_labels and layer.text("type") not in ("Silence",):
-            raise PrototxtError("a layer reads a data layer's second top", file=file,
-                                layer=layer.text("name"), layer_type=layer.text("type"),
-                                found=f'"{from_labels[0]}" of unknown shape',
-                                hint=f"state its shape: --shape {from_labels[0]}=N,C,H,W")
+            raise PrototxtError(
+                "a layer reads a data layer's second top",
+                file=file,
+                layer=layer.text("name"),
+                layer_type=layer.text("type"),
+                found=f'"{from_labels[0]}" of unknown shape',
+                hint=f"state its shape: --shape {from_labels[0]}=N,C,H,W",
+            )
         else:
             labels.difference_update(layer.texts("top"))
             kept.append(layer)
@@ -127,9 +148,12 @@ def legacy_inputs(root: Block, given: Mapping[str, Shape], *, file: str) -> list
         return []
     if not shapes and dims:
         if len(dims) != 4 * len(names):
-            raise PrototxtError("input_dim does not fit the inputs", file=file,
-                                found=f"{len(dims)} dimensions for {len(names)} inputs",
-                                expected="four for each input")
+            raise PrototxtError(
+                "input_dim does not fit the inputs",
+                file=file,
+                found=f"{len(dims)} dimensions for {len(names)} inputs",
+                expected="four for each input",
+            )
         shapes = [tuple(dims[4 * i : 4 * i + 4]) for i in range(len(names))]
     if len(shapes) == 1 and len(names) > 1:
         shapes = shapes * len(names)  # Caffe: one shape serves all inputs
@@ -137,8 +161,11 @@ def legacy_inputs(root: Block, given: Mapping[str, Shape], *, file: str) -> list
     for position, name in enumerate(names):
         shape = given.get(name) or (shapes[position] if position < len(shapes) else None)
         if shape is None:
-            raise PrototxtError(f'input "{name}" has no shape', file=file,
-                                hint=f"add input_shape {{ dim: ... }} or state it: --shape {name}=1,3,500,500")
+            raise PrototxtError(
+                f'input "{name}" has no shape',
+                file=file,
+                hint=f"add input_shape {{ dim: ... }} or state it: --shape {name}=1,3,500,500",
+            )
         inputs.append(Input(name, shape))
     return inputs
 
@@ -148,16 +175,27 @@ def layer_inputs(layer: Block, given: Mapping[str, Shape], *, file: str) -> list
     shapes = [shape_of(s, file) for p in layer.blocks("input_param") for s in p.blocks("shape")]
     tops = layer.texts("top")
     if len(shapes) not in (0, 1, len(tops)):
-        raise PrototxtError("shapes do not fit the tops", file=file, layer=layer.text("name"),
-                            layer_type="Input", found=f"{len(shapes)} shapes", expected=f"1 or {len(tops)}")
+        raise PrototxtError(
+            "shapes do not fit the tops",
+            file=file,
+            layer=layer.text("name"),
+            layer_type="Input",
+            found=f"{len(shapes)} shapes",
+            expected=f"1 or {len(tops)}",
+        )
     inputs = []
     for position, top in enumerate(tops):
         shape: Any = given.get(top)
         if shape is None and shapes:
             shape = shapes[position] if len(shapes) > 1 else shapes[0]
         if shape is None:
-            raise PrototxtError("an input without a shape", file=file, layer=layer.text("name"),
-                                layer_type="Input", hint=f"state it: --shape {top}=1,3,500,500")
+            raise PrototxtError(
+                "an input without a shape",
+                file=file,
+                layer=layer.text("name"),
+                layer_type="Input",
+                hint=f"state it: --shape {top}=1,3,500,500",
+            )
         inputs.append(Input(top, shape))
     return inputs
 

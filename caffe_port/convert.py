@@ -24,7 +24,9 @@ def check_values(net: Net, values: Sequence[str], what: str) -> None:
             from difflib import get_close_matches
 
             near = ", ".join(get_close_matches(value, known, 3)) or ", ".join(known[-4:])
-            raise UsageError(f'{what} "{value}" is no blob of this net', file=net.file, expected=f"a blob such as {near}")
+            raise UsageError(
+                f'{what} "{value}" is no blob of this net', file=net.file, expected=f"a blob such as {near}"
+            )
 
 
 def ancestors(net: Net, values: Sequence[str]) -> list[Layer]:
@@ -44,8 +46,13 @@ def input_dims(dims: Dims, name: str, first: bool) -> list[int | str]:
     return [d if d is not None else plain.get(i, f"{name}_d{i}") for i, d in enumerate(dims)]
 
 
-def build(net: Net, sizes: Sizes, weights: Mapping[str, tuple[np.ndarray, ...]], layers: Sequence[Layer],
-          outputs: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
+def build(
+    net: Net,
+    sizes: Sizes,
+    weights: Mapping[str, tuple[np.ndarray, ...]],
+    layers: Sequence[Layer],
+    outputs: Sequence[str],
+) -> tuple[onnx.ModelProto, list[str]]:
     g = GraphBuilder(net, sizes)
     read = {b for layer in layers for b in layer.bottoms} | set(outputs)
     first = True
@@ -55,8 +62,11 @@ def build(net: Net, sizes: Sizes, weights: Mapping[str, tuple[np.ndarray, ...]],
             first = first and None not in sizes.dims[i.name]
     g.run(layers, weights)
     for value in outputs:
-        g.output(g.env[value], value, [d if d is not None else f"{value}_d{i}"
-                                       for i, d in enumerate(sizes.dims[value])])
+        g.output(
+            g.env[value],
+            value,
+            [d if d is not None else f"{value}_d{i}" for i, d in enumerate(sizes.dims[value])],
+        )
     return g.model(net.name), g.notes
 
 

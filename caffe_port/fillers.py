@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from weights.upsample import bilinear_filler
 
 from caffe_port.match import wanted_blobs
 from caffe_port.net import Net, Shape
 from caffe_port.registry import Blob
 from caffe_port.shapes import count, infer_shapes
 from weights.errors import UnsupportedError
-from weights.upsample import bilinear_filler
 
 __all__ = ["fill", "random_weights"]
 
-_BY_ROLE = {"bias": 0.0, "mean": 0.0, "variance": 1.0, "factor": 1.0, "scale": 1.0, "slope": 0.25, "shift": 0.0}
+_BY_ROLE = {
+    "bias": 0.0,
+    "mean": 0.0,
+    "variance": 1.0,
+    "factor": 1.0,
+    "scale": 1.0,
+    "slope": 0.25,
+    "shift": 0.0,
+}
 
 
 def _fans(shape: Shape) -> tuple[float, float]:
@@ -57,13 +65,17 @@ def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
         bound = np.sqrt(3.0 / _spread(filler, shape))
         array = rng.uniform(-bound, bound, shape)
     elif kind == "msra":
-        array = rng.normal(0.0, np.sqrt(2.0 / (_spread(filler, shape) if filler is not None else _fans(shape)[0])),
-                           shape)
+        array = rng.normal(
+            0.0, np.sqrt(2.0 / (_spread(filler, shape) if filler is not None else _fans(shape)[0])), shape
+        )
     elif kind == "bilinear":
         array = np.broadcast_to(bilinear_filler(shape[-1]), shape)
     else:
-        raise UnsupportedError("unknown filler", found=f'"{kind}"',
-                               expected="constant, uniform, gaussian, positive_unitball, xavier, msra, bilinear")
+        raise UnsupportedError(
+            "unknown filler",
+            found=f'"{kind}"',
+            expected="constant, uniform, gaussian, positive_unitball, xavier, msra, bilinear",
+        )
     return np.ascontiguousarray(array, np.float32)
 
 

@@ -46,7 +46,7 @@ class GraphBuilder:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._initializers: list[onnx.TensorProto] = []
-        self._shared: dict[int, tuple[np.ndarray, str]] = {}
+        self._large: dict[tuple[int, str], tuple[np.ndarray, str]] = {}
         self._small: dict[tuple[str, Shape, bytes], str] = {}
         self._names: set[str] = set()
         self._scope = ""
@@ -85,19 +85,18 @@ class GraphBuilder:
         """Add a constant and return its name; one array is stored once, however often it is used."""
         given = array
         array = np.ascontiguousarray(array, dtype=dtype).reshape(np.shape(array))
-        if isinstance(given, np.ndarray) and id(given) in self._shared and self._shared[id(given)][0] is given:
-            name = self._shared[id(given)][1]
-            if numpy_helper.tensor_dtype_to_np_dtype(self._dtype_of(name)) == array.dtype:
-                return name
-        key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 64 else None
-        if key is not None and key in self._small:
-            return self._small[key]
+        small = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 64 else None
+        if small is not None and small in self._small:
+            return self._small[small]
+        large = (id(given), array.dtype.str)
+        if large in self._large and self._large[large][0] is given:
+            return self._large[large][1]
         name = self._fresh("const")
         self._initializers.append(numpy_helper.from_array(array, name))
-        if key is not None:
-            self._small[key] = name
+        if small is not None:
+            self._small[small] = name
         elif isinstance(given, np.ndarray):
-            self._shared[id(given)] = (given, name)
+            self._large[large] = (given, name)
         return name
 
     def ints(self, *values: int) -> str:
@@ -134,7 +133,9 @@ class GraphBuilder:
                 self.env[value] = name
         self._scope = ""
 
-    def output(self, value: str, name: str, dims: Sequence[int | str | None], dtype: int = TensorProto.FLOAT) -> None:
+    def output(
+        self, value: str, name: str, dims: Sequence[int | str | None], dtype: int = TensorProto.FLOAT
+    ) -> None:
         """Declare the graph value `value` an output called `name`."""
         self._nodes.append(helper.make_node("Identity", [value], [name], name=f"{name}/output"))
         self._names.add(name)
@@ -144,15 +145,21 @@ class GraphBuilder:
         """The finished, tidied and checked model."""
         self._rename()
         used = {i for node in self._nodes for i in node.input}
-        graph = helper.make_graph(self._nodes, name or "net", self._inputs, self._outputs,
-                                  [t for t in self._initializers if t.name in used])
-        return helper.make_model(graph, producer_name="clockwork-onnx", ir_version=IR_VERSION,
-                                 opset_imports=[helper.make_opsetid("", OPSET)])
+        graph = helper.make_graph(
+            self._nodes,
+            name or "net",
+            self._inputs,
+            self._outputs,
+            [t for t in self._initializers if t.name in used],
+        )
+        return helper.make_model(
+            graph,
+            producer_name="clockwork-onnx",
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
 
     # -- inside --------------------------------------------------------------------------------------------
-
-    def _dtype_of(self, name: str) -> int:
-        return next(t.data_type for t in self._initializers if t.name == name)
 
     def _fresh(self, op: str) -> str:
         base = f"{self._scope}/{op}" if self._scope else op
@@ -175,7 +182,13 @@ class GraphBuilder:
                     continue
             kept.append(node)
         for value, name in self.env.items():
-            if name in made and name not in wanted and value and value not in taken and value not in self._names:
+            if (
+                name in made
+                and name not in wanted
+                and value
+                and value not in taken
+                and value not in self._names
+            ):
                 wanted[name] = value
                 taken.add(value)
         for node in kept:

@@ -56,28 +56,45 @@ def _fit(array: np.ndarray, shape: Shape) -> np.ndarray | None:
     return array.reshape(shape) if array.ndim != 4 and strip == [d for d in shape if d != 1] else None
 
 
-def _match_layer(net: Net, layer: Layer, wanted: tuple[Blob, ...], arrays: tuple[np.ndarray, ...],
-                 bottoms: tuple[Shape, ...]) -> tuple[tuple[np.ndarray, ...], str]:
+def _match_layer(
+    net: Net,
+    layer: Layer,
+    wanted: tuple[Blob, ...],
+    arrays: tuple[np.ndarray, ...],
+    bottoms: tuple[Shape, ...],
+) -> tuple[tuple[np.ndarray, ...], str]:
     arrays, note = rule_for(layer, net).adapt(layer, arrays, bottoms)
     where = net.where(layer)
     if len(arrays) != len(wanted):
-        raise WeightsError("wrong number of weight blobs", **where,
-                           found=f"{len(arrays)} of shapes {[tuple(a.shape) for a in arrays]}",
-                           expected=f"{len(wanted)} of shapes {[b.shape for b in wanted]}",
-                           hint="do prototxt and weights belong together?")
+        raise WeightsError(
+            "wrong number of weight blobs",
+            **where,
+            found=f"{len(arrays)} of shapes {[tuple(a.shape) for a in arrays]}",
+            expected=f"{len(wanted)} of shapes {[b.shape for b in wanted]}",
+            hint="do prototxt and weights belong together?",
+        )
     fitted = []
     for position, (array, blob) in enumerate(zip(arrays, wanted, strict=True)):
         fit = _fit(array, blob.shape)
         if fit is None:
-            raise WeightsError(f"blob {position} ({blob.role}) has the wrong shape", **where,
-                               found=tuple(array.shape), expected=blob.shape,
-                               hint="do prototxt and weights belong together?")
+            raise WeightsError(
+                f"blob {position} ({blob.role}) has the wrong shape",
+                **where,
+                found=tuple(array.shape),
+                expected=blob.shape,
+                hint="do prototxt and weights belong together?",
+            )
         fitted.append(fit)
     return tuple(fitted), note
 
 
-def match_weights(net: Net, shapes: Mapping[str, Shape], given: Mapping[str, tuple[np.ndarray, ...]],
-                  *, needed: frozenset[str] | None = None) -> Matched:
+def match_weights(
+    net: Net,
+    shapes: Mapping[str, Shape],
+    given: Mapping[str, tuple[np.ndarray, ...]],
+    *,
+    needed: frozenset[str] | None = None,
+) -> Matched:
     """Match weights to the net's layers.
 
     `needed` limits the check to some layer keys. Weights shared by `param { name }` are taken from the layer
@@ -97,19 +114,23 @@ def match_weights(net: Net, shapes: Mapping[str, Shape], given: Mapping[str, tup
             arrays = tuple(s for s in shared if s is not None)
         if arrays is None:
             have = ", ".join(list(given)[:5]) or "none"
-            raise WeightsError("no weights for this layer", **net.where(layer),
-                               found=f"weights for {len(given)} layers ({have}, ...)",
-                               expected=f"{len(wanted[layer.key])} blobs of shapes "
-                                        f"{[b.shape for b in wanted[layer.key]]}",
-                               hint="do prototxt and weights belong together?")
+            raise WeightsError(
+                "no weights for this layer",
+                **net.where(layer),
+                found=f"weights for {len(given)} layers ({have}, ...)",
+                expected=f"{len(wanted[layer.key])} blobs of shapes {[b.shape for b in wanted[layer.key]]}",
+                hint="do prototxt and weights belong together?",
+            )
         bottoms = tuple(shapes[b] for b in layer.bottoms)
         try:
             fitted, note = _match_layer(net, layer, wanted[layer.key], arrays, bottoms)
         except ClockworkError as error:
             raise error.located(**net.where(layer)) from None
         # A shared blob is the owner's: Caffe keeps one array for all of them.
-        fitted = tuple(owners.get(n, a) if n else a
-                       for n, a in zip((*layer.param_names, *([""] * len(fitted))), fitted, strict=False))
+        fitted = tuple(
+            owners.get(n, a) if n else a
+            for n, a in zip((*layer.param_names, *([""] * len(fitted))), fitted, strict=False)
+        )
         for name, array in zip(layer.param_names, fitted, strict=False):
             if name:
                 owners.setdefault(name, array)
@@ -117,6 +138,9 @@ def match_weights(net: Net, shapes: Mapping[str, Shape], given: Mapping[str, tup
             notes.append(f'layer "{layer.name}" ({layer.type}): {note}')
         blobs[layer.key] = fitted
     names = {layer.name for layer in net.layers}
-    left_over = tuple(name for name in given if name not in names or not any(
-        layer.key in wanted for layer in net.layers if layer.name == name))
+    left_over = tuple(
+        name
+        for name in given
+        if name not in names or not any(layer.key in wanted for layer in net.layers if layer.name == name)
+    )
     return Matched(blobs, tuple(notes), left_over)

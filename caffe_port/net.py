@@ -71,7 +71,12 @@ class Net:
 
 
 def resolve(
-    name: str, file: str, inputs: Sequence[Input], specs: Iterable[Any], *, notes: Sequence[str] = (),
+    name: str,
+    file: str,
+    inputs: Sequence[Input],
+    specs: Iterable[Any],
+    *,
+    notes: Sequence[str] = (),
     hidden: Mapping[str, str] | None = None,
 ) -> Net:
     """Give every write of a blob its own value and check that every bottom exists.
@@ -109,15 +114,22 @@ def resolve(
         for blob in spec.bottom:
             if blob not in current:
                 known = ", ".join(list(current)[-8:]) or "none yet"
-                raise PrototxtError("missing bottom", **where, found=f'"{blob}", which no earlier layer makes',
-                                    expected=f"a blob made before this layer (the latest: {known})")
+                raise PrototxtError(
+                    "missing bottom",
+                    **where,
+                    found=f'"{blob}", which no earlier layer makes',
+                    expected=f"a blob made before this layer (the latest: {known})",
+                )
             bottoms.append(current[blob])
         tops = []
         for blob in spec.top:
             if blob in made and blob not in spec.bottom:
-                raise PrototxtError("a top that is made twice", **where,
-                                    found=f'"{blob}", already made by {made[blob]}',
-                                    expected="a new name, or one of the layer's own bottoms (in place)")
+                raise PrototxtError(
+                    "a top that is made twice",
+                    **where,
+                    found=f'"{blob}", already made by {made[blob]}',
+                    expected="a new name, or one of the layer's own bottoms (in place)",
+                )
             made[blob] = f'layer "{spec.name}"'
             tops.append(fresh(blob, spec.name or spec.type))
         key, number = spec.name, 2

@@ -25,8 +25,11 @@ PHASES = {"TRAIN": "TRAIN", "TEST": "TEST", "0": "TRAIN", "1": "TEST"}
 def _meets(state: NetState, rule: Block, where: dict[str, str]) -> bool:
     for entry in rule.entries:
         if entry.name not in ("phase", "min_level", "max_level", "stage", "not_stage"):
-            raise PrototxtError(f'line {entry.line}: unknown field "{entry.name}" in NetStateRule', **where,
-                                expected="phase, min_level, max_level, stage or not_stage")
+            raise PrototxtError(
+                f'line {entry.line}: unknown field "{entry.name}" in NetStateRule',
+                **where,
+                expected="phase, min_level, max_level, stage or not_stage",
+            )
     try:
         if rule.has("phase") and PHASES[rule.text("phase")] != state.phase:
             return False
@@ -35,8 +38,11 @@ def _meets(state: NetState, rule: Block, where: dict[str, str]) -> bool:
         if rule.has("max_level") and state.level > int(rule.text("max_level")):
             return False
     except (KeyError, ValueError):
-        raise PrototxtError(f"line {rule.line}: bad value in a NetStateRule", **where,
-                            expected="phase: TRAIN or TEST, levels as whole numbers") from None
+        raise PrototxtError(
+            f"line {rule.line}: bad value in a NetStateRule",
+            **where,
+            expected="phase: TRAIN or TEST, levels as whole numbers",
+        ) from None
     return state.stages.issuperset(rule.texts("stage")) and state.stages.isdisjoint(rule.texts("not_stage"))
 
 
@@ -49,8 +55,9 @@ def keeps(state: NetState, layer: Block, *, file: str) -> bool:
     where = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
     include, exclude = layer.blocks("include"), layer.blocks("exclude")
     if include and exclude:
-        raise PrototxtError(f"line {layer.line}: include and exclude rules in one layer", **where,
-                            expected="one kind of rule")
+        raise PrototxtError(
+            f"line {layer.line}: include and exclude rules in one layer", **where, expected="one kind of rule"
+        )
     if layer.has("phase") and not include and not exclude:
         phase = PHASES.get(layer.text("phase"), "")  # V2 nets saved by Caffe carry the phase as a field
         return not phase or phase == state.phase

@@ -42,8 +42,12 @@ def _substitute(text: str, define: Mapping[str, str], file: str) -> str:
         name = match.group(1) or match.group(2)
         if name not in define:
             line = text.count("\n", 0, match.start()) + 1
-            raise PrototxtError(f"line {line}: template variable without a value", file=file,
-                                found=match.group(), hint=f"give it: --define {name}=VALUE")
+            raise PrototxtError(
+                f"line {line}: template variable without a value",
+                file=file,
+                found=match.group(),
+                hint=f"give it: --define {name}=VALUE",
+            )
         return str(define[name])
 
     return _TEMPLATE.sub(one, _COMMENT.sub("", text))
@@ -53,14 +57,25 @@ def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PrototxtError("cannot be read", file=path, found=error.strerror or str(error),
-                            expected="a prototxt file") from None
+        raise PrototxtError(
+            "cannot be read", file=path, found=error.strerror or str(error), expected="a prototxt file"
+        ) from None
     if b"\0" in data[:4096]:
-        raise PrototxtError("not a net definition", file=path, found="binary data",
-                            expected="a prototxt text file", hint="is this the caffemodel?")
+        raise PrototxtError(
+            "not a net definition",
+            file=path,
+            found="binary data",
+            expected="a prototxt text file",
+            hint="is this the caffemodel?",
+        )
     if data[:512].lstrip()[:1] == b"<" and b"html" in data[:512].lower():
-        raise PrototxtError("not a net definition", file=path, found="an HTML page",
-                            expected="a prototxt text file", hint="download the raw file")
+        raise PrototxtError(
+            "not a net definition",
+            file=path,
+            found="an HTML page",
+            expected="a prototxt text file",
+            hint="download the raw file",
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -91,15 +106,22 @@ def read_net(
     root = parse_text(_substitute(_read_text(Path(path)), define or {}, file), file)
     for entry in root.entries:
         if entry.name not in _NET_FIELDS:
-            raise PrototxtError(f'line {entry.line}: unknown field "{entry.name}" in NetParameter', file=file,
-                                expected="a net definition (name, input, layer, ...)",
-                                hint="is this a solver or another kind of prototxt?")
+            raise PrototxtError(
+                f'line {entry.line}: unknown field "{entry.name}" in NetParameter',
+                file=file,
+                expected="a net definition (name, input, layer, ...)",
+                hint="is this a solver or another kind of prototxt?",
+            )
     state = NetState(phase, level, frozenset(stages))
     raw = [upgrade_layer(entry, file) for entry in merge_v0_padding(root.all("layer", "layers"), file)]
     layers = [block for block in raw if keeps(state, block, file=file)]
     if not layers:
-        raise PrototxtError("no layers", file=file, found=f"{len(raw)} layers in all, none for {phase}",
-                            expected="a net definition with at least one layer for this phase")
+        raise PrototxtError(
+            "no layers",
+            file=file,
+            found=f"{len(raw)} layers in all, none for {phase}",
+            expected="a net definition with at least one layer for this phase",
+        )
     return _build(root, layers, given, file)
 
 
@@ -120,8 +142,10 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str)
             found, extra = boundary.data_input(block, given, file=file)
             net_inputs += found
             labels.update(extra)
-            notes.append(f'{kind} layer "{name}" became input ' + ", ".join(
-                f"{i.name} {'x'.join(map(str, i.shape))}" for i in found))
+            notes.append(
+                f'{kind} layer "{name}" became input '
+                + ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in found)
+            )
         elif boundary.is_training_only(block):
             notes.append(f'{kind} layer "{name}" left out: training only')
         else:
@@ -134,8 +158,11 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str)
     running = [block for block in running if block.text("type") != "Silence"]
     unknown = set(given) - {i.name for i in net_inputs}
     if unknown:
-        raise PrototxtError("a shape is given for a blob that is no input", file=file,
-                            found=", ".join(sorted(unknown)),
-                            expected=", ".join(i.name for i in net_inputs) or "no input at all")
+        raise PrototxtError(
+            "a shape is given for a blob that is no input",
+            file=file,
+            found=", ".join(sorted(unknown)),
+            expected=", ".join(i.name for i in net_inputs) or "no input at all",
+        )
     specs = [layer_message(block, file=file) for block in running]
     return resolve(root.text("name"), file, net_inputs, specs, notes=notes, hidden=hidden)

@@ -106,12 +106,19 @@ def rule_for(layer: Layer, net: Net) -> LayerRule:
     _load()
     rule = _RULES.get(layer.type)
     if rule is None:
-        raise UnsupportedError("unsupported layer type", **net.where(layer), found=f'type "{layer.type}"',
-                               expected="a type listed in docs/layers.md")
+        raise UnsupportedError(
+            "unsupported layer type",
+            **net.where(layer),
+            found=f'type "{layer.type}"',
+            expected="a type listed in docs/layers.md",
+        )
     for what, count, (least, most) in (
-        ("bottoms", len(layer.bottoms), rule.bottoms), ("tops", len(layer.tops), rule.tops),
+        ("bottoms", len(layer.bottoms), rule.bottoms),
+        ("tops", len(layer.tops), rule.tops),
     ):
         if count < least or (most is not None and count > most):
-            accepted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+            accepted = (
+                str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+            )
             raise ShapeError(f"wrong number of {what}", **net.where(layer), found=count, expected=accepted)
     return rule

@@ -46,7 +46,8 @@ HARMLESS_ENUMS = {"engine"}
 
 def _unknown(kind: str, entry: Entry, where: dict[str, Any]) -> UnsupportedError:
     return UnsupportedError(
-        f'line {entry.line}: unknown field "{entry.name}" in {kind}', **where,
+        f'line {entry.line}: unknown field "{entry.name}" in {kind}',
+        **where,
         expected="a field of BVLC Caffe 1.0 or of a fork listed in docs/layers.md",
         hint="if it changes nothing at test time, delete it from the prototxt",
     )
@@ -60,27 +61,37 @@ def _number(scalar: Scalar, cast: Any, name: str, where: dict[str, Any]) -> Any:
         return int(text, 0) if not text.lstrip("+-").isdigit() else int(text)
     except ValueError:
         kind = "a number" if cast is float else "a whole number"
-        raise PrototxtError(f'line {scalar.line}: bad value of "{name}"', **where, found=repr(text),
-                            expected=kind) from None
+        raise PrototxtError(
+            f'line {scalar.line}: bad value of "{name}"', **where, found=repr(text), expected=kind
+        ) from None
 
 
 def _scalar(fd: Any, scalar: Scalar, where: dict[str, Any]) -> Any:
     name = fd.name
     if fd.cpp_type == fd.CPPTYPE_STRING:
         if not scalar.quoted:
-            raise PrototxtError(f'line {scalar.line}: bad value of "{name}"', **where, found=scalar.text,
-                                expected="a quoted string")
+            raise PrototxtError(
+                f'line {scalar.line}: bad value of "{name}"',
+                **where,
+                found=scalar.text,
+                expected="a quoted string",
+            )
         return scalar.text
     if scalar.quoted:
-        raise PrototxtError(f'line {scalar.line}: bad value of "{name}"', **where, found=f'"{scalar.text}"',
-                            expected="a value without quotes")
+        raise PrototxtError(
+            f'line {scalar.line}: bad value of "{name}"',
+            **where,
+            found=f'"{scalar.text}"',
+            expected="a value without quotes",
+        )
     if fd.cpp_type == fd.CPPTYPE_BOOL:
         if scalar.text in ("true", "True", "t", "1"):
             return True
         if scalar.text in ("false", "False", "f", "0"):
             return False
-        raise PrototxtError(f'line {scalar.line}: bad value of "{name}"', **where, found=scalar.text,
-                            expected="true or false")
+        raise PrototxtError(
+            f'line {scalar.line}: bad value of "{name}"', **where, found=scalar.text, expected="true or false"
+        )
     if fd.cpp_type == fd.CPPTYPE_ENUM:
         values = fd.enum_type.values_by_name
         if scalar.text in values:
@@ -89,8 +100,12 @@ def _scalar(fd: Any, scalar: Scalar, where: dict[str, Any]) -> Any:
             return int(scalar.text)
         if name in HARMLESS_ENUMS:
             return fd.default_value
-        raise UnsupportedError(f'line {scalar.line}: unknown value of "{name}"', **where, found=scalar.text,
-                               expected=", ".join(values))
+        raise UnsupportedError(
+            f'line {scalar.line}: unknown value of "{name}"',
+            **where,
+            found=scalar.text,
+            expected=", ".join(values),
+        )
     if fd.cpp_type in (fd.CPPTYPE_FLOAT, fd.CPPTYPE_DOUBLE):
         return _number(scalar, float, name, where)
     value = _number(scalar, int, name, where)
@@ -98,8 +113,9 @@ def _scalar(fd: Any, scalar: Scalar, where: dict[str, Any]) -> Any:
         fd.cpp_type, (-(2**63), 2**63 - 1)
     )
     if not low <= value <= high:
-        raise PrototxtError(f'line {scalar.line}: bad value of "{name}"', **where, found=value,
-                            expected=f"{low} to {high}")
+        raise PrototxtError(
+            f'line {scalar.line}: bad value of "{name}"', **where, found=value, expected=f"{low} to {high}"
+        )
     return value
 
 
@@ -118,27 +134,41 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
             raise _unknown(kind, entry, where)
         if fd.message_type is not None:
             if not isinstance(entry.value, Block):
-                raise PrototxtError(f'line {entry.line}: bad value of "{name}"', **where,
-                                    found=entry.value.text, expected="a { block }")
+                raise PrototxtError(
+                    f'line {entry.line}: bad value of "{name}"',
+                    **where,
+                    found=entry.value.text,
+                    expected="a { block }",
+                )
             into = getattr(message, name)
             _fill(into.add() if fd.is_repeated else into, entry.value, where, frozenset())
             if not fd.is_repeated:
                 into.SetInParent()
             continue
         if not isinstance(entry.value, Scalar):
-            raise PrototxtError(f'line {entry.line}: bad value of "{name}"', **where, found="a { block }",
-                                expected="a single value")
+            raise PrototxtError(
+                f'line {entry.line}: bad value of "{name}"',
+                **where,
+                found="a { block }",
+                expected="a single value",
+            )
         value = _scalar(fd, entry.value, where)
         if fd.is_repeated:
             getattr(message, name).append(value)
             continue
         # Forks that made a field repeated write it once an axis; the same value twice means the same.
-        if name in seen and seen[name] != value and not (
-            isinstance(value, float) and math.isnan(value) and math.isnan(seen[name])
+        if (
+            name in seen
+            and seen[name] != value
+            and not (isinstance(value, float) and math.isnan(value) and math.isnan(seen[name]))
         ):
-            raise UnsupportedError(f'line {entry.line}: "{name}" is given twice in {kind}', **where,
-                                   found=f"{seen[name]} and {value}", expected="one value",
-                                   hint="write the _h and _w forms where they exist")
+            raise UnsupportedError(
+                f'line {entry.line}: "{name}" is given twice in {kind}',
+                **where,
+                found=f"{seen[name]} and {value}",
+                expected="one value",
+                hint="write the _h and _w forms where they exist",
+            )
         seen[name] = value
         setattr(message, name, value)
 

@@ -46,9 +46,13 @@ def infer_shapes(net: Net, inputs: Mapping[str, Shape] | None = None) -> dict[st
             raise error.located(**net.where(layer)) from None
         for top, shape in zip(layer.tops, tops, strict=True):
             if any(dim <= 0 for dim in shape) or count(shape) > MAX_ELEMENTS:
-                raise ShapeError(f'impossible shape of "{top}"', **net.where(layer),
-                                 found=f"{shape} from bottoms {bottoms}", expected="sizes above 0",
-                                 hint="is the input large enough for this net?")
+                raise ShapeError(
+                    f'impossible shape of "{top}"',
+                    **net.where(layer),
+                    found=f"{shape} from bottoms {bottoms}",
+                    expected="sizes above 0",
+                    hint="is the input large enough for this net?",
+                )
             shapes[top] = shape
     return shapes
 
@@ -82,8 +86,11 @@ def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool 
     frozen = {value: tuple(shape) for value, shape in shapes.items()}
     if fixed:
         return Sizes(shapes, frozen, True)
-    larger = {i.name: (*shapes[i.name][:2], *(d + p for d, p in zip(shapes[i.name][2:], PROBE, strict=True)))
-              for i in net.inputs if len(shapes[i.name]) == 4 and min(shapes[i.name][2:]) > 1}
+    larger = {
+        i.name: (*shapes[i.name][:2], *(d + p for d, p in zip(shapes[i.name][2:], PROBE, strict=True)))
+        for i in net.inputs
+        if len(shapes[i.name]) == 4 and min(shapes[i.name][2:]) > 1
+    }
     if not larger:
         return Sizes(shapes, frozen, True, "no input is a picture (N, C, H, W)")
     try:
@@ -95,7 +102,11 @@ def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool 
         before = rule.blobs(layer, tuple(shapes[b] for b in layer.bottoms))
         after = rule.blobs(layer, tuple(other[b] for b in layer.bottoms))
         if [b.shape for b in before] != [b.shape for b in after]:
-            return Sizes(shapes, frozen, True, f'the weights of layer "{layer.name}" ({layer.type}) fit one '
-                                               "input size only")
+            return Sizes(
+                shapes,
+                frozen,
+                True,
+                f'the weights of layer "{layer.name}" ({layer.type}) fit one input size only',
+            )
     dims = {v: tuple(d if d == o else None for d, o in zip(shapes[v], other[v], strict=True)) for v in shapes}
     return Sizes(shapes, dims, False)

@@ -99,9 +99,13 @@ def _tokens(text: str, file: str) -> Iterator[tuple[str, str, int]]:
         match = TOKEN.match(text, position)
         if match is None:
             rest = text[position:].split("\n", 1)[0][:40]
-            raise PrototxtError(f"line {line}: not a net definition", file=file, found=repr(rest),
-                                expected="protobuf text such as: layer { name: \"conv1\" ... }",
-                                hint="is this a .prototxt file?")
+            raise PrototxtError(
+                f"line {line}: not a net definition",
+                file=file,
+                found=repr(rest),
+                expected='protobuf text such as: layer { name: "conv1" ... }',
+                hint="is this a .prototxt file?",
+            )
         position = match.end()
         kind = match.lastgroup
         if kind == "newline":
@@ -186,6 +190,10 @@ def parse_text(text: str, file: str) -> Block:
     more than 32 levels deep or is longer than 64 MiB.
     """
     if len(text) > MAX_BYTES:
-        raise PrototxtError("too long for a net definition", file=file, found=f"{len(text)} characters",
-                            expected=f"at most {MAX_BYTES}")
+        raise PrototxtError(
+            "too long for a net definition",
+            file=file,
+            found=f"{len(text)} characters",
+            expected=f"at most {MAX_BYTES}",
+        )
     return _Parser(text, file).block("", 0, 1)

@@ -19,8 +19,9 @@ def same_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return (bottoms[0],)
 
 
-def emit_relu(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_relu(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     slope = layer.spec.relu_param.negative_slope
     if slope:
         return (g.node("LeakyRelu", bottoms[0], alpha=float(slope)),)
@@ -33,25 +34,31 @@ def prelu_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
     return (Blob(shape, spec.filler if spec.HasField("filler") else None, "slope"),)
 
 
-def emit_prelu(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-               blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_prelu(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     rank = len(g.shape(layer.bottoms[0]))
     slope = blobs[0].reshape(-1, *(1,) * (rank - 2)) if blobs[0].ndim else blobs[0].reshape((1,) * (rank - 1))
     return (g.node("PRelu", bottoms[0], g.const(slope)),)
 
 
-def emit_sigmoid(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-                 blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_sigmoid(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     return (g.node("Sigmoid", bottoms[0]),)
 
 
-def emit_dropout(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-                 blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_dropout(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     spec = layer.spec.dropout_param
     if spec.sample_weights_test:
-        raise UnsupportedError("Bayesian SegNet samples its dropout at test time", found="sample_weights_test: true",
-                               expected="a net that gives the same answer twice",
-                               hint="set it to false for the net's mean answer")
+        raise UnsupportedError(
+            "Bayesian SegNet samples its dropout at test time",
+            found="sample_weights_test: true",
+            expected="a net that gives the same answer twice",
+            hint="set it to false for the net's mean answer",
+        )
     if not spec.scale_train:
         return (g.node("Mul", bottoms[0], g.const(np.float32(1 - spec.dropout_ratio))),)
     return bottoms

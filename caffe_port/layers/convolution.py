@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from weights.deconvolution import standardise
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
 from caffe_port.shapes import canonical_axis, count
-from weights.deconvolution import standardise
 from weights.errors import PrototxtError, ShapeError
 
 DEPTHWISE = ("DepthwiseConvolution", "ConvolutionDepthwise", "DepthWiseConvolution")
@@ -42,8 +42,9 @@ class Window:
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
 
-def per_axis(name: str, repeated: Sequence[int], pair: tuple[int | None, int | None], axes: int,
-             default: int | None) -> tuple[int, ...]:
+def per_axis(
+    name: str, repeated: Sequence[int], pair: tuple[int | None, int | None], axes: int, default: int | None
+) -> tuple[int, ...]:
     """One value a spatial axis from Caffe's spellings: repeated field, or the _h and _w pair for 2-D."""
     if pair != (None, None):
         if repeated:
@@ -56,10 +57,13 @@ def per_axis(name: str, repeated: Sequence[int], pair: tuple[int | None, int | N
     elif len(repeated) in (1, axes):
         values = tuple(repeated) if len(repeated) == axes else (repeated[0],) * axes
     else:
-        raise PrototxtError(f"{name} does not fit the spatial axes", found=f"{len(repeated)} values",
-                            expected=f"1 or {axes}")
+        raise PrototxtError(
+            f"{name} does not fit the spatial axes", found=f"{len(repeated)} values", expected=f"1 or {axes}"
+        )
     if any(v is None for v in values):
-        raise PrototxtError(f"no {name.split('_')[0]} size", expected=f"{name}, or both {name[:6]}_h and {name[:6]}_w")
+        raise PrototxtError(
+            f"no {name.split('_')[0]} size", expected=f"{name}, or both {name[:6]}_h and {name[:6]}_w"
+        )
     return tuple(int(v) for v in values if v is not None)
 
 
@@ -92,8 +96,11 @@ def groups(layer: Layer, channels: int) -> int:
     spec = layer.spec.convolution_param
     group = channels if layer.type in DEPTHWISE else spec.group
     if group < 1 or channels % group or spec.num_output % group or spec.num_output < 1:
-        raise ShapeError("group does not divide the channels", found=f"group {group}, {channels} channels in, "
-                         f"num_output {spec.num_output}", expected="a common divisor of both")
+        raise ShapeError(
+            "group does not divide the channels",
+            found=f"group {group}, {channels} channels in, num_output {spec.num_output}",
+            expected="a common divisor of both",
+        )
     return group
 
 
@@ -107,8 +114,10 @@ def conv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
     w = window(layer, bottom)
     groups(layer, bottom[w.axis])
-    spatial = tuple((n + 2 * p - e) // s + 1
-                    for n, p, e, s in zip(bottom[w.axis + 1 :], w.pad, w.extent, w.stride, strict=True))
+    spatial = tuple(
+        (n + 2 * p - e) // s + 1
+        for n, p, e, s in zip(bottom[w.axis + 1 :], w.pad, w.extent, w.stride, strict=True)
+    )
     return ((*bottom[: w.axis], layer.spec.convolution_param.num_output, *spatial),) * len(bottoms)
 
 
@@ -117,8 +126,10 @@ def deconv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
     w = window(layer, bottom)
     groups(layer, bottom[w.axis])
-    spatial = tuple(s * (n - 1) + e - 2 * p
-                    for n, p, e, s in zip(bottom[w.axis + 1 :], w.pad, w.extent, w.stride, strict=True))
+    spatial = tuple(
+        s * (n - 1) + e - 2 * p
+        for n, p, e, s in zip(bottom[w.axis + 1 :], w.pad, w.extent, w.stride, strict=True)
+    )
     return ((*bottom[: w.axis], layer.spec.convolution_param.num_output, *spatial),) * len(bottoms)
 
 
@@ -127,20 +138,26 @@ def _blobs(layer: Layer, weight: Shape) -> tuple[Blob, ...]:
     filler = spec.weight_filler if spec.HasField("weight_filler") else None
     blobs = [Blob(weight, filler, "weight")]
     if spec.bias_term:
-        blobs.append(Blob((spec.num_output,), spec.bias_filler if spec.HasField("bias_filler") else None, "bias"))
+        blobs.append(
+            Blob((spec.num_output,), spec.bias_filler if spec.HasField("bias_filler") else None, "bias")
+        )
     return tuple(blobs)
 
 
 def conv_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
     w = window(layer, bottoms[0])
     channels = bottoms[0][w.axis]
-    return _blobs(layer, (layer.spec.convolution_param.num_output, channels // groups(layer, channels), *w.kernel))
+    return _blobs(
+        layer, (layer.spec.convolution_param.num_output, channels // groups(layer, channels), *w.kernel)
+    )
 
 
 def deconv_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
     w = window(layer, bottoms[0])
     channels = bottoms[0][w.axis]
-    return _blobs(layer, (channels, layer.spec.convolution_param.num_output // groups(layer, channels), *w.kernel))
+    return _blobs(
+        layer, (channels, layer.spec.convolution_param.num_output // groups(layer, channels), *w.kernel)
+    )
 
 
 def conv_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]) -> int:
@@ -163,22 +180,25 @@ def deconv_adapt(
         return arrays, ""
     channels = bottoms[0][window(layer, bottoms[0]).axis]
     group = groups(layer, channels)
-    done = standardise(arrays[0], group=group, channels_in=channels,
-                       num_output=layer.spec.convolution_param.num_output)
+    done = standardise(
+        arrays[0], group=group, channels_in=channels, num_output=layer.spec.convolution_param.num_output
+    )
     if done.group != group:  # the graph is emitted for the prototxt's group; see emit
         return arrays, ""
     return (done.weight, *arrays[1:]), "; ".join(t for t in (done.warning,) if t)
 
 
-def _emit(op: str, g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-          blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def _emit(
+    op: str, g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     shape = g.shape(layer.bottoms[0])
     w = window(layer, shape)
     group = groups(layer, shape[w.axis])
     weight = blobs[0]
     if op == "ConvTranspose":
-        done = standardise(weight, group=group, channels_in=shape[w.axis],
-                           num_output=layer.spec.convolution_param.num_output)
+        done = standardise(
+            weight, group=group, channels_in=shape[w.axis], num_output=layer.spec.convolution_param.num_output
+        )
         weight, group = done.weight, done.group
         if group != groups(layer, shape[w.axis]):
             g.notes.append(f'layer "{layer.name}" (Deconvolution): {done.rule}')
@@ -193,31 +213,69 @@ def _emit(op: str, g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
         if flat or not w.kernel:
             lead = count(shape[: w.axis])
             x = g.node("Reshape", x, g.ints(lead, shape[w.axis], *(shape[w.axis + 1 :] or (1,))))
-        y = g.node(op, x, g.const(weight.reshape(*weight.shape[:2], *spatial) if not w.kernel else weight),
-                   *([g.const(blobs[1])] if len(blobs) > 1 else []),
-                   kernel_shape=list(spatial), strides=list(w.stride or (1,)), dilations=list(w.dilation or (1,)),
-                   pads=list((w.pad or (0,)) * 2), group=group)
+        y = g.node(
+            op,
+            x,
+            g.const(weight.reshape(*weight.shape[:2], *spatial) if not w.kernel else weight),
+            *([g.const(blobs[1])] if len(blobs) > 1 else []),
+            kernel_shape=list(spatial),
+            strides=list(w.stride or (1,)),
+            dilations=list(w.dilation or (1,)),
+            pads=list((w.pad or (0,)) * 2),
+            group=group,
+        )
         if flat or not w.kernel:
             y = g.node("Reshape", y, g.ints(*g.shape(value)))
         tops.append(y)
     return tuple(tops)
 
 
-def emit_conv(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_conv(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     return _emit("Conv", g, layer, bottoms, blobs)
 
 
-def emit_deconv(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-                blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_deconv(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     return _emit("ConvTranspose", g, layer, bottoms, blobs)
 
 
 register(
-    LayerRule("Convolution", conv_shape, emit_conv, conv_blobs, conv_macs, bottoms=(1, None), tops=(1, None),
-              module=__name__),
-    LayerRule("Deconvolution", deconv_shape, emit_deconv, deconv_blobs, deconv_macs, deconv_adapt,
-              bottoms=(1, None), tops=(1, None), module=__name__),
-    *(LayerRule(name, conv_shape, emit_conv, conv_blobs, conv_macs, bottoms=(1, None), tops=(1, None),
-                fork="MobileNet forks", module=__name__) for name in DEPTHWISE),
+    LayerRule(
+        "Convolution",
+        conv_shape,
+        emit_conv,
+        conv_blobs,
+        conv_macs,
+        bottoms=(1, None),
+        tops=(1, None),
+        module=__name__,
+    ),
+    LayerRule(
+        "Deconvolution",
+        deconv_shape,
+        emit_deconv,
+        deconv_blobs,
+        deconv_macs,
+        deconv_adapt,
+        bottoms=(1, None),
+        tops=(1, None),
+        module=__name__,
+    ),
+    *(
+        LayerRule(
+            name,
+            conv_shape,
+            emit_conv,
+            conv_blobs,
+            conv_macs,
+            bottoms=(1, None),
+            tops=(1, None),
+            fork="MobileNet forks",
+            module=__name__,
+        )
+        for name in DEPTHWISE
+    ),
 )

@@ -21,8 +21,11 @@ def _offsets(layer: Layer, rank: int) -> tuple[int, list[int]]:
     axis = canonical_axis(spec.axis, rank)
     given = list(spec.offset)
     if len(given) > 1 and len(given) != rank - axis:
-        raise PrototxtError("offset does not fit the cropped axes", found=f"{len(given)} values",
-                            expected=f"1 or {rank - axis}")
+        raise PrototxtError(
+            "offset does not fit the cropped axes",
+            found=f"{len(given)} values",
+            expected=f"1 or {rank - axis}",
+        )
     return axis, given if len(given) > 1 else (given or [0]) * (rank - axis)
 
 
@@ -34,15 +37,18 @@ def crop_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     top = list(bottom)
     for i, offset in zip(range(axis, len(bottom)), offsets, strict=True):
         if offset + like[i] > bottom[i]:
-            raise ShapeError(f"the crop leaves its bottom on axis {i}",
-                             found=f"offset {offset} + size {like[i]} > {bottom[i]}",
-                             expected=f"at most {bottom[i]}")
+            raise ShapeError(
+                f"the crop leaves its bottom on axis {i}",
+                found=f"offset {offset} + size {like[i]} > {bottom[i]}",
+                expected=f"at most {bottom[i]}",
+            )
         top[i] = like[i]
     return (tuple(top),)
 
 
-def emit_crop(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_crop(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     dims = g.dims(layer.bottoms[1])
     axis, offsets = _offsets(layer, len(dims))
     axes = list(range(axis, len(dims)))

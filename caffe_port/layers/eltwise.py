@@ -16,26 +16,33 @@ PROD, SUM = 0, 1
 
 def eltwise_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     if any(b != bottoms[0] for b in bottoms):
-        raise ShapeError("bottoms of different shapes", found=", ".join(map(str, bottoms)),
-                         expected="one shape for all")
+        raise ShapeError(
+            "bottoms of different shapes", found=", ".join(map(str, bottoms)), expected="one shape for all"
+        )
     spec = layer.spec.eltwise_param
     if spec.coeff and len(spec.coeff) != len(bottoms):
-        raise PrototxtError("coeff does not fit the bottoms", found=f"{len(spec.coeff)} values",
-                            expected=f"none or {len(bottoms)}")
+        raise PrototxtError(
+            "coeff does not fit the bottoms",
+            found=f"{len(spec.coeff)} values",
+            expected=f"none or {len(bottoms)}",
+        )
     if spec.coeff and spec.operation == PROD:
         raise PrototxtError("coeff with PROD", expected="coefficients with SUM only, as Caffe demands")
     return (bottoms[0],)
 
 
-def emit_eltwise(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-                 blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_eltwise(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     spec = layer.spec.eltwise_param
     if spec.operation == PROD:
         return (reduce(lambda a, b: g.node("Mul", a, b), bottoms),)
     if spec.operation != SUM:
         return (reduce(lambda a, b: g.node("Max", a, b), bottoms),)
-    terms = [b if c == 1 else g.node("Mul", b, g.const(np.float32(c)))
-             for b, c in zip(bottoms, list(spec.coeff) or [1] * len(bottoms), strict=True)]
+    terms = [
+        b if c == 1 else g.node("Mul", b, g.const(np.float32(c)))
+        for b, c in zip(bottoms, list(spec.coeff) or [1] * len(bottoms), strict=True)
+    ]
     return (reduce(lambda a, b: g.node("Add", a, b), terms),)
 
 

@@ -28,17 +28,27 @@ def concat_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     first = bottoms[0]
     axis = _axis(layer.spec.concat_param, "concat_dim", len(first))
     for other in bottoms[1:]:
-        if len(other) != len(first) or any(a != b for i, (a, b) in enumerate(zip(first, other, strict=True)) if i != axis):
-            raise ShapeError("bottoms do not fit together", found=", ".join(map(str, bottoms)),
-                             expected=f"equal sizes but on axis {axis}")
+        if len(other) != len(first) or any(
+            a != b for i, (a, b) in enumerate(zip(first, other, strict=True)) if i != axis
+        ):
+            raise ShapeError(
+                "bottoms do not fit together",
+                found=", ".join(map(str, bottoms)),
+                expected=f"equal sizes but on axis {axis}",
+            )
     return ((*first[:axis], sum(b[axis] for b in bottoms), *first[axis + 1 :]),)
 
 
-def emit_concat(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-                blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_concat(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     if len(bottoms) == 1:
         return bottoms
-    return (g.node("Concat", *bottoms, axis=_axis(layer.spec.concat_param, "concat_dim", len(g.shape(layer.tops[0])))),)
+    return (
+        g.node(
+            "Concat", *bottoms, axis=_axis(layer.spec.concat_param, "concat_dim", len(g.shape(layer.tops[0])))
+        ),
+    )
 
 
 def slice_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -49,18 +59,27 @@ def slice_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     if spec.slice_point:
         points = [0, *spec.slice_point, size]
         if len(points) != tops + 1 or any(a >= b for a, b in zip(points, points[1:], strict=False)):
-            raise PrototxtError("slice_point does not fit", found=f"{list(spec.slice_point)} for {tops} tops and "
-                                f"size {size}", expected=f"{tops - 1} rising points below {size}")
+            raise PrototxtError(
+                "slice_point does not fit",
+                found=f"{list(spec.slice_point)} for {tops} tops and size {size}",
+                expected=f"{tops - 1} rising points below {size}",
+            )
     else:
         if size % tops:
-            raise ShapeError(f"axis {axis} cannot be cut into equal parts", found=f"{size} into {tops}",
-                             expected=f"a multiple of {tops}, or slice_point")
+            raise ShapeError(
+                f"axis {axis} cannot be cut into equal parts",
+                found=f"{size} into {tops}",
+                expected=f"a multiple of {tops}, or slice_point",
+            )
         points = [i * (size // tops) for i in range(tops + 1)]
-    return tuple((*bottom[:axis], b - a, *bottom[axis + 1 :]) for a, b in zip(points, points[1:], strict=False))
+    return tuple(
+        (*bottom[:axis], b - a, *bottom[axis + 1 :]) for a, b in zip(points, points[1:], strict=False)
+    )
 
 
-def emit_slice(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-               blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_slice(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     if len(layer.tops) == 1:
         return bottoms
     rank = len(g.shape(layer.bottoms[0]))
@@ -75,8 +94,9 @@ def split_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return (bottoms[0],) * len(layer.tops)
 
 
-def emit_split(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-               blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_split(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     return bottoms * len(layer.tops)
 
 

@@ -38,8 +38,11 @@ def batch_norm_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ..
     if not _with_scale(layer):
         return statistics
     spec = layer.spec.batch_norm_param
-    return (Blob(shape, spec.scale_filler if spec.HasField("scale_filler") else None, "scale"),
-            Blob(shape, spec.bias_filler if spec.HasField("bias_filler") else None, "shift"), *statistics)
+    return (
+        Blob(shape, spec.scale_filler if spec.HasField("scale_filler") else None, "scale"),
+        Blob(shape, spec.bias_filler if spec.HasField("bias_filler") else None, "shift"),
+        *statistics,
+    )
 
 
 def batch_norm_adapt(
@@ -62,13 +65,16 @@ def batch_norm_adapt(
     return arrays, ""
 
 
-def emit_batch_norm(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-                    blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_batch_norm(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     spec = layer.spec.batch_norm_param
     x = bottoms[0]
     shape = g.shape(layer.bottoms[0])
     channels = _channels(shape)
-    scale, shift = blobs[:2] if len(blobs) == 5 else (np.ones(channels, np.float32), np.zeros(channels, np.float32))
+    scale, shift = (
+        blobs[:2] if len(blobs) == 5 else (np.ones(channels, np.float32), np.zeros(channels, np.float32))
+    )
     if spec.HasField("use_global_stats") and not spec.use_global_stats:
         axes = [i for i in range(len(shape)) if i != 1]
         centred = g.node("Sub", x, g.node("ReduceMean", x, axes=axes, keepdims=1))
@@ -76,15 +82,30 @@ def emit_batch_norm(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
         y = g.node("Div", centred, g.node("Sqrt", g.node("Add", variance, g.const(np.float32(spec.eps)))))
         if len(blobs) == 5:
             broadcast = (-1, *(1,) * (len(shape) - 2))
-            y = g.node("Add", g.node("Mul", y, g.const(scale.reshape(broadcast))), g.const(shift.reshape(broadcast)))
+            y = g.node(
+                "Add", g.node("Mul", y, g.const(scale.reshape(broadcast))), g.const(shift.reshape(broadcast))
+            )
         return (y,)
     mean, variance, factor = blobs[-3:]
     ratio = np.float32(0 if factor.item() == 0 else 1 / np.float32(factor.item()))
     if len(shape) == 1:
-        y = g.node("Div", g.node("Sub", x, g.const(mean * ratio)), g.const(np.sqrt(variance * ratio + np.float32(spec.eps))))
+        y = g.node(
+            "Div",
+            g.node("Sub", x, g.const(mean * ratio)),
+            g.const(np.sqrt(variance * ratio + np.float32(spec.eps))),
+        )
         return (y,)
-    return (g.node("BatchNormalization", x, g.const(scale), g.const(shift), g.const(mean * ratio),
-                   g.const(variance * ratio), epsilon=float(spec.eps)),)
+    return (
+        g.node(
+            "BatchNormalization",
+            x,
+            g.const(scale),
+            g.const(shift),
+            g.const(mean * ratio),
+            g.const(variance * ratio),
+            epsilon=float(spec.eps),
+        ),
+    )
 
 
 def _span(axis: int, num_axes: int, bottom: Shape) -> tuple[int, int]:
@@ -92,16 +113,22 @@ def _span(axis: int, num_axes: int, bottom: Shape) -> tuple[int, int]:
     first = canonical_axis(axis, len(bottom)) if bottom else 0
     last = len(bottom) if num_axes == -1 else first + num_axes
     if last > len(bottom):
-        raise ShapeError("scale reaches beyond the last axis", found=f"axis {axis} with num_axes {num_axes}",
-                         expected=f"at most {len(bottom)} axes")
+        raise ShapeError(
+            "scale reaches beyond the last axis",
+            found=f"axis {axis} with num_axes {num_axes}",
+            expected=f"at most {len(bottom)} axes",
+        )
     return first, last
 
 
 def _check_second(axis: int, bottoms: tuple[Shape, ...]) -> int:
     first = canonical_axis(axis, len(bottoms[0])) if bottoms[1] else 0
     if bottoms[0][first : first + len(bottoms[1])] != bottoms[1]:
-        raise ShapeError("the second bottom does not fit the first", found=bottoms[1],
-                         expected=f"the sizes of {bottoms[0]} from axis {first} on")
+        raise ShapeError(
+            "the second bottom does not fit the first",
+            found=bottoms[1],
+            expected=f"the sizes of {bottoms[0]} from axis {first} on",
+        )
     return first
 
 
@@ -147,8 +174,9 @@ def _second(g: GraphBuilder, name: str, first: int, rank: int, second_rank: int)
     return str(g.node("Unsqueeze", name, g.ints(*range(second_rank, second_rank + trailing))))
 
 
-def _emit_affine(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...],
-                 axis: int, op: str) -> tuple[str, ...]:
+def _emit_affine(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...], axis: int, op: str
+) -> tuple[str, ...]:
     rank = len(g.shape(layer.bottoms[0]))
     if len(bottoms) == 2:
         second = len(g.shape(layer.bottoms[1]))
@@ -162,19 +190,28 @@ def _emit_affine(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs:
     return (g.node("Add", y, _operand(g, extra[0], first, rank)) if extra else y,)
 
 
-def emit_scale(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-               blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_scale(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     return _emit_affine(g, layer, bottoms, blobs, layer.spec.scale_param.axis, "Mul")
 
 
-def emit_bias(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_bias(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     return _emit_affine(g, layer, bottoms, blobs, layer.spec.bias_param.axis, "Add")
 
 
 register(
-    LayerRule("BatchNorm", same_shape, emit_batch_norm, batch_norm_blobs, adapt=batch_norm_adapt,
-              note="also the five-blob dialects of NVIDIA and Xilinx", module=__name__),
+    LayerRule(
+        "BatchNorm",
+        same_shape,
+        emit_batch_norm,
+        batch_norm_blobs,
+        adapt=batch_norm_adapt,
+        note="also the five-blob dialects of NVIDIA and Xilinx",
+        module=__name__,
+    ),
     LayerRule("Scale", scale_shape, emit_scale, scale_blobs, bottoms=(1, 2), module=__name__),
     LayerRule("Bias", scale_shape, emit_bias, bias_blobs, bottoms=(1, 2), module=__name__),
 )

@@ -48,7 +48,11 @@ class Window:
 
     def beyond(self) -> bool:
         """Whether a window may start beyond the picture."""
-        return self.ceil and not any(self.pad) and any(k < s for k, s in zip(self.kernel, self.stride, strict=True))
+        return (
+            self.ceil
+            and not any(self.pad)
+            and any(k < s for k, s in zip(self.kernel, self.stride, strict=True))
+        )
 
 
 def _pair(spec: object, square: str, h: str, w: str, default: int | None) -> tuple[int, int]:
@@ -60,7 +64,9 @@ def _pair(spec: object, square: str, h: str, w: str, default: int | None) -> tup
             raise PrototxtError(f"half a kernel: {h} and {w} go together")
         return (getattr(spec, h) if has(h) else default or 0, getattr(spec, w) if has(w) else default or 0)
     if not has(square) and default is None:
-        raise PrototxtError("no kernel size", expected=f"{square}, or both {h} and {w}, or global_pooling: true")
+        raise PrototxtError(
+            "no kernel size", expected=f"{square}, or both {h} and {w}, or global_pooling: true"
+        )
     value = getattr(spec, square)
     return (value, value)
 
@@ -80,15 +86,21 @@ def window(layer: Layer, bottom: Shape) -> Window:
         if spec.HasField("kernel_size") or spec.HasField("kernel_h") or spec.HasField("kernel_w"):
             raise PrototxtError("global_pooling with a kernel size", expected="one of them")
         if pad != (0, 0) or stride != (1, 1):
-            raise PrototxtError("global_pooling with pad or stride", found=f"pad {pad}, stride {stride}",
-                                expected="pad 0 and stride 1")
+            raise PrototxtError(
+                "global_pooling with pad or stride",
+                found=f"pad {pad}, stride {stride}",
+                expected="pad 0 and stride 1",
+            )
         return Window((bottom[2], bottom[3]), stride, pad, ceil, True)
     kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w", None)
     if 0 in kernel or 0 in stride:
         raise PrototxtError("kernel or stride is 0", expected="1 or more")
     if any(p >= k for p, k in zip(pad, kernel, strict=True)) and any(pad):
-        raise PrototxtError("pad is not smaller than the kernel", found=f"pad {pad}, kernel {kernel}",
-                            expected="pad < kernel, as Caffe demands")
+        raise PrototxtError(
+            "pad is not smaller than the kernel",
+            found=f"pad {pad}, kernel {kernel}",
+            expected="pad < kernel, as Caffe demands",
+        )
     return Window(kernel, stride, pad, ceil, False)
 
 
@@ -111,9 +123,12 @@ def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> st
     padded = g.node("Pad", x, pads, g.const(np.float32(0)), mode="constant")
     mean = g.node("AveragePool", padded, kernel_shape=list(w.kernel), strides=list(w.stride))
     height, width = g.shape(layer.bottoms[0])[2:]
-    counts = [np.array([min(i * s + k, n) - i * s for i in range(size)], np.float32)
-              for n, k, s, size in zip((height, width), w.kernel, w.stride,
-                                       w.sizes(g.shape(layer.bottoms[0])), strict=True)]
+    counts = [
+        np.array([min(i * s + k, n) - i * s for i in range(size)], np.float32)
+        for n, k, s, size in zip(
+            (height, width), w.kernel, w.stride, w.sizes(g.shape(layer.bottoms[0])), strict=True
+        )
+    ]
     area = np.outer(counts[0], counts[1])
     total = g.node("Mul", mean, g.const(np.float32(w.kernel[0] * w.kernel[1])))
     return str(g.node("Div", total, g.const(area[None, None])))
@@ -124,7 +139,9 @@ def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
         return str(g.node("GlobalMaxPool" if method == MAX else "GlobalAveragePool", x))
     if w.beyond():
         return _beyond(g, layer, x, w, method)
-    common = dict(kernel_shape=list(w.kernel), strides=list(w.stride), pads=list(w.pad) * 2, ceil_mode=int(w.ceil))
+    common = dict(
+        kernel_shape=list(w.kernel), strides=list(w.stride), pads=list(w.pad) * 2, ceil_mode=int(w.ceil)
+    )
     if method == MAX:
         return str(g.node("MaxPool", x, **common))
     return str(g.node("AveragePool", x, count_include_pad=1, **common))
@@ -133,19 +150,28 @@ def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
 def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, str]:
     """MAX with its mask: the place of each maximum, counted within its plane of height x width."""
     if w.beyond():
-        raise UnsupportedError("a mask of windows that start beyond the picture",
-                               expected="kernel >= stride, or a pad")
+        raise UnsupportedError(
+            "a mask of windows that start beyond the picture", expected="kernel >= stride, or a pad"
+        )
     kernel = list(w.kernel)
     if w.whole:
         g.require_fixed(layer, "a mask of global pooling")
-    y, index = g.node("MaxPool", x, outputs=2, kernel_shape=kernel, strides=list(w.stride),
-                      pads=list(w.pad) * 2, ceil_mode=int(w.ceil))
+    y, index = g.node(
+        "MaxPool",
+        x,
+        outputs=2,
+        kernel_shape=kernel,
+        strides=list(w.stride),
+        pads=list(w.pad) * 2,
+        ceil_mode=int(w.ceil),
+    )
     plane = g.node("ReduceProd", g.sizes_of(x, 2, 3), axes=[0], keepdims=1)
     return y, g.node("Cast", g.node("Mod", index, plane), to=1)
 
 
-def emit_pool(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-              blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_pool(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     w = window(layer, g.shape(layer.bottoms[0]))
     method = layer.spec.pooling_param.pool
     x = bottoms[0]

@@ -11,8 +11,9 @@ from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import canonical_axis
 
 
-def emit_softmax(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...],
-                 blobs: tuple[np.ndarray, ...]) -> tuple[str, ...]:
+def emit_softmax(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
     axis = canonical_axis(layer.spec.softmax_param.axis, len(g.shape(layer.bottoms[0])))
     return (g.node("Softmax", bottoms[0], axis=axis),)
 
