@@ -86,8 +86,10 @@ class WriteBehind(Generic[T]):
         self._thread.start()
 
     def put(self, item: T) -> None:
-        """Hands over one item; waits while the queue is full."""
+        """Hands over one item; waits while the queue is full. Not after `close`."""
         with self._changed:
+            if self._closed:
+                raise ValueError("this writer is closed")
             while len(self._waiting) >= self._depth and not self._failed:
                 self._changed.wait()
             if not self._failed:

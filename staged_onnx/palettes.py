@@ -12,7 +12,7 @@ import numpy as np
 
 from weights.errors import UsageError
 
-__all__ = ["Classes", "classes", "voc_palette"]
+__all__ = ["Classes", "classes", "colour_table", "voc_palette"]
 
 MAX_CLASSES = 256  # label maps are uint8
 MAX_NAMES_FILE = 1 << 20
@@ -103,9 +103,14 @@ class Classes:
 
     def colours(self) -> np.ndarray:
         """The palette for every possible label: uint8 of shape (256, 3), black beyond the last class."""
-        table = np.zeros((MAX_CLASSES, 3), np.uint8)
-        table[: len(self.palette)] = self.palette
-        return table
+        return colour_table(self.palette)
+
+
+def colour_table(palette: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
+    """`palette`, at most 256 colours (red, green, blue), filled up with black: uint8 of shape (256, 3)."""
+    table = np.zeros((MAX_CLASSES, 3), np.uint8)
+    table[: len(palette)] = np.asarray(palette, np.uint8)
+    return table
 
 
 def voc_palette(count: int = MAX_CLASSES) -> tuple[Colour, ...]:

@@ -85,6 +85,8 @@ def test_write_behind_writes_everything_in_order() -> None:
         writer.put(i)
     writer.close()
     assert written == list(range(50))
+    with pytest.raises(ValueError, match="closed"):
+        writer.put(50)
 
 
 def test_write_behind_waits_when_full() -> None:

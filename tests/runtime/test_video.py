@@ -194,13 +194,14 @@ def test_corrupt_image_is_reported_and_left_out(folder: Path) -> None:
     assert str(told[0]).startswith("frame 1 (frame2) is left out: ")
 
 
-def test_corrupt_video_frame_is_reported_and_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("intact", "message"), [(0.0, "cannot be decoded"), (0.5, "damaged picture")])
+def test_corrupt_video_frame_is_reported_and_left_out(tmp_path: Path, intact: float, message: str) -> None:
     path = write_video(tmp_path / "c.mp4", moving_bar(30), g="5", bf="0")
-    damage_packet(path, 12)
+    damage_packet(path, 12, intact)
     with open_video(path) as reader:
         frames = list(reader)
     assert len(reader.problems) == 1
-    assert "cannot be decoded" in reader.problems[0].text
+    assert message in reader.problems[0].text
     assert len(frames) == 29
     assert [f.time for f in frames] == [Fraction(i, 25) for i in range(30) if i != 12]
     assert frames[-1].index == 29

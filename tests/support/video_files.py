@@ -51,11 +51,12 @@ def write_video(
     return path
 
 
-def damage_packet(path: Path, number: int) -> None:
-    """Overwrites the payload of the packet `number` of a video file with noise."""
+def damage_packet(path: Path, number: int, intact: float = 0.0) -> None:
+    """Overwrites the packet `number` of a video file with noise, but for its first share `intact`."""
     with av.open(str(path)) as container:
         packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
     position, size = packets[number]
+    position, size = position + int(size * intact), size - int(size * intact)
     data = bytearray(path.read_bytes())
     data[position : position + size] = np.random.default_rng(0).bytes(size)
     path.write_bytes(data)
