@@ -68,10 +68,9 @@ class ShotDifferences:
 
     def __init__(self, measure: ChangeMeasure = "proportion") -> None:
         self._measure = measure
-        self._last: (
-            tuple[NDArray[np.float32], dict[str, NDArray[np.float32]], NDArray[np.uint8] | None] | None
-        )
-        self._last = None
+        self._pixels: NDArray[np.float32] | None = None
+        self._layers: dict[str, NDArray[np.float32]] = {}
+        self._label: NDArray[np.uint8] | None = None
         self._sums: dict[str, float] = {}
         self._frames = 0
         self.trace: list[dict[str, float]] = []
