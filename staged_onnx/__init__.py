@@ -1,1 +1,53 @@
+"""Cut a ported net into stages and keep them as a bundle on disk."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from caffe_port.net import Net, Shape
+from staged_onnx.export import export
+from staged_onnx.manifest import Bundle, Manifest, StageSpec, ValueSpec, read_bundle
+from staged_onnx.palettes import Classes, classes
+from staged_onnx.planning import Plan, StagePlan, plan_cuts
+from staged_onnx.processing import Preprocessing
+from weights.errors import UsageError
+
+__all__ = [
+    "Bundle",
+    "Classes",
+    "Manifest",
+    "Plan",
+    "Preprocessing",
+    "StagePlan",
+    "StageSpec",
+    "ValueSpec",
+    "classes",
+    "export",
+    "plan",
+    "read_bundle",
+]
+
+
+def plan(
+    net: Net,
+    cuts: Sequence[str] | None = None,
+    *,
+    stages: int | None = None,
+    output: str | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+) -> Plan:
+    """Divide a net into stages at the blobs `cuts`, or into `stages` of balanced cost.
+
+    Give one of the two; see `staged_onnx.planning` and `staged_onnx.automatic` for the rules.
+    """
+    if (cuts is None) == (stages is None):
+        raise UsageError(
+            "how should the net be cut?", expected="either cuts (blob names) or a number of stages"
+        )
+    if cuts is not None:
+        return plan_cuts(net, cuts, output=output, inputs=inputs)
+    from staged_onnx.automatic import choose_cuts
+
+    assert stages is not None
+    chosen = choose_cuts(net, stages, output=output, inputs=inputs)
+    return plan_cuts(net, chosen.cuts, output=output, inputs=inputs, why=chosen.why)

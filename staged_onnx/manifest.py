@@ -1,0 +1,290 @@
+"""The manifest of a bundle: what its stages are, as data. Read as hostile input."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from staged_onnx.processing import Preprocessing
+from weights.errors import BundleError
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "Bundle", "Manifest", "StageSpec", "ValueSpec", "read_bundle"]
+
+FORMAT = "clockwork-bundle"
+FORMAT_VERSION = 1
+MAX_MANIFEST = 8 << 20
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.onnx")
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage, or the head: its file, the values in and out, and what a pass costs.
+
+    inputs: "frame" or names of carried values; `reads_pixels`: whether the frame's pixels matter or only its
+    size. macs are multiply-accumulates of one pass at the bundle's reference size.
+    """
+
+    name: str
+    model: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    macs: int
+    parameters: int
+    layers: tuple[str, ...]
+    cut: str = ""
+    reads_pixels: bool = True
+
+
+@dataclass(frozen=True)
+class ValueSpec:
+    """A carried value: its shape at the reference size and its type."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a player needs to know of a bundle. `to_json` and `from_json` are inverses."""
+
+    name: str
+    stages: tuple[StageSpec, ...]
+    head: StageSpec
+    values: Mapping[str, ValueSpec]
+    preprocessing: Preprocessing
+    reference_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    schedule: str
+    signal: str
+    source: Mapping[str, Any] = field(default_factory=dict)
+    created_by: str = ""
+    whole: str = ""
+    why: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a frame on which everything fires."""
+        return sum(stage.macs for stage in (*self.stages, self.head))
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON data."""
+        return {
+            "format": FORMAT, "format_version": FORMAT_VERSION, "created_by": self.created_by, "name": self.name,
+            "source": dict(self.source),
+            "frame": {"name": "frame", "dtype": "uint8", "layout": "HWC", "channels": "rgb"},
+            "preprocessing": self.preprocessing.to_json(), "reference_size": list(self.reference_size),
+            "stages": [_stage_json(stage) for stage in self.stages], "head": _stage_json(self.head),
+            "values": {name: {"shape": list(v.shape), "dtype": v.dtype} for name, v in self.values.items()},
+            "classes": {"names": list(self.class_names), "palette": [list(c) for c in self.palette]},
+            "schedule": self.schedule, "signal": self.signal, "whole": self.whole, "why": list(self.why),
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk: its folder and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    def model_path(self, stage: StageSpec) -> Path:
+        """The ONNX file of a stage."""
+        return self.path / stage.model
+
+
+def _stage_json(stage: StageSpec) -> dict[str, Any]:
+    data = asdict(stage)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+
+
+class _Reader:
+    """Picks typed fields out of JSON data and says where one is wrong."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def fail(self, what: str, found: Any, expected: str) -> BundleError:
+        return BundleError(
+            f"bad {what} in the manifest",
+            file=self.file,
+            found=repr(found)[:80],
+            expected=expected,
+            hint="convert the net again",
+        )
+
+    def get(self, data: Any, key: str, kind: type | tuple[type, ...], what: str, default: Any = None) -> Any:
+        value = data.get(key, default) if isinstance(data, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+            names = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
+            raise self.fail(f'"{key}" of {what}', value, names)
+        return value
+
+    def strings(self, data: Any, key: str, what: str) -> tuple[str, ...]:
+        values = self.get(data, key, list, what, [])
+        if not all(isinstance(v, str) for v in values):
+            raise self.fail(f'"{key}" of {what}', values, "a list of strings")
+        return tuple(values)
+
+    def sizes(self, values: Any, what: str) -> tuple[int, ...]:
+        if not (isinstance(values, list) and all(type(v) is int and 0 < v < 1 << 31 for v in values)):
+            raise self.fail(what, values, "a list of whole numbers above 0")
+        return tuple(values)
+
+    def model(self, data: Any, what: str) -> str:
+        name = self.get(data, "model", str, what)
+        if not _FILE_NAME.fullmatch(name):
+            raise self.fail(f'"model" of {what}', name, "the name of an .onnx file in the bundle's folder")
+        return str(name)
+
+    def stage(self, data: Any, what: str) -> StageSpec:
+        macs, parameters = self.get(data, "macs", int, what), self.get(data, "parameters", int, what)
+        if macs < 0 or parameters < 0:
+            raise self.fail(f"cost of {what}", (macs, parameters), "0 or more")
+        return StageSpec(
+            self.get(data, "name", str, what), self.model(data, what), self.strings(data, "inputs", what),
+            self.strings(data, "outputs", what), macs, parameters, self.strings(data, "layers", what),
+            self.get(data, "cut", str, what, ""), self.get(data, "reads_pixels", bool, what, True),
+        )  # fmt: skip
+
+
+def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
+    what = "preprocessing"
+    size = data.get("size") if isinstance(data, dict) else None
+    mean = r.get(data, "mean", list, what)
+    if not all(isinstance(m, (int, float)) for m in mean):
+        raise r.fail("mean", mean, "a list of numbers")
+    sizes = r.sizes(size, "preprocessing size") if size is not None else None
+    if sizes is not None and len(sizes) != 2:
+        raise r.fail("preprocessing size", size, "[height, width]")
+    return Preprocessing(
+        (sizes[0], sizes[1]) if sizes else None,
+        r.get(data, "channels", str, what),
+        tuple(float(m) for m in mean),
+        float(r.get(data, "scale", (int, float), what)),
+    )
+
+
+def _check_wiring(
+    r: _Reader, stages: tuple[StageSpec, ...], head: StageSpec, values: Mapping[str, ValueSpec]
+) -> None:
+    """Every value read is made by exactly one earlier stage."""
+    made: dict[str, str] = {}
+    for stage in (*stages, head):
+        for name in stage.inputs:
+            if name != "frame" and name not in made:
+                raise r.fail(f"input of {stage.name}", name, "frame, or a value that an earlier stage makes")
+        for name in stage.outputs if stage is not head else ():
+            if name in made or name not in values:
+                raise r.fail(f"output of {stage.name}", name, "a value listed under values, made once")
+            made[name] = stage.name
+    names = [stage.name for stage in (*stages, head)]
+    if len(set(names)) != len(names) or not stages:
+        raise r.fail("stages", names, "at least one stage, each with a name of its own")
+
+
+def from_json(data: Any, file: Path) -> Manifest:
+    """A manifest from JSON data; raises BundleError naming the file and the field."""
+    r = _Reader(file)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise BundleError("not a bundle's manifest", file=file, expected=f'"format": "{FORMAT}"')
+    if data.get("format_version") != FORMAT_VERSION:
+        raise BundleError(
+            "unknown bundle version",
+            file=file,
+            found=data.get("format_version"),
+            expected=FORMAT_VERSION,
+            hint="convert the net again with this release",
+        )
+    stages = tuple(
+        r.stage(s, f"stage {i + 1}") for i, s in enumerate(r.get(data, "stages", list, "the bundle"))
+    )
+    head = r.stage(data.get("head"), "the head")
+    values = {
+        name: ValueSpec(
+            r.sizes(v.get("shape") if isinstance(v, dict) else None, f'shape of "{name}"'),
+            r.get(v, "dtype", str, f'value "{name}"', "float32"),
+        )
+        for name, v in r.get(data, "values", dict, "the bundle").items()
+    }
+    _check_wiring(r, stages, head, values)
+    classes = r.get(data, "classes", dict, "the bundle")
+    palette = [r_colour(r, c) for c in r.get(classes, "palette", list, "classes")]
+    size = r.sizes(data.get("reference_size"), "reference_size")
+    if len(size) != 2:
+        raise r.fail("reference_size", size, "[height, width]")
+    signal = r.get(data, "signal", str, "the bundle", "")
+    if signal and signal not in values:
+        raise r.fail("signal", signal, "the name of a carried value")
+    whole = r.get(data, "whole", str, "the bundle", "")
+    if whole and not _FILE_NAME.fullmatch(whole):
+        raise r.fail("whole", whole, "the name of an .onnx file in the bundle's folder")
+    return Manifest(
+        r.get(data, "name", str, "the bundle"), stages, head, values,
+        _preprocessing(r, data.get("preprocessing")), (size[0], size[1]),
+        r.strings(classes, "names", "classes"), tuple(palette),
+        r.get(data, "schedule", str, "the bundle", "oracle"), signal,
+        r.get(data, "source", dict, "the bundle", {}), r.get(data, "created_by", str, "the bundle", ""),
+        whole, r.strings(data, "why", "the bundle"), r.strings(data, "notes", "the bundle"),
+    )  # fmt: skip
+
+
+def r_colour(r: _Reader, colour: Any) -> tuple[int, int, int]:
+    """A palette entry: three whole numbers 0 to 255."""
+    if not (
+        isinstance(colour, list) and len(colour) == 3 and all(type(c) is int and 0 <= c < 256 for c in colour)
+    ):
+        raise r.fail("palette", colour, "[r, g, b], each 0 to 255")
+    return (colour[0], colour[1], colour[2])
+
+
+def read_bundle(path: str | PathLike[str]) -> Bundle:
+    """Open a bundle's manifest and check that its files are there.
+
+    Raises BundleError naming the file and what is wrong; nothing outside the folder is ever opened.
+    """
+    folder = Path(path)
+    file = folder / "manifest.json"
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing at this path"
+        raise BundleError(
+            "not a bundle",
+            file=folder,
+            found=found,
+            expected="a folder NAME.staged/ with a manifest.json",
+            hint="make one: clockwork convert",
+        )
+    if not file.is_file():
+        raise BundleError(
+            "not a bundle",
+            file=folder,
+            found="a folder without manifest.json",
+            expected="a folder made by clockwork convert",
+        )
+    if file.stat().st_size > MAX_MANIFEST:
+        raise BundleError(
+            "manifest too large",
+            file=file,
+            found=f"{file.stat().st_size} bytes",
+            expected=f"at most {MAX_MANIFEST}",
+        )
+    try:
+        data = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            "manifest is not JSON", file=file, found=str(error), hint="convert the net again"
+        ) from None
+    manifest = from_json(data, file)
+    for stage in (*manifest.stages, manifest.head):
+        if not (folder / stage.model).is_file():
+            raise BundleError(
+                "a stage's file is missing", file=folder / stage.model, hint="convert the net again"
+            )
+    return Bundle(folder, manifest)

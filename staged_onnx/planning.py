@@ -1,0 +1,209 @@
+"""Cutting a net into stages: which layer belongs where, and what is carried between them.
+
+Stage i holds the ancestors of cut i that no earlier stage holds. A layer that leads to no cut goes to the
+stage that its inputs come from, and into the head when they come from several; net inputs belong to every
+stage. So the plain FCN-8s cut at pool3, pool4, upscore2 gives the same stages as the hand-ordered stage net,
+and a net without skip connections has a head of nothing but post-processing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from caffe_port.convert import ancestors, check_values
+from caffe_port.match import wanted_blobs
+from caffe_port.net import Layer, Net, Shape
+from caffe_port.registry import rule_for
+from caffe_port.shapes import count, infer_shapes
+from weights.errors import BundleError
+
+__all__ = ["Plan", "StagePlan", "plan_cuts"]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage: its layers, the carried values and net inputs it takes, and the values it hands out.
+
+    macs and parameters are those of one pass at the plan's input shapes.
+    """
+
+    name: str
+    cut: str
+    layers: tuple[Layer, ...]
+    inputs: tuple[str, ...]
+    net_inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    macs: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in order, then the head; `scores` is the value that the head turns into labels.
+
+    `why` explains cuts that were chosen automatically, one line a cut.
+    """
+
+    stages: tuple[StagePlan, ...]
+    head: StagePlan
+    scores: str
+    shapes: Mapping[str, Shape]
+    why: tuple[str, ...] = ()
+
+
+def score_value(net: Net, output: str) -> str:
+    """The value to take the argmax of: a final Softmax or ArgMax over the classes is left out.
+
+    Softmax keeps the order of the classes, so the label map is the same without it.
+    """
+    makers = {top: layer for layer in net.layers for top in layer.tops}
+    maker = makers.get(output)
+    while maker is not None and maker.type in ("Softmax", "ArgMax"):
+        spec = maker.spec.softmax_param if maker.type == "Softmax" else maker.spec.argmax_param
+        if maker.type == "ArgMax" and not (spec.HasField("axis") and spec.axis == 1 and spec.top_k == 1):
+            break
+        if maker.type == "Softmax" and spec.axis not in (1, -3):
+            break
+        output = maker.bottoms[0]
+        maker = makers.get(output)
+    return output
+
+
+def assign_stages(net: Net, cuts: Sequence[str], layers: Sequence[Layer]) -> dict[str, int]:
+    """Stage number of each layer, by key: 0 for the first stage, len(cuts) for the head."""
+    place: dict[str, int] = {}
+    for number, cut in enumerate(cuts):
+        for layer in ancestors(net, [cut]):
+            place.setdefault(layer.key, number)
+    head = len(cuts)
+    of_value: dict[str, int] = {}
+    for layer in layers:
+        if layer.key not in place:
+            sources = {of_value[b] for b in layer.bottoms if b in of_value}
+            place[layer.key] = sources.pop() if len(sources) == 1 else head
+            if place[layer.key] != head and not _only_from(layer, of_value):
+                place[layer.key] = head
+        for top in layer.tops:
+            of_value[top] = place[layer.key]
+    return place
+
+
+def _only_from(layer: Layer, of_value: Mapping[str, int]) -> bool:
+    """Whether the layer reads some stage's values; one that reads the net's input alone is the head's."""
+    return any(b in of_value for b in layer.bottoms)
+
+
+def _stage(
+    net: Net,
+    name: str,
+    cut: str,
+    layers: Sequence[Layer],
+    outputs: Sequence[str],
+    shapes: Mapping[str, Shape],
+    extra_inputs: Sequence[str] = (),
+) -> StagePlan:
+    made = {top for layer in layers for top in layer.tops}
+    net_inputs = {i.name for i in net.inputs}
+    read = [b for layer in layers for b in layer.bottoms] + list(extra_inputs)
+    needs = list(dict.fromkeys(b for b in read if b not in made))
+    wanted = wanted_blobs(net, shapes)
+    macs = sum(
+        rule_for(layer, net).macs(
+            layer, tuple(shapes[b] for b in layer.bottoms), tuple(shapes[t] for t in layer.tops)
+        )
+        for layer in layers
+    )
+    parameters = sum(count(blob.shape) for layer in layers for blob in wanted.get(layer.key, ()))
+    return StagePlan(
+        name,
+        cut,
+        tuple(layers),
+        tuple(n for n in needs if n not in net_inputs),
+        tuple(n for n in needs if n in net_inputs),
+        tuple(outputs),
+        macs,
+        parameters,
+    )
+
+
+def plan_cuts(
+    net: Net,
+    cuts: Sequence[str],
+    *,
+    output: str | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+    why: Sequence[str] = (),
+) -> Plan:
+    """Divide the net at the blobs `cuts`, shallow to deep.
+
+    output: the blob that holds the scores, by default the net's only output. inputs: shapes that replace the
+    prototxt's, for the cost figures. Raises BundleError for cuts that do not divide the net: an unknown blob,
+    one that comes before an earlier cut, a cut twice, or no cut at all; UsageError for an unknown blob.
+    """
+    if not cuts:
+        raise BundleError("no cuts", file=net.file, expected="at least one blob", hint="e.g. --cut pool4")
+    check_values(net, cuts, "cut")
+    if output is None:
+        if len(net.outputs) != 1:
+            raise BundleError(
+                "which output holds the scores?",
+                file=net.file,
+                found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}",
+                expected="one",
+                hint="name it: --output BLOB",
+            )
+        output = net.outputs[0]
+    check_values(net, [output], "output")
+    for cut in cuts:
+        if cut in {i.name for i in net.inputs}:
+            raise BundleError(
+                "a cut at the net's input",
+                file=net.file,
+                found=f'"{cut}"',
+                expected="a blob that a layer makes",
+            )
+    scores = score_value(net, output)
+    needed = {layer.key for layer in ancestors(net, [scores, *cuts])}
+    layers = [layer for layer in net.layers if layer.key in needed]
+    leads = {layer.key for layer in ancestors(net, [scores])}
+    seen: set[str] = set()
+    for cut in cuts:
+        keys = {layer.key for layer in ancestors(net, [cut])}
+        if not keys & leads:
+            raise BundleError(
+                "a cut that the scores do not depend on",
+                file=net.file,
+                found=f'"{cut}"',
+                expected=f'a blob on the way to "{scores}"',
+            )
+        if keys <= seen:
+            raise BundleError(
+                "cuts in the wrong order",
+                file=net.file,
+                found=f'"{cut}" adds no layer to the stages before it',
+                expected="shallow to deep, each cut once",
+            )
+        seen |= keys
+    place = assign_stages(net, cuts, layers)
+    shapes = infer_shapes(net, inputs)
+    groups: list[list[Layer]] = [[] for _ in range(len(cuts) + 1)]
+    for layer in layers:
+        groups[place[layer.key]].append(layer)
+    stages = []
+    for number in range(len(cuts) + 1):
+        later = {b for group in groups[number + 1 :] for layer in group for b in layer.bottoms} | {scores}
+        outputs = [top for layer in groups[number] for top in layer.tops if top in later]
+        if number < len(cuts):
+            stages.append(_stage(net, f"stage{number + 1}", cuts[number], groups[number], outputs, shapes))
+    head = _stage(net, "head", "", groups[-1], (scores,), shapes, extra_inputs=(scores,))
+    used = {value for stage in (*stages, head) for value in stage.inputs}
+    for stage in stages:
+        if not used.intersection(stage.outputs):
+            raise BundleError(
+                f"nothing reads what {stage.name} makes",
+                file=net.file,
+                found=f'cut "{stage.cut}"',
+                expected="a blob on the way to the scores",
+            )
+    return Plan(tuple(stages), head, scores, shapes, tuple(why))

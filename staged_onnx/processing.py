@@ -1,0 +1,103 @@
+"""Pre- and post-processing as part of the graphs: a uint8 frame goes in, a uint8 label map comes out.
+
+In: frame H x W x 3, RGB -> float -> resized to the net's size (bilinear, pixel centres at half, as OpenCV's
+INTER_LINEAR) or left native -> the net's channel order -> (x - mean) * scale, Caffe's transform_param.
+Out: scores -> resized to the frame's size by the same rule -> argmax (lowest class on ties) -> uint8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from caffe_port.graph import GraphBuilder
+from weights.errors import UsageError
+
+__all__ = ["Preprocessing", "emit_labels", "emit_preprocessing"]
+
+GREY = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in grey (ITU-R BT.601), what OpenCV and scikit-image's callers of Caffe used."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a frame becomes the net's input.
+
+    size: (height, width) of the net's input, or None to keep the frame's own size. channels: the net's order,
+    "bgr", "rgb" or "gray". mean: one value or one a channel, in the net's order, subtracted before the
+    product with `scale`: (x - mean) * scale on pixel values 0 to 255.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: str = "bgr"
+    mean: tuple[float, ...] = (0.0,)
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("bgr", "rgb", "gray"):
+            raise UsageError("unknown channel order", found=self.channels, expected="bgr, rgb or gray")
+        planes = 1 if self.channels == "gray" else 3
+        if len(self.mean) not in (1, planes):
+            raise UsageError(
+                "mean does not fit the channels", found=f"{len(self.mean)} values", expected=f"1 or {planes}"
+            )
+        if self.size is not None and not all(0 < s <= 1 << 15 for s in self.size):
+            raise UsageError("bad size", found=self.size, expected="(height, width), each 1 to 32768")
+        if not all(np.isfinite((*self.mean, self.scale))):
+            raise UsageError("mean or scale is not a finite number", found=(*self.mean, self.scale))
+
+    @property
+    def planes(self) -> int:
+        """Number of channels of the net's input."""
+        return 1 if self.channels == "gray" else 3
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest."""
+        return {
+            "size": list(self.size) if self.size else None,
+            "channels": self.channels,
+            "mean": list(self.mean),
+            "scale": self.scale,
+        }
+
+
+def emit_preprocessing(g: GraphBuilder, frame: str, how: Preprocessing) -> str:
+    """Nodes from the frame (uint8, H x W x 3) to the net's input (float32, 1 x C x h x w)."""
+    x = g.node("Cast", frame, to=TensorProto.FLOAT)
+    x = g.node("Unsqueeze", g.node("Transpose", x, perm=[2, 0, 1]), g.ints(0))
+    if how.channels == "gray":
+        weights = np.array(GREY, np.float32).reshape(1, 3, 1, 1)
+        x = g.node("ReduceSum", g.node("Mul", x, g.const(weights)), g.ints(1), keepdims=1)
+    elif how.channels == "bgr":
+        x = g.node("Gather", x, g.ints(2, 1, 0), axis=1)
+    if how.size is not None:
+        x = emit_resize(g, x, g.ints(1, how.planes, *how.size))
+    if any(how.mean):
+        x = g.node("Sub", x, g.const(np.array(how.mean, np.float32).reshape(1, -1, 1, 1)))
+    if how.scale != 1:
+        x = g.node("Mul", x, g.const(np.float32(how.scale)))
+    return str(x)
+
+
+def emit_resize(g: GraphBuilder, x: str, sizes: str) -> str:
+    """Bilinear resize of 1 x C x h x w to `sizes`, pixel centres at half."""
+    return str(g.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel"))
+
+
+def emit_labels(g: GraphBuilder, scores: str, channels: int, frame: str | None) -> str:
+    """Nodes from scores (1 x K x h x w) to labels (uint8, H x W of the frame).
+
+    With one channel the score is a probability, and label 1 is where it is above a half. `frame` is None
+    where the scores have the frame's size already.
+    """
+    if frame is not None:
+        size = g.sizes_of(frame, 0, 1)
+        scores = emit_resize(g, scores, g.node("Concat", g.ints(1, channels), size, axis=0))
+    if channels == 1:
+        labels = g.node("Squeeze", g.node("Greater", scores, g.const(np.float32(0.5))), g.ints(0, 1))
+    else:
+        labels = g.node("Squeeze", g.node("ArgMax", scores, axis=1, keepdims=0), g.ints(0))
+    return str(g.node("Cast", labels, to=TensorProto.UINT8))
