@@ -1,5 +1,30 @@
-"""Files of arrays: caffemodels and HDF5 in and out."""
+"""Files of arrays: caffemodels and HDF5 in and out, upsampling kernels, net surgery; and the errors."""
 
+from weights._version import __version__
+from weights.deconvolution import Standardised, standardise
+from weights.errors import WeightsError
 from weights.files import Description, LayerDescription, Written, describe, read, split_paths, write
+from weights.surgery import Move, Report, expand_score, interp, transplant
+from weights.upsample import bilinear_filler, is_bilinear, upsample_filt
 
-__all__ = ["Description", "LayerDescription", "Written", "describe", "read", "split_paths", "write"]
+__all__ = [
+    "Description",
+    "LayerDescription",
+    "Move",
+    "Report",
+    "Standardised",
+    "WeightsError",
+    "Written",
+    "__version__",
+    "bilinear_filler",
+    "describe",
+    "expand_score",
+    "interp",
+    "is_bilinear",
+    "read",
+    "split_paths",
+    "standardise",
+    "transplant",
+    "upsample_filt",
+    "write",
+]
