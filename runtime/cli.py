@@ -1,0 +1,81 @@
+"""The `clockwork` command: finds its sub-commands, turns errors into one line and an exit status.
+
+0 success, 1 a check failed, 2 wrong usage or bad input, 130 interrupted. Sub-commands are imported only when
+they are used, so that `--help` is quick. Other rooms add theirs through the entry-point group
+`clockwork.commands`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import click
+
+from weights._version import __version__
+from weights.errors import ClockworkError
+
+__all__ = ["cli", "main"]
+
+OWN = ("inspect", "convert", "verify", "run", "calibrate", "bench", "net", "weights")
+ORDER = ("demo", "inspect", "convert", "verify", "run", "eval", "calibrate", "bench", "net", "weights")
+PLUGINS = "clockwork.commands"
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        names = {*OWN, *(point.name for point in entry_points(group=PLUGINS))}
+        return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in OWN:
+            command = import_module(f"runtime.commands.{cmd_name}").command
+        else:
+            points = [p for p in entry_points(group=PLUGINS) if p.name == cmd_name]
+            if not points:
+                return None
+            command = points[0].load()
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clockwork-onnx")
+def cli() -> None:
+    """Port trained Caffe networks to ONNX, cut them into stages, run them over video on a clock."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="clockwork", standalone_mode=False
+        )
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except ClockworkError as error:
+        click.echo(f"clockwork: error: {error}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("clockwork: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away; say nothing more, not even at interpreter exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"clockwork: error: {where}{error.strerror or error}", err=True)
+        return 2
