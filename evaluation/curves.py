@@ -1,0 +1,124 @@
+"""Accuracy against cost: curves, their Pareto front, and how far one lies above the other.
+
+A clockwork schedule pays for its shallow stages on every frame, which frame skipping does not, so that
+schedules are compared at equal cost and not at equal rate. Between two measured points a curve is taken to
+be straight: that is what playing part of a video with the one and part with the other would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.scoring import Result
+
+__all__ = ["Advantage", "Curve", "Point", "advantage", "curves_of", "family_of", "pareto_front"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One schedule: `cost` as a share of the oracle's, `accuracy` as mean IU."""
+
+    schedule: str
+    cost: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The points of one family of schedules, by rising cost."""
+
+    family: str
+    points: tuple[Point, ...]
+
+    def at(self, cost: float) -> float:
+        """Accuracy at a cost between the cheapest and the dearest point; NaN elsewhere."""
+        costs = [point.cost for point in self.points]
+        accuracies = [point.accuracy for point in self.points]
+        return float(np.interp(cost, costs, accuracies, left=np.nan, right=np.nan))
+
+
+@dataclass(frozen=True)
+class Advantage:
+    """How far `curve` lies above `other` over the costs that both reach, `start` to `end` (of the oracle's).
+
+    `area` is the integral of the difference of mean IU over cost, `mean` that area over the width: the
+    average gain in mean IU at equal cost.
+    """
+
+    curve: str
+    other: str
+    start: float
+    end: float
+    area: float
+    mean: float
+
+
+def family_of(schedule: str) -> str:
+    """The family a schedule belongs to: skip, clockwork (some stage fires always), pipeline, adaptive, ...
+
+    The oracle belongs to every family that thins out its fires.
+    """
+    kind = schedule.split(":")[0].split()[0].rstrip(",")
+    if kind in ("rates", "alternating", "exponential"):
+        rates = schedule.partition(":")[2].split(",")
+        if kind == "rates" and len(set(rates)) == 1:
+            return "skip"
+        return "clockwork"
+    return kind
+
+
+def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
+    """One curve a family that has a free parameter, each ending in the oracle; cost by "macs" or "time".
+
+    Cost by time is the milliseconds a frame as a share of the oracle's. Of points of equal cost the best
+    stays. Pipelines trade time for lag, not compute for accuracy, and make no curve.
+    """
+    results = list(results)
+    oracle = next((r for r in results if family_of(r.schedule) == "oracle"), None)
+
+    def point(result: Result) -> Point:
+        if cost == "time":
+            share = result.ms_per_frame / oracle.ms_per_frame if oracle else float("nan")
+            return Point(result.schedule, share, result.scores.mean_iu)
+        return Point(result.schedule, result.macs_of_oracle, result.scores.mean_iu)
+
+    families: dict[str, list[Point]] = {}
+    for result in results:
+        family = family_of(result.schedule)
+        if family not in ("oracle", "pipeline"):
+            families.setdefault(family, []).append(point(result))
+    curves = []
+    for family, points in families.items():
+        if oracle is not None:
+            points = [*points, point(oracle)]
+        best: dict[float, Point] = {}
+        for candidate in points:
+            if candidate.cost not in best or candidate.accuracy > best[candidate.cost].accuracy:
+                best[candidate.cost] = candidate
+        curves.append(Curve(family, tuple(best[c] for c in sorted(best))))
+    return curves
+
+
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in accuracy at the same or a lower cost, by rising cost."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.cost, -p.accuracy)):
+        if not front or point.accuracy > front[-1].accuracy:
+            front.append(point)
+    return front
+
+
+def advantage(curve: Curve, other: Curve) -> Advantage | None:
+    """How far `curve` lies above `other`; None where they share no range of cost."""
+    start = max(curve.points[0].cost, other.points[0].cost)
+    end = min(curve.points[-1].cost, other.points[-1].cost)
+    if not end > start:
+        return None
+    corners = {p.cost for c in (curve, other) for p in c.points if start < p.cost < end}
+    costs = np.array([start, *sorted(corners), end])
+    gain = np.array([curve.at(c) - other.at(c) for c in costs])
+    area = float(np.sum((gain[1:] + gain[:-1]) / 2 * np.diff(costs)))
+    return Advantage(curve.family, other.family, start, end, area, area / (end - start))

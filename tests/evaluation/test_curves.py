@@ -1,0 +1,81 @@
+"""Curves of accuracy against cost, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from evaluation.curves import Curve, Point, advantage, curves_of, family_of, pareto_front
+from evaluation.metrics import Scores
+from evaluation.scoring import Result
+
+
+def result(schedule: str, cost: float, accuracy: float, ms: float = 1.0) -> Result:
+    scores = Scores(accuracy, accuracy, accuracy, accuracy, (accuracy,), 1)
+    return Result(schedule, scores, None, 0.0, 1, 1, {}, {}, cost * 100, cost, ms)
+
+
+def curve(family: str, *points: tuple[float, float]) -> Curve:
+    return Curve(family, tuple(Point(f"{family}:{i}", *p) for i, p in enumerate(points)))
+
+
+def test_families() -> None:
+    names = {
+        "oracle": "oracle",
+        "skip:3": "skip",
+        "rates:2,2": "skip",
+        "rates:1,4": "clockwork",
+        "alternating": "clockwork",
+        "exponential": "clockwork",
+        "pipeline:2": "pipeline",
+        "adaptive:0.25": "adaptive",
+    }
+    assert {name: family_of(name) for name in names} == names
+
+
+def test_curves_end_in_the_oracle_and_keep_the_better_of_equal_costs() -> None:
+    results = [
+        result("oracle", 1.0, 0.9, ms=10),
+        result("skip:2", 0.5, 0.7, ms=6),
+        result("skip:4", 0.25, 0.5, ms=4),
+        result("rates:1,2", 0.7, 0.85, ms=8),
+        result("alternating", 0.7, 0.84, ms=8),
+        result("pipeline:2", 1.0, 0.8),
+    ]
+    by_family = {c.family: c for c in curves_of(results)}
+    assert set(by_family) == {"skip", "clockwork"}
+    assert [(p.cost, p.accuracy) for p in by_family["skip"].points] == [(0.25, 0.5), (0.5, 0.7), (1.0, 0.9)]
+    assert [p.schedule for p in by_family["clockwork"].points] == ["rates:1,2", "oracle"]
+    by_time = {c.family: c for c in curves_of(results, cost="time")}
+    assert [p.cost for p in by_time["skip"].points] == [0.4, 0.6, 1.0]
+
+
+def test_between_points_a_curve_is_straight_and_beyond_them_unknown() -> None:
+    c = curve("skip", (0.2, 0.4), (1.0, 0.8))
+    assert c.at(0.6) == pytest.approx(0.6)
+    assert math.isnan(c.at(0.1)) and math.isnan(c.at(1.1))
+
+
+def test_advantage_is_the_area_between_over_the_shared_costs() -> None:
+    upper = curve("clockwork", (0.5, 0.7), (1.0, 0.8))
+    lower = curve("skip", (0.25, 0.3), (0.75, 0.5), (1.0, 0.8))
+    # On 0.5..1: gains 0.3 at 0.5, 0.25 at 0.75, 0 at 1.
+    found = advantage(upper, lower)
+    assert found is not None and (found.start, found.end) == (0.5, 1.0)
+    assert found.area == pytest.approx(0.25 * (0.3 + 0.25) / 2 + 0.25 * (0.25 + 0.0) / 2)
+    assert found.mean == pytest.approx(found.area / 0.5)
+    opposite = advantage(lower, upper)
+    assert opposite is not None and opposite.area == pytest.approx(-found.area)
+
+
+def test_curves_without_a_shared_cost() -> None:
+    assert advantage(curve("a", (0.1, 0.1), (0.2, 0.2)), curve("b", (0.3, 0.1), (1.0, 0.2))) is None
+
+
+def test_pareto_front() -> None:
+    points = [
+        Point(n, *p) for n, p in {"a": (0.5, 0.5), "b": (0.6, 0.4), "c": (0.5, 0.6), "d": (1, 0.9)}.items()
+    ]
+    assert [p.schedule for p in pareto_front(points)] == ["c", "d"]
+    assert pareto_front([]) == []
