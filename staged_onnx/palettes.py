@@ -74,14 +74,13 @@ NYUD_NAMES = (
 class Classes:
     """The classes of a label map: `names[k]` and `palette[k]` (red, green, blue) of label k.
 
-    `ignore` lists the labels that mean "not labelled" in the data set's ground truth; `background`
-    is the label that an overlay leaves clear, None where every class is a thing to be shown.
+    Black is the colour of what need not be seen: an overlay leaves such a class clear. `ignore` lists
+    the labels that mean "not labelled" in the data set's ground truth.
     """
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
     ignore: tuple[int, ...] = ()
-    background: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
@@ -163,9 +162,9 @@ def _known(name: str) -> Classes | None:
     if name == "camvid":
         return _table(CAMVID, ignore=(11,))
     if name == "voc":
-        return Classes(VOC_NAMES, voc_palette(21), ignore=(255,), background=0)
+        return Classes(VOC_NAMES, voc_palette(21), ignore=(255,))
     if name == "nyud":
-        # Label 0 is a class (wall) here, so the colours begin after VOC's black.
+        # Label 0 is a thing (wall) here, so the colours begin after VOC's black.
         return Classes(NYUD_NAMES, voc_palette(41)[1:], ignore=(255,))
     return None
 
@@ -177,7 +176,7 @@ def _table(rows: Sequence[tuple[str, Colour]], ignore: tuple[int, ...]) -> Class
 def _numbered(count: int) -> Classes:
     if not 0 < count <= MAX_CLASSES:
         raise UsageError("number of classes out of range", found=count, expected=f"1 to {MAX_CLASSES}")
-    return Classes(tuple(f"class {k}" for k in range(count)), voc_palette(count), background=0)
+    return Classes(tuple(f"class {k}" for k in range(count)), voc_palette(count))
 
 
 def _from_file(path: Path, count: int | None) -> Classes:
@@ -222,4 +221,4 @@ def _from_file(path: Path, count: int | None) -> Classes:
             )
         names.append(name)
         palette.append(colour)
-    return Classes(tuple(names), tuple(palette), background=None if "background" not in names[:1] else 0)
+    return Classes(tuple(names), tuple(palette))

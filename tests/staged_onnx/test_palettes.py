@@ -37,10 +37,10 @@ def test_known_tables(name: str, count: int, first: str, last: str) -> None:
     assert len(set(table.palette)) == count
 
 
-def test_background_is_left_clear_only_where_there_is_one() -> None:
-    assert classes("voc").background == 0
-    assert classes("cityscapes").background is None
-    assert (0, 0, 0) not in classes("nyud").palette
+def test_only_a_background_is_black() -> None:
+    black = {name: classes(name).palette.count((0, 0, 0)) for name in ("cityscapes", "camvid", "voc", "nyud")}
+    assert black == {"cityscapes": 0, "camvid": 0, "voc": 1, "nyud": 0}
+    assert classes("voc").palette[0] == (0, 0, 0)
 
 
 def test_cityscapes_colours_are_those_of_the_published_palette() -> None:
@@ -61,7 +61,6 @@ def test_names_file_with_and_without_colours(tmp_path: Path) -> None:
     table = classes(path)
     assert table.names == ("background", "red car", "tree", "route 66")
     assert table.palette == ((0, 0, 0), (255, 0, 0), (1, 2, 3), voc_palette(4)[3])
-    assert table.background == 0
 
 
 def test_trailing_prose_is_cut_off_when_the_count_is_known(tmp_path: Path) -> None:
