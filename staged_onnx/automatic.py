@@ -1,0 +1,139 @@
+"""Choosing cuts: stages of balanced cost that carry few bytes.
+
+A clock can only save what lies in the stages it holds back, so no stage should hold nearly everything; and
+what is carried between stages has to be kept and read, so cuts belong where the net is narrow. Each set of
+cuts is judged by the stages it really gives (see `planning`):
+
+    sum over stages and head of share^2  +  BYTES_WEIGHT * carried bytes / bytes of the net's input
+
+share being a stage's part of all multiply-accumulates. The least is chosen, the shallower cuts on a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from caffe_port.convert import ancestors
+from caffe_port.net import Layer, Net, Shape
+from caffe_port.registry import rule_for
+from caffe_port.shapes import count, infer_shapes
+from staged_onnx.planning import assign_stages, score_value
+from weights.errors import BundleError
+
+__all__ = ["Chosen", "choose_cuts"]
+
+BYTES_WEIGHT = 0.05
+CANDIDATES = 20
+"""Blobs that are tried: with 4 stages 4845 sets, about two seconds for a net of 200 layers."""
+LEAST_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The cuts, shallow to deep, and one line a cut that says why."""
+
+    cuts: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What judging a set of cuts needs to know of the net."""
+
+    net: Net
+    layers: tuple[Layer, ...]
+    macs: Mapping[str, int]
+    shapes: Mapping[str, Shape]
+    scores: str
+
+    @property
+    def total(self) -> int:
+        return max(1, sum(self.macs[layer.key] for layer in self.layers))
+
+    def judge(self, cuts: Sequence[str]) -> tuple[float, list[float], list[int]]:
+        """Score, share of each stage and the head, and elements each stage hands out."""
+        place = assign_stages(self.net, cuts, self.layers)
+        shares = [0.0] * (len(cuts) + 1)
+        carried = [0] * len(cuts)
+        maker: dict[str, int] = {}
+        crossing: set[str] = set()
+        for layer in self.layers:
+            here = place[layer.key]
+            shares[here] += self.macs[layer.key] / self.total
+            for bottom in layer.bottoms:
+                if maker.get(bottom, here) != here:
+                    crossing.add(bottom)
+            for top in layer.tops:
+                maker[top] = here
+        if maker[self.scores] != len(cuts):
+            crossing.add(self.scores)
+        for value in crossing:
+            carried[maker[value]] += count(self.shapes[value])
+        scale = max(1, sum(count(i.shape) for i in self.net.inputs))
+        score = sum(s * s for s in shares) + BYTES_WEIGHT * sum(carried) / scale
+        return score, shares, carried
+
+
+def _candidates(costs: _Costs) -> list[str]:
+    """The best places, with at least LEAST_SHARE of the work before each, spread over the depth of the net."""
+    places: list[tuple[float, float, str]] = []
+    for layer in costs.layers:
+        for top in layer.tops:
+            if len(costs.shapes[top]) != 4 or "@" in top or not top:  # a blob the user can name
+                continue
+            before = sum(costs.macs[a.key] for a in ancestors(costs.net, [top])) / costs.total
+            if before >= LEAST_SHARE:
+                score, _, _ = costs.judge([top])
+                places.append((before, score, top))
+    # Spread over the depth of the net: the best blob of each band of equal work.
+    bands: dict[int, tuple[float, str, float]] = {}
+    for before, score, top in places:
+        band = min(CANDIDATES - 1, int(before * CANDIDATES))
+        if band not in bands or score < bands[band][0]:
+            bands[band] = (score, top, before)
+    chosen = {top for _, top, _ in bands.values()}
+    extra = sorted((score, top) for _, score, top in places if top not in chosen)
+    chosen.update(top for _, top in extra[: max(0, CANDIDATES - len(chosen))])
+    return [top for _, _, top in places if top in chosen]
+
+
+def choose_cuts(net: Net, stages: int, *, output: str | None = None,
+                inputs: Mapping[str, Shape] | None = None) -> Chosen:
+    """Cuts for this many stages (the head not counted).
+
+    Raises BundleError where the net has too few places to cut.
+    """
+    if output is None:
+        if len(net.outputs) != 1:
+            raise BundleError("which output holds the scores?", file=net.file,
+                              found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}", hint="name it: --blob BLOB")
+        output = net.outputs[0]
+    shapes = infer_shapes(net, inputs)
+    scores = score_value(net, output)
+    layers = tuple(ancestors(net, [scores]))
+    macs = {
+        layer.key: rule_for(layer, net).macs(layer, tuple(shapes[b] for b in layer.bottoms),
+                                             tuple(shapes[t] for t in layer.tops))
+        for layer in layers
+    }
+    costs = _Costs(net, layers, macs, shapes, scores)
+    places = _candidates(costs)
+    best: tuple[float, tuple[str, ...]] | None = None
+    for cuts in combinations(places, stages):
+        score, shares, carried = costs.judge(cuts)
+        if min(shares[:-1]) < LEAST_SHARE or min(carried) == 0:
+            continue
+        if best is None or score < best[0] - 1e-12:
+            best = (score, cuts)
+    if best is None:
+        raise BundleError("too few places to cut", file=net.file, found=f"{stages} stages asked for",
+                          expected="fewer stages, or cuts of your own: --cut BLOB")
+    _, shares, carried = costs.judge(best[1])
+    why = [
+        f"cut {cut}: stage{i + 1} does {shares[i]:.1%} of the work and hands out {carried[i] * 4 / 1e6:.2f} MB"
+        for i, cut in enumerate(best[1])
+    ]
+    why.append(f"head: {shares[-1]:.1%} of the work, on every frame")
+    return Chosen(best[1], tuple(why))
