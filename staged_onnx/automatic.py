@@ -99,23 +99,29 @@ def _candidates(costs: _Costs) -> list[str]:
     return [top for _, _, top in places if top in chosen]
 
 
-def choose_cuts(net: Net, stages: int, *, output: str | None = None,
-                inputs: Mapping[str, Shape] | None = None) -> Chosen:
+def choose_cuts(
+    net: Net, stages: int, *, output: str | None = None, inputs: Mapping[str, Shape] | None = None
+) -> Chosen:
     """Cuts for this many stages (the head not counted).
 
     Raises BundleError where the net has too few places to cut.
     """
     if output is None:
         if len(net.outputs) != 1:
-            raise BundleError("which output holds the scores?", file=net.file,
-                              found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}", hint="name it: --blob BLOB")
+            raise BundleError(
+                "which output holds the scores?",
+                file=net.file,
+                found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}",
+                hint="name it: --blob BLOB",
+            )
         output = net.outputs[0]
     shapes = infer_shapes(net, inputs)
     scores = score_value(net, output)
     layers = tuple(ancestors(net, [scores]))
     macs = {
-        layer.key: rule_for(layer, net).macs(layer, tuple(shapes[b] for b in layer.bottoms),
-                                             tuple(shapes[t] for t in layer.tops))
+        layer.key: rule_for(layer, net).macs(
+            layer, tuple(shapes[b] for b in layer.bottoms), tuple(shapes[t] for t in layer.tops)
+        )
         for layer in layers
     }
     costs = _Costs(net, layers, macs, shapes, scores)
@@ -128,8 +134,12 @@ def choose_cuts(net: Net, stages: int, *, output: str | None = None,
         if best is None or score < best[0] - 1e-12:
             best = (score, cuts)
     if best is None:
-        raise BundleError("too few places to cut", file=net.file, found=f"{stages} stages asked for",
-                          expected="fewer stages, or cuts of your own: --cut BLOB")
+        raise BundleError(
+            "too few places to cut",
+            file=net.file,
+            found=f"{stages} stages asked for",
+            expected="fewer stages, or cuts of your own: --cut BLOB",
+        )
     _, shares, carried = costs.judge(best[1])
     why = [
         f"cut {cut}: stage{i + 1} does {shares[i]:.1%} of the work and hands out {carried[i] * 4 / 1e6:.2f} MB"
