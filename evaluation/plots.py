@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.curves import Curve, Point
@@ -49,17 +50,10 @@ def accuracy_cost(
         )
         for point in curve.points:
             if point.schedule != "oracle":
-                text = point.schedule.partition(":")[2] or point.schedule
-                axes.annotate(
-                    text, (point.cost, point.accuracy), (4, -10), textcoords="offset points", fontsize=7
-                )
+                _note(axes, point.schedule.partition(":")[2] or point.schedule, point, (4, -10))
     for point in others:
-        axes.plot(
-            [point.cost], [point.accuracy], marker="D", linestyle="", color=GREY, markersize=5, zorder=2
-        )
-        axes.annotate(
-            point.schedule, (point.cost, point.accuracy), (5, 3), textcoords="offset points", fontsize=8
-        )
+        axes.plot([point.cost], [point.accuracy], "D", color=GREY, markersize=5, zorder=2)
+        _note(axes, point.schedule, point, (5, 3))
     axes.set_xlabel(cost_name)
     axes.set_ylabel("mean IU")
     axes.grid(alpha=0.3)
@@ -70,7 +64,7 @@ def accuracy_cost(
 def threshold_sweep(
     thresholds: Sequence[float], fire_rates: Sequence[float], mean_iu: Sequence[float]
 ) -> Figure:
-    """Mean IU and the deep stage's fire rate against the threshold of the adaptive clock (the paper's Figure 6)."""
+    """Mean IU and the deep stage's fire rate against the adaptive clock's threshold (the paper's Figure 6)."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(thresholds, mean_iu, marker="o", color=COLOURS[0], label="mean IU")
@@ -104,7 +98,7 @@ def update_timeline(fired: Mapping[str, Sequence[bool]], starts: Sequence[int] =
     counts = [f"{name}  {sum(fired[name])}/{len(fired[name])}" for name in names]
     axes.set_yticks(range(len(names)), counts)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(-0.5, max((len(strip) for strip in fired.values()), default=1) - 0.5)
+    axes.set_xlim(-0.5, max([1, *(len(strip) for strip in fired.values())]) - 0.5)
     axes.set_xlabel("frame")
     return figure
 
@@ -140,6 +134,10 @@ def save(figure: Figure, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(png(figure))
     os.replace(part, path)
+
+
+def _note(axes: Axes, text: str, point: Point, offset: tuple[int, int]) -> None:
+    axes.annotate(text, (point.cost, point.accuracy), offset, textcoords="offset points", fontsize=7)
 
 
 def _colours(count: int) -> list[str]:
