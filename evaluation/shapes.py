@@ -4,8 +4,8 @@ The class of an object is its *shape*; colour, texture, size and angle are drawn
 about it. So a net has to look at a whole object to name it (a deep stage), and at the edge to place it (a
 shallow one).
 
-Everything is integer arithmetic on the raw 64-bit output of PCG64, which NumPy keeps stable (unlike the methods
-of ``Generator``); no float decides a pixel. Lengths are in 1/16 pixel, angles in 1/1024 turn.
+Everything is integer arithmetic on the raw 64-bit output of PCG64, which NumPy keeps stable (the methods of
+``Generator`` are not); no float decides a pixel. Lengths are in 1/16 pixel, angles in 1/1024 turn.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class _Object:
 
 
 class _Dice:
-    """Integers from the raw output of PCG64: ``range`` is exact fixed-point scaling, the same everywhere."""
+    """Integers from the raw output of PCG64: ``range`` is exact fixed-point scaling, the same
+    everywhere."""
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.PCG64(seed)
@@ -126,7 +127,8 @@ def _value_noise(dice: _Dice, size: tuple[int, int], cell: int, amplitude: int) 
 
 
 def _background(dice: _Dice, size: tuple[int, int]) -> Ints:
-    """A muted, mottled H x W x 3 picture that repeats itself both ways, so that a camera can pan over it."""
+    """A muted, mottled H x W x 3 picture that repeats itself both ways, so that a camera can pan over
+    it."""
     base = dice.range(60, 190)
     tint = dice.array((3,), -24, 25)
     coarse = _value_noise(dice, size, 4 * _CELL, dice.range(16, 48))
@@ -264,13 +266,14 @@ def shapes_shot(
     objects: int = 12,
     name: str | None = None,
 ) -> Shot:
-    """One shot of ``frames`` frames of ``size`` (height, width): the same arguments give the same bits everywhere.
+    """One shot of ``frames`` frames of ``size`` (height, width): same arguments, same bits, everywhere.
 
-    ``objects`` objects move over a mottled background and hide one another (later ones lie in front); they live
-    in an area 44 pixels wider than the frame on each side, nearly half of it in view, so they come and go; one in
-    four is there for a part of the shot only. ``speed``: ``static`` nothing moves and every frame is the same,
-    ``slow`` 0.4 to 1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera too. Every frame of a moving
-    shot has its own sensor noise. Raises ``ValueError`` for an unknown speed, no frames, or a size below 16 x 16.
+    ``objects`` objects move over a mottled background and hide one another (later ones lie in front).
+    They live in an area 44 pixels wider than the frame on each side, nearly half of it in view, so they
+    come and go; one in four is there for a part of the shot only. ``speed``: ``static`` nothing moves
+    and every frame is the same, ``slow`` 0.4 to 1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves
+    the camera too (1 to 5 pixels a frame more). Every frame of a moving shot has its own sensor noise.
+    Raises ``ValueError`` for an unknown speed, no frames, or a size below 16 x 16.
     """
     if speed not in ("static", "slow", "fast"):
         raise ValueError(f"speed is {speed!r}, one of static, slow, fast is expected")
@@ -324,8 +327,8 @@ def shapes_video(
 ) -> list[Shot]:
     """``rounds`` times one shot of every kind of ``kinds``, each ``frames`` frames long.
 
-    The splits draw from disjoint seeds: shot ``i`` of a split has the ``i``-th seed of its range, and ``first``
-    says where to begin. Raises ``ValueError`` for an unknown split or kind.
+    The splits draw from disjoint seeds: shot ``i`` of a split has the ``i``-th seed of its range, and
+    ``first`` says where to begin. Raises ``ValueError`` for an unknown split or kind of shot.
     """
     if split not in ("train", "val"):
         raise ValueError(f"split is {split!r}, train or val is expected")

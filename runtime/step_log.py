@@ -2,8 +2,8 @@
 
 Fields: `frame` (index in the source), `time` (seconds, or null), `name`, `shot`, `fired` (names of the
 stages that ran), `ages` (stage: frames since the output that the head used was computed), `signal` (null
-where there is none or it is not finite), `ms` (stage: milliseconds, and `total`), `provenance` (fired stage: {value it read: frame that
-the value was computed on}).
+where there is none or it is not finite), `ms` (stage: milliseconds, and `total`), `provenance` (fired
+stage: {value it read: frame that the value was computed on}).
 """
 
 from __future__ import annotations

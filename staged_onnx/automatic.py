@@ -6,7 +6,7 @@ cuts is judged by the stages it really gives (see `planning`):
 
     sum over stages and head of share^2  +  BYTES_WEIGHT * carried bytes / bytes of the net's input
 
-share being a stage's part of all multiply-accumulates. The least is chosen, the shallower cuts on a tie.
+share being a stage's part of all multiply-accumulates. The least is chosen; among sets that give the same stages, the deepest blobs name them.
 """
 
 from __future__ import annotations
@@ -91,11 +91,11 @@ def _candidates(costs: _Costs) -> list[str]:
     bands: dict[int, tuple[float, str, float]] = {}
     for before, score, top in places:
         band = min(CANDIDATES - 1, int(before * CANDIDATES))
-        if band not in bands or score < bands[band][0]:
+        if band not in bands or score <= bands[band][0] + 1e-12:
             bands[band] = (score, top, before)
     chosen = {top for _, top, _ in bands.values()}
-    extra = sorted((score, top) for _, score, top in places if top not in chosen)
-    chosen.update(top for _, top in extra[: max(0, CANDIDATES - len(chosen))])
+    extra = sorted((score, -before, top) for before, score, top in places if top not in chosen)
+    chosen.update(top for _, _, top in extra[: max(0, CANDIDATES - len(chosen))])
     return [top for _, _, top in places if top in chosen]
 
 
@@ -131,7 +131,7 @@ def choose_cuts(
         score, shares, carried = costs.judge(cuts)
         if min(shares[:-1]) < LEAST_SHARE or min(carried) == 0:
             continue
-        if best is None or score < best[0] - 1e-12:
+        if best is None or score <= best[0] + 1e-12:
             best = (score, cuts)
     if best is None:
         raise BundleError(

@@ -1,8 +1,9 @@
-"""Layers that work on each element: activations and Dropout (BVLC relu_, prelu_, sigmoid_, dropout_layer.cpp).
+"""Activations and Dropout (BVLC relu_, prelu_, elu_, bnll_, sigmoid_, tanh_, swish_, dropout_layer.cpp).
 
 ReLU: max(x, 0) + negative_slope * min(x, 0). PReLU: the same with a learnt slope a channel (or one for all,
-`channel_shared`). Sigmoid: 1 / (1 + exp(-x)). Dropout at TEST time: identity; the forks' `scale_train: false`
-(py-faster-rcnn, SegNet) scales by 1 - dropout_ratio instead.
+`channel_shared`). ELU: x above 0, alpha (exp(x) - 1) below. BNLL: log(1 + exp(x)), computed as
+max(x, 0) + log(1 + exp(-|x|)). Sigmoid: 1 / (1 + exp(-x)). TanH. Swish: x * sigmoid(beta x). Dropout at TEST
+time: identity; the forks' `scale_train: false` (py-faster-rcnn, SegNet) scales by 1 - dropout_ratio instead.
 """
 
 from __future__ import annotations
@@ -48,6 +49,32 @@ def emit_sigmoid(
     return (g.node("Sigmoid", bottoms[0]),)
 
 
+def emit_elu(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    return (g.node("Elu", bottoms[0], alpha=float(layer.spec.elu_param.alpha)),)
+
+
+def emit_bnll(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    return (g.node("Softplus", bottoms[0]),)
+
+
+def emit_tanh(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    return (g.node("Tanh", bottoms[0]),)
+
+
+def emit_swish(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    beta = layer.spec.swish_param.beta
+    inner = bottoms[0] if beta == 1 else g.node("Mul", bottoms[0], g.const(np.float32(beta)))
+    return (g.node("Mul", bottoms[0], g.node("Sigmoid", inner)),)
+
+
 def emit_dropout(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
@@ -67,6 +94,10 @@ def emit_dropout(
 register(
     LayerRule("ReLU", same_shape, emit_relu, module=__name__),
     LayerRule("PReLU", same_shape, emit_prelu, prelu_blobs, module=__name__),
+    LayerRule("ELU", same_shape, emit_elu, module=__name__),
+    LayerRule("BNLL", same_shape, emit_bnll, module=__name__),
     LayerRule("Sigmoid", same_shape, emit_sigmoid, module=__name__),
+    LayerRule("TanH", same_shape, emit_tanh, module=__name__),
+    LayerRule("Swish", same_shape, emit_swish, module=__name__),
     LayerRule("Dropout", same_shape, emit_dropout, module=__name__),
 )
