@@ -147,6 +147,18 @@ def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
     return str(g.node("AveragePool", x, count_include_pad=1, **common))
 
 
+def pooled(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
+    """One pooling of the graph value `x`, by any of the three methods."""
+    if method != STOCHASTIC:
+        return _pool(g, layer, x, w, method)
+    if any(w.pad):
+        raise PrototxtError("padding in stochastic pooling", expected="pad 0, as Caffe demands")
+    squares = _pool(g, layer, g.node("Mul", x, x), w, AVE)
+    total = _pool(g, layer, x, w, AVE)
+    positive = g.node("Greater", total, g.const(np.float32(0)))
+    return str(g.node("Where", positive, g.node("Div", squares, total), g.const(np.float32(0))))
+
+
 def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, str]:
     """MAX with its mask: the place of each maximum, counted within its plane of height x width."""
     if w.beyond():
@@ -173,18 +185,9 @@ def emit_pool(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
     w = window(layer, g.shape(layer.bottoms[0]))
-    method = layer.spec.pooling_param.pool
-    x = bottoms[0]
     if len(layer.tops) == 2:
-        return _with_mask(g, layer, x, w)
-    if method == STOCHASTIC:
-        if any(w.pad):
-            raise PrototxtError("padding in stochastic pooling", expected="pad 0, as Caffe demands")
-        squares = _pool(g, layer, g.node("Mul", x, x), w, AVE)
-        total = _pool(g, layer, x, w, AVE)
-        positive = g.node("Greater", total, g.const(np.float32(0)))
-        return (g.node("Where", positive, g.node("Div", squares, total), g.const(np.float32(0))),)
-    return (_pool(g, layer, x, w, method),)
+        return _with_mask(g, layer, bottoms[0], w)
+    return (pooled(g, layer, bottoms[0], w, layer.spec.pooling_param.pool),)
 
 
 register(LayerRule("Pooling", pool_shape, emit_pool, tops=(1, 2), module=__name__))
