@@ -77,26 +77,22 @@ class _Costs:
 
 
 def _candidates(costs: _Costs) -> list[str]:
-    """The best places, with at least LEAST_SHARE of the work before each, spread over the depth of the net."""
-    places: list[tuple[float, float, str]] = []
-    for layer in costs.layers:
+    """The narrowest place of each band of equal work, then the narrowest of the rest, in the net's order."""
+    places: list[tuple[int, int, int, str]] = []
+    for position, layer in enumerate(costs.layers):
         for top in layer.tops:
             if len(costs.shapes[top]) != 4 or "@" in top or not top:  # a blob the user can name
                 continue
             before = sum(costs.macs[a.key] for a in ancestors(costs.net, [top])) / costs.total
             if before >= LEAST_SHARE:
-                score, _, _ = costs.judge([top])
-                places.append((before, score, top))
-    # Spread over the depth of the net: the best blob of each band of equal work.
-    bands: dict[int, tuple[float, str, float]] = {}
-    for before, score, top in places:
-        band = min(CANDIDATES - 1, int(before * CANDIDATES))
-        if band not in bands or score <= bands[band][0] + 1e-12:
-            bands[band] = (score, top, before)
-    chosen = {top for _, top, _ in bands.values()}
-    extra = sorted((score, -before, top) for before, score, top in places if top not in chosen)
-    chosen.update(top for _, _, top in extra[: max(0, CANDIDATES - len(chosen))])
-    return [top for _, _, top in places if top in chosen]
+                band = min(CANDIDATES - 1, int(before * CANDIDATES))
+                places.append((band, sum(costs.judge([top])[2]), -position, top))
+    best = {band: top for band, _, _, top in sorted(places, reverse=True)}
+    others = sorted(
+        (carried, position, top) for _, carried, position, top in places if top not in best.values()
+    )
+    chosen = {*best.values(), *(top for _, _, top in others[: CANDIDATES - len(best)])}
+    return [top for _, _, _, top in sorted(places, key=lambda p: -p[2]) if top in chosen]
 
 
 def choose_cuts(
