@@ -64,7 +64,7 @@ def accuracy_cost(
 def threshold_sweep(
     thresholds: Sequence[float], fire_rates: Sequence[float], mean_iu: Sequence[float]
 ) -> Figure:
-    """Mean IU and the deep stage's fire rate against the adaptive clock's threshold (the paper's Figure 6)."""
+    """Mean IU and fire rate of the adaptive clock against its threshold (the paper's Figure 6)."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(thresholds, mean_iu, marker="o", color=COLOURS[0], label="mean IU")
