@@ -52,6 +52,12 @@ class _Costs:
     def total(self) -> int:
         return max(1, sum(self.macs[layer.key] for layer in self.layers))
 
+    def width(self, inside: Sequence[Layer], cut: str) -> int:
+        """Elements that cross a single cut: what the layers inside make and the others read."""
+        keys = {layer.key for layer in inside}
+        read = {b for layer in self.layers if layer.key not in keys for b in layer.bottoms} | {cut}
+        return sum(count(self.shapes[top]) for layer in inside for top in layer.tops if top in read)
+
     def judge(self, cuts: Sequence[str]) -> tuple[float, list[float], list[int]]:
         """Score, share of each stage and the head, and elements each stage hands out."""
         place = assign_stages(self.net, cuts, self.layers)
@@ -83,14 +89,13 @@ def _candidates(costs: _Costs) -> list[str]:
         for top in layer.tops:
             if len(costs.shapes[top]) != 4 or "@" in top or not top:  # a blob the user can name
                 continue
-            before = sum(costs.macs[a.key] for a in ancestors(costs.net, [top])) / costs.total
+            inside = ancestors(costs.net, [top])
+            before = sum(costs.macs[a.key] for a in inside) / costs.total
             if before >= LEAST_SHARE:
                 band = min(CANDIDATES - 1, int(before * CANDIDATES))
-                places.append((band, sum(costs.judge([top])[2]), -position, top))
+                places.append((band, costs.width(inside, top), -position, top))
     best = {band: top for band, _, _, top in sorted(places, reverse=True)}
-    others = sorted(
-        (carried, position, top) for _, carried, position, top in places if top not in best.values()
-    )
+    others = sorted((width, position, top) for _, width, position, top in places if top not in best.values())
     chosen = {*best.values(), *(top for _, _, top in others[: CANDIDATES - len(best)])}
     return [top for _, _, _, top in sorted(places, key=lambda p: -p[2]) if top in chosen]
 
