@@ -6,7 +6,8 @@ cuts is judged by the stages it really gives (see `planning`):
 
     sum over stages and head of share^2  +  BYTES_WEIGHT * carried bytes / bytes of the net's input
 
-share being a stage's part of all multiply-accumulates. The least is chosen; among sets that give the same stages, the deepest blobs name them.
+share being a stage's part of all multiply-accumulates. The least is chosen; among sets that give the
+same stages, the deepest blobs name them.
 """
 
 from __future__ import annotations

@@ -227,8 +227,8 @@ def export(
             {v: ValueSpec(exporter.sizes.shapes[v]) for v in carried}, how,
             exporter.sizes.shapes[picture_input(net).name][2:], table.names[:256], table.palette,  # type: ignore[arg-type]
             schedule, signal, {"prototxt": _hashes([net.file])[0], "weights": _hashes(weights_files)},
-            f"clockwork-onnx {__version__}", _save(exporter.whole(), folder, "whole") if whole else "", plan.why,
-            (*net.notes, *exporter.weights.notes),
+            f"clockwork-onnx {__version__}", _save(exporter.whole(), folder, "whole") if whole else "",
+            plan.why, (*net.notes, *exporter.weights.notes),
         )  # fmt: skip
         (folder / "manifest.json").write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
         folder.chmod(0o755)

@@ -76,7 +76,8 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON data."""
         return {
-            "format": FORMAT, "format_version": FORMAT_VERSION, "created_by": self.created_by, "name": self.name,
+            "format": FORMAT, "format_version": FORMAT_VERSION,
+            "created_by": self.created_by, "name": self.name,
             "source": dict(self.source),
             "frame": {"name": "frame", "dtype": "uint8", "layout": "HWC", "channels": "rgb"},
             "preprocessing": self.preprocessing.to_json(), "reference_size": list(self.reference_size),
@@ -176,6 +177,9 @@ def _check_wiring(
     r: _Reader, stages: tuple[StageSpec, ...], head: StageSpec, values: Mapping[str, ValueSpec]
 ) -> None:
     """Every value read is made by exactly one earlier stage."""
+    names = [stage.name for stage in (*stages, head)]
+    if len(set(names)) != len(names) or not stages:
+        raise r.fail("stages", names, "at least one stage, each with a name of its own")
     made: dict[str, str] = {}
     for stage in (*stages, head):
         for name in stage.inputs:
@@ -185,9 +189,6 @@ def _check_wiring(
             if name in made or name not in values:
                 raise r.fail(f"output of {stage.name}", name, "a value listed under values, made once")
             made[name] = stage.name
-    names = [stage.name for stage in (*stages, head)]
-    if len(set(names)) != len(names) or not stages:
-        raise r.fail("stages", names, "at least one stage, each with a name of its own")
 
 
 def from_json(data: Any, file: Path) -> Manifest:

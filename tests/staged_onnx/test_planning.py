@@ -1,0 +1,98 @@
+"""Cuts: the stages of the plain net are those of the hand-ordered one, and wrong cuts are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_nets import chain, thin_fcn8s
+
+import staged_onnx
+from caffe_port import read_net
+from caffe_port.nets import fcn8s
+from weights.errors import BundleError, UsageError
+
+CUTS = ["pool3", "pool4", "upscore2"]
+
+
+@pytest.mark.parametrize("in_stage_order", [False, True])
+def test_fcn8s_has_the_papers_stages(tmp_path: Path, in_stage_order: bool) -> None:
+    plan = staged_onnx.plan(thin_fcn8s(tmp_path, in_stage_order=in_stage_order), CUTS)
+    assert [s.name for s in plan.stages] == ["stage1", "stage2", "stage3"]
+    assert [set(s.outputs) for s in plan.stages] == [
+        {"pool3", "score_pool3"},
+        {"pool4", "score_pool4"},
+        {"upscore2"},
+    ]
+    assert [s.inputs for s in plan.stages] == [(), ("pool3",), ("pool4",)]
+    assert set(plan.head.inputs) == {"score_pool3", "score_pool4", "upscore2"}
+    assert plan.head.net_inputs == ("data",)
+    assert plan.scores == "score"
+
+
+def test_full_size_fcn8s_has_the_papers_shares(tmp_path: Path) -> None:
+    file = tmp_path / "fcn8s.prototxt"
+    file.write_text(fcn8s(21), "utf-8")
+    plan = staged_onnx.plan(read_net(file), CUTS)
+    macs = [s.macs for s in (*plan.stages, plan.head)]
+    assert sum(macs) == pytest.approx(181.0e9, rel=1e-3)
+    assert [round(100 * m / sum(macs), 1) for m in macs[:3]] == [50.2, 25.2, 24.5]
+
+
+def test_every_layer_is_in_exactly_one_stage(tmp_path: Path) -> None:
+    net = thin_fcn8s(tmp_path)
+    plan = staged_onnx.plan(net, CUTS)
+    placed = [layer.key for s in (*plan.stages, plan.head) for layer in s.layers]
+    assert sorted(placed) == sorted(layer.key for layer in net.layers)
+
+
+def test_a_net_without_skips_has_an_empty_head(tmp_path: Path) -> None:
+    plan = staged_onnx.plan(chain(tmp_path), ["a", "b"])
+    assert plan.head.layers == () and plan.head.macs == 0
+    assert plan.scores == "up"  # the softmax keeps the order of the classes
+    assert plan.stages[1].outputs == ("up",)
+
+
+def test_a_cut_means_the_last_value_of_its_blob(tmp_path: Path) -> None:
+    plan = staged_onnx.plan(chain(tmp_path), ["a", "b"])
+    assert [layer.name for layer in plan.stages[0].layers] == ["a", "a_relu"]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "error", "words"),
+    [
+        ([], BundleError, "no cuts"),
+        (["nope"], UsageError, "is no blob"),
+        (["pool4", "pool3"], BundleError, "wrong order"),
+        (["pool3", "pool3"], BundleError, "wrong order"),
+        (["data"], BundleError, "net's input"),
+    ],
+)
+def test_cuts_that_do_not_divide_the_net(
+    tmp_path: Path, cuts: list[str], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        staged_onnx.plan(thin_fcn8s(tmp_path), cuts)
+
+
+def test_cuts_or_stages_but_not_both(tmp_path: Path) -> None:
+    net = thin_fcn8s(tmp_path)
+    for arguments in ({}, {"cuts": CUTS, "stages": 3}):
+        with pytest.raises(UsageError, match="how should the net be cut"):
+            staged_onnx.plan(net, **arguments)  # type: ignore[arg-type]
+
+
+def test_automatic_cuts_of_fcn8s(tmp_path: Path) -> None:
+    """The full-size net is cut where it is narrow, into stages none of which holds nearly everything."""
+    file = tmp_path / "fcn8s.prototxt"
+    file.write_text(fcn8s(21), "utf-8")
+    plan = staged_onnx.plan(read_net(file), stages=3)
+    total = sum(s.macs for s in (*plan.stages, plan.head))
+    assert [s.cut for s in plan.stages] == ["pool3", "pool5", "upscore2"]
+    assert max(s.macs for s in plan.stages) / total < 0.51
+    assert len(plan.why) == 4 and "50.2%" in plan.why[0]
+
+
+def test_too_many_stages(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="too few places"):
+        staged_onnx.plan(chain(tmp_path), stages=5)
