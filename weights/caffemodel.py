@@ -229,7 +229,11 @@ def scan(data: mmap | bytes) -> tuple[str, tuple[StoredLayer, ...]]:
     old: list[StoredLayer] = []
     for field in fields(data, 0, len(data), budget):
         if field.number == 1 and field.wire == VARINT:
-            raise Malformed("not a net", found="a number where a caffemodel has the net's name")
+            raise Malformed(
+                "not a caffemodel",
+                found="another protobuf message (a mean image, a solver's state or an ONNX model?)",
+                hint="weights are in the .caffemodel",
+            )
         if field.wire != BYTES:
             continue
         if field.number == 1:
@@ -239,7 +243,7 @@ def scan(data: mmap | bytes) -> tuple[str, tuple[StoredLayer, ...]]:
         elif field.number == 2:
             old.append(_layer(data, field, _V1, budget))
     if not modern and not old:
-        raise Malformed("no layers in it", expected="at least one layer")
+        raise Malformed("not a caffemodel", found="a protobuf message without layers")
     return name, (*modern, *old)
 
 

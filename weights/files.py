@@ -75,12 +75,17 @@ class Description:
 
 @dataclass(frozen=True)
 class Written:
-    """What `write` wrote: the layers with blobs, and those of `blobs` that the net does not have."""
+    """What `write` wrote: the layers with blobs, and those of `blobs` that the net does not have.
+
+    `unreadable` names the layers that only this package finds again: Caffe does not look for layers in nested
+    groups of HDF5, which a `/` in the name makes.
+    """
 
     file: str
     size: int
     layers: tuple[str, ...]
     left_over: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def split_paths(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -242,8 +247,9 @@ def write(path: str | os.PathLike[str], net: NetLike, blobs: Mapping[str, Iterab
     already written is left out, because Caffe would match it to the first one. Layers of `blobs` that the
     net does not have are not written but returned as `left_over`.
 
-    The file appears whole or not at all, and arrays go from memory to disk without a copy. Caffe and OpenCV
-    read both forms (OpenCV the binary one only).
+    The file appears whole or not at all, and arrays go from memory to disk without a copy. Caffe reads both
+    forms, OpenCV the binary one. Caffe can neither write nor read HDF5 where a layer has a `/` in its name;
+    such layers are written and read here, and returned as `unreadable`.
 
     Raises WeightsError for blobs or names that the format cannot hold, and for a file that cannot be written.
     """
@@ -270,9 +276,11 @@ def write(path: str | os.PathLike[str], net: NetLike, blobs: Mapping[str, Iterab
         raise error.located(file=target) from None
     except OSError as error:
         raise WeightsError(f"cannot be written: {error.strerror or error}", file=target) from error
+    written = tuple(name for name, values in arrays.items() if values)
     return Written(
         target,
         size,
-        tuple(name for name, values in arrays.items() if values),
-        tuple(name for name in blobs if name not in layers),
+        written,
+        left_over=tuple(name for name in blobs if name not in layers),
+        unreadable=tuple(name for name in written if "/" in name) if target.endswith(".h5") else (),
     )

@@ -31,7 +31,9 @@ _HINTS = {
 
 
 def _is_text(head: bytes) -> bool:
-    return bool(head) and not re.search(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]", head)
+    """No control characters and mostly ASCII, whatever the encoding of the rest."""
+    ascii_count = sum(byte < 0x80 for byte in head)
+    return not re.search(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]", head) and 2 * ascii_count > len(head)
 
 
 def identify(head: bytes) -> tuple[str, str | None] | None:

@@ -34,6 +34,7 @@ _FIXED = {EIGHT: 8, FOUR: 4}
 # Rows looked at in one go while measuring a run of unpacked numbers: few at first, so that a file of
 # many short runs costs no more than its length.
 _FIRST_BLOCK, _LAST_BLOCK = 16, 1 << 20
+_NO_NET = "not a caffemodel, or a damaged one"
 
 
 class Malformed(WeightsError):
@@ -48,7 +49,7 @@ class Budget:
     minutes. Real nets have some thousands; runs of unpacked numbers count as one.
     """
 
-    left: int = 4_000_000
+    left: int = 1_000_000
 
     def spend(self, position: int) -> None:
         self.left -= 1
@@ -79,7 +80,7 @@ def _varint(data: mmap | bytes, position: int, end: int) -> tuple[int, int]:
     start = position
     while True:
         if position >= end:
-            raise Malformed("the data ends inside a number", found=f"the end at byte {end}")
+            raise Malformed("the file is cut short or damaged", found=f"a number cut off at byte {end}")
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
@@ -87,7 +88,7 @@ def _varint(data: mmap | bytes, position: int, end: int) -> tuple[int, int]:
             return value & 0xFFFF_FFFF_FFFF_FFFF, position
         shift += 7
         if shift >= 70:
-            raise Malformed("a number of more than ten bytes", found=f"it at byte {start}")
+            raise Malformed(_NO_NET, found=f"a number of more than ten bytes at byte {start}")
 
 
 def signed64(value: int) -> int:
@@ -128,7 +129,7 @@ def fields(data: mmap | bytes, start: int, end: int, budget: Budget) -> Iterator
         key, position = _varint(data, position, end)
         number, wire = key >> 3, key & 7
         if number == 0 or number > 0x1FFF_FFFF:
-            raise Malformed("a field number that cannot be", found=f"{number} at byte {key_start}")
+            raise Malformed(_NO_NET, found=f"a field numbered {number} at byte {key_start}")
         if wire == VARINT:
             begin = position
             value, position = _varint(data, position, end)
@@ -159,4 +160,4 @@ def fields(data: mmap | bytes, start: int, end: int, budget: Budget) -> Iterator
             position += size + (count - 1) * stride
             yield Field(number, wire, 0, begin, position, count, stride)
         else:
-            raise Malformed("an unknown kind of field", found=f"wire type {wire} at byte {key_start}")
+            raise Malformed(_NO_NET, found=f"a field of wire type {wire} at byte {key_start}")
