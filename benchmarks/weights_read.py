@@ -3,7 +3,8 @@
     python benchmarks/weights_read.py [--megabytes 540]
 
 Each measurement runs in a process of its own and prints seconds and the peak of resident memory; mapped
-pages of the file count there. "touched" sums every number, "unpacked" is a file with a key before each number.
+pages of the file count there. "touched" sums every number, "unpacked" is a file with a key before each
+number.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import weights
 _SHARES = {"fc6": 0.76, "fc7": 0.12, **{f"conv{i}": 0.12 / 12 for i in range(12)}}
 
 
-def _make(path: Path, megabytes: int) -> None:
+def _make_packed(path: Path, megabytes: int) -> None:
     rng = np.random.default_rng(0)
     blobs = {
         name: (rng.standard_normal(int(megabytes * 1e6 * share / 4), np.float32), np.zeros(64, np.float32))
@@ -81,11 +82,12 @@ def _copy_twice(path: Path) -> None:
             shutil.copyfileobj(source, target, 1 << 20)
 
 
+_MAKERS = {"packed": _make_packed, "unpacked": _make_unpacked}
 _TASKS = {"read": _read, "read, touched": _read_touched, "write": _write, "copy twice": _copy_twice}
 
 
 def _measure(task: str, path: Path) -> tuple[float, int]:
-    """Best of three, each in a fresh process: seconds, and megabytes at the peak."""
+    """Best of three, each in a fresh process: seconds, and MiB at the peak."""
     runs = []
     for _ in range(3):
         done = subprocess.run(
@@ -103,6 +105,7 @@ def main() -> None:
     )
     parser.add_argument("--megabytes", type=int, default=540)
     parser.add_argument("--task", choices=_TASKS, help=argparse.SUPPRESS)
+    parser.add_argument("--make", choices=_MAKERS, help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task:
@@ -111,20 +114,32 @@ def main() -> None:
         seconds = time.perf_counter() - start
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         return
+    if options.make:
+        _MAKERS[options.make](options.path, options.megabytes)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder) / "packed.caffemodel"
-        _make(packed, options.megabytes)
+        files = {kind: Path(folder) / f"{kind}.caffemodel" for kind in _MAKERS}
+        # In processes of their own: a child's peak starts from the memory that its parent held.
+        for kind, path in files.items():
+            subprocess.run(
+                [sys.executable, __file__, "--make", kind, "--path", path]
+                + ["--megabytes", str(options.megabytes)],
+                check=True,
+            )
+        packed = files["packed"]
         base, _ = _measure("copy twice", packed)
         print(f"{packed.stat().st_size / 1e6:.0f} MB; copying it twice takes {base:.2f} s")
-        for task in ("read", "read, touched", "write"):
-            seconds, peak = _measure(task, packed)
-            print(f"{task:22} {seconds:6.3f} s  {seconds / base:5.2f} of copying twice  peak {peak} MiB")
-        unpacked = Path(folder) / "unpacked.caffemodel"
-        _make_unpacked(unpacked, options.megabytes)
-        seconds, peak = _measure("read, touched", unpacked)
-        print(
-            f"{'unpacked, touched':22} {seconds:6.3f} s  {seconds / base:5.2f} of copying twice  peak {peak} MiB"
-        )
+        for kind, task in (
+            ("packed", "read"),
+            ("packed", "read, touched"),
+            ("packed", "write"),
+            ("unpacked", "read, touched"),
+        ):
+            seconds, peak = _measure(task, files[kind])
+            print(
+                f"{kind + ': ' + task:24} {seconds:6.3f} s, {seconds / base:5.2f} of copying twice, "
+                f"peak {peak} MiB"
+            )
 
 
 if __name__ == "__main__":
