@@ -1,4 +1,8 @@
-"""Eltwise (BVLC eltwise_layer.cpp): PROD, SUM with coefficients, MAX of two or more bottoms of one shape."""
+"""Eltwise (BVLC eltwise_layer.cpp): PROD, SUM with coefficients, MAX of two or more bottoms of one shape.
+
+Written over its first bottom, Caffe's SUM and MAX lose that bottom: the top is set to 0 or -FLT_MAX before
+the bottoms are read. The graph does the same and says so.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +39,17 @@ def emit_eltwise(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
     spec = layer.spec.eltwise_param
+    coeffs = list(spec.coeff) or [1.0] * len(bottoms)
+    if spec.operation != PROD and layer.spec.top[0] == layer.spec.bottom[0]:
+        bottoms, coeffs = bottoms[1:], coeffs[1:]
+        g.notes.append(f'layer "{layer.name}" (Eltwise): in place, so its first bottom is lost, as in Caffe')
     if spec.operation == PROD:
         return (reduce(lambda a, b: g.node("Mul", a, b), bottoms),)
     if spec.operation != SUM:
         return (reduce(lambda a, b: g.node("Max", a, b), bottoms),)
     terms = [
         b if c == 1 else g.node("Mul", b, g.const(np.float32(c)))
-        for b, c in zip(bottoms, list(spec.coeff) or [1] * len(bottoms), strict=True)
+        for b, c in zip(bottoms, coeffs, strict=True)
     ]
     return (reduce(lambda a, b: g.node("Add", a, b), terms),)
 

@@ -1,8 +1,8 @@
 """InnerProduct and Embed (BVLC inner_product_, embed_layer.cpp).
 
-InnerProduct: the axes from `axis` (default 1) on are one vector of K numbers; y = x W^T + b with W (num_output,
-K), or x W + b with W (K, num_output) where `transpose` is set. Embed: row x of W (input_dim, num_output), + b,
-for each number x of the bottom, truncated to a whole one.
+InnerProduct: the axes from `axis` (default 1) on are one vector of K numbers; y = x W^T + b with W
+(num_output, K), or x W + b with W (K, num_output) where `transpose` is set. Embed: row x of W (input_dim,
+num_output), + b, for each number x of the bottom, truncated to a whole one.
 """
 
 from __future__ import annotations

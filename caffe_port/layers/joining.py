@@ -6,6 +6,8 @@ The axis is `axis` (default 1, negative from the end) or the older `concat_dim` 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
@@ -58,7 +60,7 @@ def slice_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     tops, size = len(layer.tops), bottom[axis]
     if spec.slice_point:
         points = [0, *spec.slice_point, size]
-        if len(points) != tops + 1 or any(a >= b for a, b in zip(points, points[1:], strict=False)):
+        if len(points) != tops + 1 or any(a >= b for a, b in pairwise(points)):
             raise PrototxtError(
                 "slice_point does not fit",
                 found=f"{list(spec.slice_point)} for {tops} tops and size {size}",
@@ -72,9 +74,7 @@ def slice_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
                 expected=f"a multiple of {tops}, or slice_point",
             )
         points = [i * (size // tops) for i in range(tops + 1)]
-    return tuple(
-        (*bottom[:axis], b - a, *bottom[axis + 1 :]) for a, b in zip(points, points[1:], strict=False)
-    )
+    return tuple((*bottom[:axis], b - a, *bottom[axis + 1 :]) for a, b in pairwise(points))
 
 
 def emit_slice(

@@ -7,19 +7,20 @@ counted; STOCHASTIC at TEST time is sum(x^2) / sum(x) (pooling_layer.cu, StoPool
 and AveragePool with ceil_mode follow the same clip rule.
 
 With kernel < stride and no pad Caffe keeps a window that starts beyond the picture: MAX gives -FLT_MAX
-there, AVE 0 / 0 or 0 / negative; both are reproduced.
+there (and -1 in its mask), AVE 0 / 0 or 0 / negative; all are reproduced.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
-from weights.errors import PrototxtError, ShapeError, UnsupportedError
+from weights.errors import PrototxtError, ShapeError
 
 MAX, AVE, STOCHASTIC = 0, 1, 2
 LOWEST = float(np.finfo(np.float32).min)
@@ -112,16 +113,23 @@ def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return ((*bottom[:2], *sizes),) * len(layer.tops)
 
 
+def _widened(g: GraphBuilder, x: str, w: Window, value: float) -> str:
+    """`x` with as much of `value` below and right of it as a window beyond the picture can reach."""
+    pads = g.ints(0, 0, 0, 0, 0, 0, *(s - 1 for s in w.stride))
+    return str(g.node("Pad", x, pads, g.const(np.float32(value)), mode="constant"))
+
+
 def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
     """Pooling whose last window may lie beyond the picture: pad explicitly, then round down."""
-    extra = [max(0, s - 1) for s in w.stride]
-    pads = g.ints(0, 0, 0, 0, 0, 0, *extra)
     if method == MAX:
-        padded = g.node("Pad", x, pads, g.const(np.float32(LOWEST)), mode="constant")
+        padded = _widened(g, x, w, LOWEST)
         return str(g.node("MaxPool", padded, kernel_shape=list(w.kernel), strides=list(w.stride)))
     g.require_fixed(layer, "average windows that start beyond the picture")
-    padded = g.node("Pad", x, pads, g.const(np.float32(0)), mode="constant")
-    mean = g.node("AveragePool", padded, kernel_shape=list(w.kernel), strides=list(w.stride))
+    # Multiplied (by more than 1) before it is pooled: ONNX Runtime merges a Pad straight before AveragePool
+    # into its pads, and then refuses a pad as large as the kernel.
+    twice = g.const(np.float32(2 * w.kernel[0] * w.kernel[1]))
+    padded = g.node("Mul", _widened(g, x, w, 0.0), twice)
+    total = g.node("AveragePool", padded, kernel_shape=list(w.kernel), strides=list(w.stride))
     height, width = g.shape(layer.bottoms[0])[2:]
     counts = [
         np.array([min(i * s + k, n) - i * s for i in range(size)], np.float32)
@@ -129,9 +137,7 @@ def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> st
             (height, width), w.kernel, w.stride, w.sizes(g.shape(layer.bottoms[0])), strict=True
         )
     ]
-    area = np.outer(counts[0], counts[1])
-    total = g.node("Mul", mean, g.const(np.float32(w.kernel[0] * w.kernel[1])))
-    return str(g.node("Div", total, g.const(area[None, None])))
+    return str(g.node("Div", total, g.const(2 * np.outer(*counts)[None, None])))
 
 
 def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
@@ -139,9 +145,12 @@ def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
         return str(g.node("GlobalMaxPool" if method == MAX else "GlobalAveragePool", x))
     if w.beyond():
         return _beyond(g, layer, x, w, method)
-    common = dict(
-        kernel_shape=list(w.kernel), strides=list(w.stride), pads=list(w.pad) * 2, ceil_mode=int(w.ceil)
-    )
+    common: dict[str, Any] = {
+        "kernel_shape": list(w.kernel),
+        "strides": list(w.stride),
+        "pads": list(w.pad) * 2,
+        "ceil_mode": int(w.ceil),
+    }
     if method == MAX:
         return str(g.node("MaxPool", x, **common))
     return str(g.node("AveragePool", x, count_include_pad=1, **common))
@@ -159,12 +168,27 @@ def pooled(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str
     return str(g.node("Where", positive, g.node("Div", squares, total), g.const(np.float32(0))))
 
 
+def _plane(g: GraphBuilder, x: str) -> str:
+    """Height x width of `x`."""
+    return str(g.node("ReduceProd", g.sizes_of(x, 2, 3), axes=[0], keepdims=1))
+
+
+def _mask_beyond(g: GraphBuilder, x: str, w: Window) -> tuple[str, str]:
+    """As `_with_mask` where windows may lie beyond the picture: Caffe's mask is -1 there."""
+    padded = _widened(g, x, w, LOWEST)
+    y, index = g.node("MaxPool", padded, outputs=2, kernel_shape=list(w.kernel), strides=list(w.stride))
+    index = g.node("Mod", index, _plane(g, padded))
+    wide = g.sizes_of(padded, 3)
+    row = g.node("Mul", g.node("Div", index, wide), g.sizes_of(x, 3))
+    place = g.node("Cast", g.node("Add", row, g.node("Mod", index, wide)), to=1)
+    found = g.node("Greater", y, g.const(np.float32(LOWEST)))
+    return y, g.node("Where", found, place, g.const(np.float32(-1)))
+
+
 def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, str]:
     """MAX with its mask: the place of each maximum, counted within its plane of height x width."""
     if w.beyond():
-        raise UnsupportedError(
-            "a mask of windows that start beyond the picture", expected="kernel >= stride, or a pad"
-        )
+        return _mask_beyond(g, x, w)
     kernel = list(w.kernel)
     if w.whole:
         g.require_fixed(layer, "a mask of global pooling")
@@ -177,8 +201,7 @@ def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, s
         pads=list(w.pad) * 2,
         ceil_mode=int(w.ceil),
     )
-    plane = g.node("ReduceProd", g.sizes_of(x, 2, 3), axes=[0], keepdims=1)
-    return y, g.node("Cast", g.node("Mod", index, plane), to=1)
+    return y, g.node("Cast", g.node("Mod", index, _plane(g, x)), to=1)
 
 
 def emit_pool(

@@ -33,7 +33,7 @@ GATES = {"LSTM": 4, "RNN": 1}
 
 @dataclass(frozen=True)
 class Recurrence:
-    """Sizes of a recurrent layer: steps, streams, hidden units, and the inputs' lengths (0: no such input)."""
+    """Sizes of a recurrent layer: steps, streams, hidden units, lengths of the inputs (0: none)."""
 
     steps: int
     streams: int

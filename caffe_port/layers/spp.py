@@ -2,7 +2,7 @@
 
 Level i of `pyramid_height` pools the bottom into 2^i x 2^i bins with kernel = stride = ceil(n / bins) and
 pad = floor((kernel * bins - n + 1) / 2) on each axis; the levels, each flattened, follow each other:
-N x (C * (1 + 4 + 16 + ...)).
+N x (C * (1 + 4 + 16 + ...)). A pyramid of one level is left as it is pooled, N x C x 1 x 1.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def levels(layer: Layer, bottom: Shape) -> list[Window]:
 
 def spp_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
+    if layer.spec.spp_param.pyramid_height == 1:
+        return ((*bottom[:2], *levels(layer, bottom)[0].sizes(bottom)),)
     return ((bottom[0], bottom[1] * sum(count(w.sizes(bottom)) for w in levels(layer, bottom))),)
 
 
@@ -52,10 +54,12 @@ def emit_spp(
 ) -> tuple[str, ...]:
     g.require_fixed(layer, "its kernels follow the size of the bottom")
     parts = [
-        g.node("Flatten", pooled(g, layer, bottoms[0], w, layer.spec.spp_param.pool), axis=1)
+        pooled(g, layer, bottoms[0], w, layer.spec.spp_param.pool)
         for w in levels(layer, g.shape(layer.bottoms[0]))
     ]
-    return (parts[0] if len(parts) == 1 else g.node("Concat", *parts, axis=1),)
+    if len(parts) == 1:
+        return (parts[0],)
+    return (g.node("Concat", *(g.node("Flatten", part, axis=1) for part in parts), axis=1),)
 
 
 register(LayerRule("SPP", spp_shape, emit_spp, module=__name__))
