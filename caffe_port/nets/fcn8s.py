@@ -11,13 +11,12 @@ Crops whose offsets follow from the geometry (5, 9 and 31; 103 and 107).
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 from weights.errors import UsageError
+from weights.whole_file import whole_file
 
 __all__ = ["FCN8S_WIDTHS", "crop_offset", "fcn8s", "stage_fcn8s", "truncated_fcn", "write_fcn8s"]
 
@@ -238,8 +237,6 @@ def write_fcn8s(folder: Path, classes: int, *, force: bool = False) -> list[Path
         raise UsageError("the file exists", file=present[0], hint="--force replaces it")
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in nets.items():
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(stream.name, 0o644)
-        os.replace(stream.name, folder / name)
+        with whole_file(folder / name) as partial:
+            partial.write_text(text, "utf-8")
     return [folder / name for name in nets]
