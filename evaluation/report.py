@@ -164,7 +164,8 @@ def _gallery(page: Page) -> str:
         parts.append(f"<p>{''.join(swatches)}</p>")
     parts.append(
         "<p>Difference from the oracle: red where the oracle was right and the schedule is not, green where "
-        "it is the other way round, orange where both are wrong or there is no label; grey where they agree.</p>"
+        "it is the other way round, orange where both are wrong or there is no label, grey where they "
+        "agree.</p>"
     )
     for frame in page.frames:
         parts.append(f'<h3>{escape(frame.name)}</h3><div class="frames">')

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 
 from evaluation.scoring import Result
 
-__all__ = ["Table", "schedule_table"]
+__all__ = ["Cell", "Table", "schedule_table"]
 
 Cell = str | float | int | None
 

@@ -1,0 +1,149 @@
+"""Play a bundle over a data set with one schedule after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+import runtime
+from evaluation.datasets.base import DataSet
+from evaluation.metrics import remap
+from evaluation.report import ShownFrame
+from evaluation.scoring import Clip, Costs, Player, Result, StepSeen, Tally, clips_of, score_clips, warm_up
+from staged_onnx import Bundle
+
+__all__ = ["Gallery", "Run", "Strips", "Watch", "run_schedule", "run_schedules", "together"]
+
+Watch = Callable[[StepSeen], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to play: the bundle, on a device, and how its labels are scored."""
+
+    bundle: Bundle
+    data_set: DataSet
+    device: str = "auto"
+    signal: str | None = None
+    boundary_radius: int | None = None
+
+    @property
+    def costs(self) -> Costs:
+        """What each stage costs, from the manifest."""
+        return Costs.of(self.bundle.manifest)
+
+    @contextmanager
+    def player(self, schedule: str) -> Iterator[Player]:
+        """An open player with that schedule."""
+        with runtime.open(
+            self.bundle.path, device=self.device, schedule=schedule, signal=self.signal
+        ) as player:
+            yield player
+
+    def tally(self, schedule: str) -> Tally:
+        """An empty count for one schedule."""
+        return Tally(
+            schedule,
+            len(self.data_set.classes),
+            self.costs,
+            prediction_map=self.data_set.prediction_map,
+            boundary_radius=self.boundary_radius,
+        )
+
+
+def run_schedule(
+    run: Run, schedule: str, clips: Sequence[Clip], watch: Watch | None = None, name: str | None = None
+) -> Result:
+    """Play `clips` with one schedule; the result is called `name`, or as the schedule."""
+    with run.player(schedule) as player:
+        warm_up(player, clips)
+        return score_clips(player, run.tally(name or schedule), clips, watch=watch)
+
+
+def run_schedules(
+    run: Run,
+    schedules: Iterable[str],
+    *,
+    watch: Callable[[str], Watch] | None = None,
+) -> list[Result]:
+    """Play every shot of the data set with each schedule; `watch(schedule)` gives what sees its steps."""
+    clips = list(clips_of(run.data_set))
+    return [
+        run_schedule(run, schedule, clips, watch(schedule) if watch is not None else None)
+        for schedule in schedules
+    ]
+
+
+def together(watchers: Sequence[Watch]) -> Watch:
+    """One watch that hands every step to several."""
+
+    def see(seen: StepSeen) -> None:
+        for watch in watchers:
+            watch(seen)
+
+    return see
+
+
+@dataclass
+class Strips:
+    """On which frames a stage fired, by schedule; and where shots begin."""
+
+    stage: str
+    fired: dict[str, list[bool]] = field(default_factory=dict)
+    starts: list[int] = field(default_factory=list)
+
+    def watch(self, schedule: str) -> Watch:
+        """What notes the steps of one schedule."""
+        strip = self.fired.setdefault(schedule, [])
+        is_first = len(self.fired) == 1
+
+        def note(seen: StepSeen) -> None:
+            if is_first and seen.position == 0 and strip:
+                self.starts.append(len(strip))
+            strip.append(self.stage in seen.step.fired)
+
+        return note
+
+
+class Gallery:
+    """Keeps what every schedule made of a few frames: `count` labelled ones, evenly spread."""
+
+    def __init__(self, data_set: DataSet, count: int = 4) -> None:
+        self._map = data_set.prediction_map
+        labelled = [
+            (shot.name, i)
+            for shot in data_set.shots
+            for i, sample in enumerate(shot.samples)
+            if sample.read_label is not None
+        ]
+        places = np.linspace(0, len(labelled) - 1, min(count, len(labelled)) + 2)[1:-1].round().astype(int)
+        self._wanted = [labelled[i] for i in places]
+        self._kept: dict[tuple[str, int], ShownFrame] = {}
+
+    def watch(self, schedule: str) -> Watch:
+        """What keeps the wanted frames of one schedule."""
+
+        def keep(seen: StepSeen) -> None:
+            key = (seen.clip.name, seen.position)
+            if key not in self._wanted:
+                return
+            if key not in self._kept:
+                sample = seen.clip.samples[seen.position]
+                truth = sample.read_label() if sample.read_label is not None else None
+                self._kept[key] = ShownFrame(sample.name, seen.image, truth, {})
+            shown = self._kept[key]
+            outputs = {**shown.outputs, schedule: self._labels(seen.step.labels)}
+            self._kept[key] = ShownFrame(shown.name, shown.image, shown.truth, outputs)
+
+        return keep
+
+    def _labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return labels.copy() if self._map is None else remap(labels, self._map)
+
+    def frames(self) -> list[ShownFrame]:
+        """The frames kept, in the order of the data set."""
+        return [self._kept[key] for key in self._wanted if key in self._kept]

@@ -1,0 +1,164 @@
+"""What a set of results says: tables, curves at equal cost, plots and plain sentences."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evaluation import plots
+from evaluation.curves import Advantage, Curve, Point, advantage, curves_of, family_of, pareto_front
+from evaluation.runs import Strips
+from evaluation.scoring import Result
+from evaluation.tables import Cell, Table, schedule_table
+
+__all__ = ["Summary", "summarise", "write_files"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Results of one bundle on one data set, compared.
+
+    `advantages` compare families at equal cost; `adaptive_gain` gives for each adaptive schedule the mean IU
+    it has above the fixed clockwork curve at its own cost (NaN outside that curve).
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    stages: tuple[str, ...]
+    results: tuple[Result, ...]
+    curves: tuple[Curve, ...]
+    front: tuple[Point, ...]
+    advantages: tuple[Advantage, ...]
+    adaptive_gain: tuple[tuple[str, float], ...]
+
+    def as_json(self, timings: bool = True) -> dict[str, Any]:
+        """Plain values; without `timings` they are the same in every run."""
+        oracle = next((r for r in self.results if r.schedule == "oracle"), None)
+        schedules = []
+        for result in self.results:
+            values = result.as_json(self.classes, timings)
+            if timings and oracle is not None:
+                values["time_of_oracle"] = result.ms_per_frame / oracle.ms_per_frame
+            schedules.append(values)
+        return {
+            "title": self.title,
+            "classes": list(self.classes),
+            "stages": list(self.stages),
+            "schedules": schedules,
+            "curves": [asdict(curve) for curve in self.curves],
+            "pareto_front": [asdict(point) for point in self.front],
+            "advantages": [asdict(found) for found in self.advantages],
+            "adaptive_above_fixed": {name: gain for name, gain in self.adaptive_gain if gain == gain},
+        }
+
+    def table(self) -> Table:
+        """One row a schedule."""
+        return schedule_table(self.title, self.results, self.stages)
+
+    def class_table(self) -> Table:
+        """IU of every class, one column a schedule."""
+        rows: list[tuple[Cell, ...]] = []
+        for i, name in enumerate(self.classes):
+            shown: list[Cell] = [result.scores.class_iu[i] for result in self.results]
+            rows.append((name, *shown))
+        return Table("IU of each class", ("class", *(r.schedule for r in self.results)), tuple(rows))
+
+    def front_table(self) -> Table:
+        """The Pareto front: no other schedule is as good at no more cost."""
+        rows = tuple((p.schedule, p.cost, p.accuracy) for p in self.front)
+        return Table("Pareto front", ("schedule", "MACs/oracle", "mean IU"), rows)
+
+    def findings(self) -> list[str]:
+        """What the numbers say, in sentences."""
+        sentences = []
+        for found in self.advantages:
+            word = "above" if found.mean >= 0 else "below"
+            sentences.append(
+                f"At equal cost, {found.curve} lies {abs(found.mean):.4f} mean IU {word} {found.other} "
+                f"on average, over {found.start:.2f} to {found.end:.2f} of the oracle's "
+                f"multiply-accumulates (area {found.area:+.4f})."
+            )
+        for name, gain in self.adaptive_gain:
+            if gain == gain:
+                word = "above" if gain >= 0 else "below"
+                sentences.append(f"{name} lies {abs(gain):.4f} mean IU {word} fixed clocks of the same cost.")
+        if self.front:
+            names = ", ".join(point.schedule for point in self.front)
+            sentences.append(f"Not beaten at their cost or a lower one: {names}.")
+        return sentences
+
+    def plots(self, strips: Strips | None = None) -> list[tuple[str, str, Figure]]:
+        """(file name, caption, figure) of every plot that these results allow."""
+        pictures = []
+        in_curves = {p.schedule for curve in self.curves for p in curve.points}
+        others = tuple(
+            Point(r.schedule, r.macs_of_oracle, r.scores.mean_iu)
+            for r in self.results
+            if r.schedule not in in_curves
+        )
+        cost = plots.accuracy_cost(self.curves, others, self.front)
+        pictures.append(("accuracy-cost.png", "Accuracy against cost", cost))
+        deepest = self.stages[-1]
+        sweep = sorted(
+            (_threshold(r.schedule), r.fires[deepest] / r.frames, r.scores.mean_iu)
+            for r in self.results
+            if family_of(r.schedule) == "adaptive" and r.frames
+        )
+        if len(sweep) > 1:
+            figure = plots.threshold_sweep(*(list(column) for column in zip(*sweep, strict=True)))
+            pictures.append(("threshold-sweep.png", "The adaptive clock's threshold", figure))
+        if strips is not None and strips.fired:
+            figure = plots.update_timeline(strips.fired, strips.starts)
+            pictures.append(("timeline.png", f"Frames on which {strips.stage} fired", figure))
+        return pictures
+
+
+def _threshold(schedule: str) -> float:
+    return float(schedule.partition(":")[2].split(",")[0])
+
+
+def summarise(
+    title: str, results: Sequence[Result], classes: Sequence[str], stages: Sequence[str]
+) -> Summary:
+    """Compare the results: curves, front, advantage of clockwork and adaptive clocks at equal cost."""
+    curves = {curve.family: curve for curve in curves_of(results)}
+    pairs = (("clockwork", "skip"), ("adaptive", "clockwork"), ("adaptive", "skip"))
+    found = [advantage(curves[a], curves[b]) for a, b in pairs if a in curves and b in curves]
+    points = [Point(r.schedule, r.macs_of_oracle, r.scores.mean_iu) for r in results]
+    fixed = curves.get("clockwork")
+    gains = [
+        (p.schedule, p.accuracy - fixed.at(p.cost))
+        for p in points
+        if fixed is not None and family_of(p.schedule) == "adaptive"
+    ]
+    return Summary(
+        title=title,
+        classes=tuple(classes),
+        stages=tuple(stages),
+        results=tuple(results),
+        curves=tuple(curves.values()),
+        front=tuple(pareto_front(points)),
+        advantages=tuple(a for a in found if a is not None),
+        adaptive_gain=tuple(gains),
+    )
+
+
+def write_files(folder: Path, files: dict[str, str | Figure]) -> list[Path]:
+    """Write texts and figures into `folder`, each under a temporary name first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, content in files.items():
+        path = folder / name
+        if isinstance(content, Figure):
+            plots.save(content, path)
+        else:
+            part = path.with_name(path.name + ".part")
+            part.write_text(content, encoding="utf-8")
+            os.replace(part, path)
+        paths.append(path)
+    return paths

@@ -1,0 +1,97 @@
+"""What a set of results is made to say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.metrics import Scores
+from evaluation.runs import Strips
+from evaluation.scoring import Result
+from evaluation.summary import summarise, write_files
+
+
+def result(schedule: str, cost: float, accuracy: float, fires: int = 5) -> Result:
+    scores = Scores(accuracy, accuracy, accuracy, accuracy, (accuracy, float("nan")), 1)
+    ages = {"s1": 0.0, "s2": 0.5}
+    return Result(
+        schedule, scores, None, 0.1, 10, 10, {"s1": 10, "s2": fires, "head": 10}, ages, 1, cost, 20 * cost
+    )
+
+
+RESULTS = [
+    result("oracle", 1.0, 0.8, 10),
+    result("skip:2", 0.5, 0.6),
+    result("rates:1,2", 0.75, 0.76),
+    result("rates:1,4", 0.5, 0.66, 3),
+    result("pipeline:2", 1.0, 0.7, 10),
+    result("adaptive:0.2", 0.6, 0.7),
+    result("adaptive:0.1", 0.8, 0.75, 8),
+]
+SUMMARY = summarise("toy", RESULTS, ["a", "b"], ["s1", "s2"])
+
+
+def test_advantages_are_at_equal_cost() -> None:
+    found = {(a.curve, a.other): a for a in SUMMARY.advantages}
+    assert set(found) == {("clockwork", "skip"), ("adaptive", "clockwork"), ("adaptive", "skip")}
+    # skip at 0.5, 0.75, 1: 0.6, 0.7, 0.8; clockwork 0.66, 0.76, 0.8
+    clockwork = found["clockwork", "skip"]
+    assert (clockwork.start, clockwork.end) == (0.5, 1.0)
+    assert clockwork.area == pytest.approx(0.25 * 0.06 + 0.25 * 0.03)
+    assert dict(SUMMARY.adaptive_gain)["adaptive:0.2"] == pytest.approx(0.7 - 0.7)
+    assert dict(SUMMARY.adaptive_gain)["adaptive:0.1"] == pytest.approx(0.75 - 0.768)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    assert [p.schedule for p in SUMMARY.front] == ["rates:1,4", "adaptive:0.2", "rates:1,2", "oracle"]
+
+
+def test_sentences_state_both_directions() -> None:
+    text = "\n".join(SUMMARY.findings())
+    assert "clockwork lies 0.0450 mean IU above skip on average, over 0.50 to 1.00" in text
+    assert "adaptive:0.1 lies 0.0180 mean IU below fixed clocks of the same cost." in text
+    assert "rates:1,4, adaptive:0.2, rates:1,2, oracle" in text
+
+
+def test_json_is_plain_and_has_times_only_on_request() -> None:
+    values = SUMMARY.as_json()
+    json.dumps(values, allow_nan=False)
+    assert values["schedules"][1]["time_of_oracle"] == 0.5
+    assert "ms_per_frame" not in json.dumps(SUMMARY.as_json(timings=False))
+    assert [s["schedule"] for s in values["schedules"]] == [r.schedule for r in RESULTS]
+
+
+def test_plots_cover_what_was_run() -> None:
+    strips = Strips("s2")
+    strips.fired["oracle"] = [True, True]
+    assert [name for name, _, _ in SUMMARY.plots(strips)] == [
+        "accuracy-cost.png",
+        "threshold-sweep.png",
+        "timeline.png",
+    ]
+    alone = summarise("toy", RESULTS[:2], ["a", "b"], ["s1", "s2"])
+    assert [name for name, _, _ in alone.plots()] == ["accuracy-cost.png"]
+    sweep = SUMMARY.plots()[1][2].axes[0].get_lines()[0]
+    assert sweep.get_xdata().tolist() == [0.1, 0.2]
+
+
+def test_class_table() -> None:
+    table = SUMMARY.class_table()
+    assert table.columns[:3] == ("class", "oracle", "skip:2")
+    assert table.texts()[1][:2] == ["b", "-"]
+
+
+def test_results_without_an_oracle() -> None:
+    summary = summarise("toy", [RESULTS[1]], ["a", "b"], ["s1", "s2"])
+    assert summary.advantages == () and [p.schedule for p in summary.front] == ["skip:2"]
+    assert "time_of_oracle" not in summary.as_json()["schedules"][0]
+
+
+def test_files_appear_whole(tmp_path: Path) -> None:
+    figure = SUMMARY.plots()[0][2]
+    paths = write_files(tmp_path / "out", {"a.md": SUMMARY.table().markdown(), "b.png": figure})
+    assert (
+        sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.md", "b.png"] == [p.name for p in paths]
+    )
