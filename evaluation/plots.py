@@ -54,6 +54,7 @@ def accuracy_cost(
     for point in others:
         axes.plot([point.cost], [point.accuracy], "D", color=GREY, markersize=5, zorder=2)
         _note(axes, point.schedule, point, (5, 3))
+    axes.margins(x=0.1)
     axes.set_xlabel(cost_name)
     axes.set_ylabel("mean IU")
     axes.grid(alpha=0.3)
@@ -82,8 +83,10 @@ def threshold_sweep(
     return figure
 
 
-def update_timeline(fired: Mapping[str, Sequence[bool]], starts: Sequence[int] = ()) -> Figure:
-    """A strip a schedule: the frames on which the deepest stage fired (the paper's Figure 7).
+def update_timeline(
+    fired: Mapping[str, Sequence[bool]], starts: Sequence[int] = (), stage: str = "the deepest stage"
+) -> Figure:
+    """A strip a schedule: the frames on which `stage` fired (the paper's Figure 7).
 
     `starts`: the first frames of shots, marked by a line.
     """
@@ -99,6 +102,7 @@ def update_timeline(fired: Mapping[str, Sequence[bool]], starts: Sequence[int] =
     axes.set_yticks(range(len(names)), counts)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(-0.5, max([1, *(len(strip) for strip in fired.values())]) - 0.5)
+    axes.set_title(f"frames on which {stage} fired", fontsize=9, loc="left")
     axes.set_xlabel("frame")
     return figure
 
