@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from caffe_port.graph import GraphBuilder, NeedsFixedSize
+from caffe_port.graph import Draft, GraphBuilder, NeedsFixedSize
 from caffe_port.match import match_weights
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.shapes import Dims, Sizes, measure
 from weights.errors import UsageError
 
-__all__ = ["ancestors", "check_values", "input_dims", "to_onnx"]
+__all__ = ["ancestors", "check_values", "draft_onnx", "input_dims", "to_onnx"]
 
 
 def check_values(net: Net, values: Sequence[str], what: str) -> None:
@@ -52,7 +52,7 @@ def build(
     weights: Mapping[str, tuple[np.ndarray, ...]],
     layers: Sequence[Layer],
     outputs: Sequence[str],
-) -> tuple[onnx.ModelProto, list[str]]:
+) -> tuple[Draft, list[str]]:
     g = GraphBuilder(net, sizes)
     read = {b for layer in layers for b in layer.bottoms} | set(outputs)
     first = True
@@ -67,7 +67,32 @@ def build(
             value,
             [d if d is not None else f"{value}_d{i}" for i, d in enumerate(sizes.dims[value])],
         )
-    return g.model(net.name), g.notes
+    return g.draft(net.name), g.notes
+
+
+def draft_onnx(
+    net: Net,
+    blobs: Mapping[str, tuple[np.ndarray, ...]],
+    outputs: Sequence[str] | None = None,
+    *,
+    inputs: Mapping[str, Shape] | None = None,
+    fixed: bool = False,
+) -> Draft:
+    """As `to_onnx`, with the weights beside the model and not copied into it; for `save_model`."""
+    outputs = list(net.outputs if outputs is None else outputs)
+    check_values(net, outputs, "output")
+    sizes = measure(net, inputs, fixed=fixed)
+    layers = ancestors(net, outputs)
+    matched = match_weights(net, sizes.shapes, blobs, needed=frozenset(layer.key for layer in layers))
+    reason = sizes.reason
+    try:
+        draft, notes = build(net, sizes, matched.blobs, layers, outputs)
+    except NeedsFixedSize as needs:
+        reason = str(needs)
+        draft, notes = build(net, measure(net, inputs, fixed=True), matched.blobs, layers, outputs)
+    facts = {"caffe.notes": "\n".join((*net.notes, *matched.notes, *notes)), "caffe.fixed_size": reason}
+    onnx.helper.set_model_props(draft.model, {k: v for k, v in facts.items() if v})
+    return draft
 
 
 def to_onnx(
@@ -85,17 +110,4 @@ def to_onnx(
     (`height`, `width`) unless `fixed` is set or a layer allows one size only; the model's metadata then says
     why. Raises UnsupportedError, ShapeError or WeightsError naming the layer.
     """
-    outputs = list(net.outputs if outputs is None else outputs)
-    check_values(net, outputs, "output")
-    sizes = measure(net, inputs, fixed=fixed)
-    layers = ancestors(net, outputs)
-    matched = match_weights(net, sizes.shapes, blobs, needed=frozenset(layer.key for layer in layers))
-    reason = sizes.reason
-    try:
-        model, notes = build(net, sizes, matched.blobs, layers, outputs)
-    except NeedsFixedSize as needs:
-        reason = str(needs)
-        model, notes = build(net, measure(net, inputs, fixed=True), matched.blobs, layers, outputs)
-    facts = {"caffe.notes": "\n".join((*net.notes, *matched.notes, *notes)), "caffe.fixed_size": reason}
-    onnx.helper.set_model_props(model, {k: v for k, v in facts.items() if v})
-    return model
+    return draft_onnx(net, blobs, outputs, inputs=inputs, fixed=fixed).whole()

@@ -6,18 +6,20 @@ Opset 17: the newest for which ONNX Runtime's CUDA provider has kernels of every
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.registry import rule_for
 from caffe_port.shapes import Dims, Sizes
 from weights.errors import ClockworkError
+from weights.mapped import release
 
-__all__ = ["OPSET", "GraphBuilder", "NeedsFixedSize"]
+__all__ = ["OPSET", "Draft", "GraphBuilder", "NeedsFixedSize"]
 
 OPSET = 17
 IR_VERSION = 8
@@ -28,6 +30,29 @@ class NeedsFixedSize(Exception):
 
     def __init__(self, layer: Layer, reason: str) -> None:
         super().__init__(f'layer "{layer.name}" ({layer.type}): {reason}')
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model whose initializers are still empty, and the arrays that belong into them, by name.
+
+    The arrays are the caller's own, often views of a mapped file: a draft of a large net costs next to no
+    memory. `save_model` writes one without ever copying the arrays.
+    """
+
+    model: onnx.ModelProto
+    arrays: Mapping[str, np.ndarray]
+
+    def whole(self) -> onnx.ModelProto:
+        """The model with its arrays inside."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for tensor in model.graph.initializer:
+            array = self.arrays[tensor.name]
+            content = array.tobytes()
+            release(array)  # before the content is copied a second time, into the message
+            tensor.raw_data = content
+        return model
 
 
 class GraphBuilder:
@@ -45,7 +70,7 @@ class GraphBuilder:
         self._nodes: list[onnx.NodeProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
-        self._initializers: list[onnx.TensorProto] = []
+        self._arrays: dict[str, np.ndarray] = {}
         self._large: dict[tuple[int, str], tuple[np.ndarray, str]] = {}
         self._small: dict[tuple[str, Shape, bytes], str] = {}
         self._names: set[str] = set()
@@ -92,7 +117,7 @@ class GraphBuilder:
         if large in self._large and self._large[large][0] is given:
             return self._large[large][1]
         name = self._fresh("const")
-        self._initializers.append(numpy_helper.from_array(array, name))
+        self._arrays[name] = array
         if small is not None:
             self._small[small] = name
         elif isinstance(given, np.ndarray):
@@ -141,23 +166,27 @@ class GraphBuilder:
         self._names.add(name)
         self._outputs.append(helper.make_tensor_value_info(name, dtype, list(dims)))
 
-    def model(self, name: str) -> onnx.ModelProto:
-        """The finished, tidied and checked model."""
+    def draft(self, name: str) -> Draft:
+        """The finished and tidied model, its constants beside it."""
         self._rename()
         used = {i for node in self._nodes for i in node.input}
-        graph = helper.make_graph(
-            self._nodes,
-            name or "net",
-            self._inputs,
-            self._outputs,
-            [t for t in self._initializers if t.name in used],
-        )
-        return helper.make_model(
+        arrays = {name: array for name, array in self._arrays.items() if name in used}
+        tensors = [
+            TensorProto(name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
+            for name, array in arrays.items()
+        ]
+        graph = helper.make_graph(self._nodes, name or "net", self._inputs, self._outputs, tensors)
+        model = helper.make_model(
             graph,
             producer_name="clockwork-onnx",
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid("", OPSET)],
         )
+        return Draft(model, arrays)
+
+    def model(self, name: str) -> onnx.ModelProto:
+        """The finished and tidied model."""
+        return self.draft(name).whole()
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -176,11 +205,11 @@ class GraphBuilder:
         wanted: dict[str, str] = {}
         kept = []
         for node in self._nodes:
-            if node.op_type == "Identity" and node.name.endswith("/output") and node.input[0] in made:
-                if node.input[0] not in wanted:
-                    wanted[node.input[0]] = node.output[0]
-                    continue
-            kept.append(node)
+            is_output = node.op_type == "Identity" and node.name.endswith("/output")
+            if is_output and node.input[0] in made and node.input[0] not in wanted:
+                wanted[node.input[0]] = node.output[0]
+            else:
+                kept.append(node)
         for value, name in self.env.items():
             if (
                 name in made

@@ -13,12 +13,12 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import TensorProto
 
-from caffe_port.graph import GraphBuilder, NeedsFixedSize
+from caffe_port.graph import Draft, GraphBuilder, NeedsFixedSize
 from caffe_port.match import Matched, match_weights
 from caffe_port.net import Input, Net, Shape
+from caffe_port.save import save_model
 from caffe_port.shapes import Dims, Sizes, measure
 from staged_onnx.manifest import Bundle, Manifest, StageSpec, ValueSpec, read_bundle
 from staged_onnx.palettes import Classes, classes
@@ -28,10 +28,6 @@ from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
 
 __all__ = ["choose_signal", "export", "picture_input"]
-
-EXTERNAL_ABOVE = 1 << 10
-"""Constants above this many bytes lie in the bundle's `weights/` folder."""
-
 
 def picture_input(net: Net) -> Input:
     """The input that takes the frame: the net's only one, 1 x 1 or 3 x H x W.
@@ -92,7 +88,7 @@ class _Exporter:
         dims: Dims = self.sizes.dims[value]
         return [d if d is not None else f"{value}_d{i}" for i, d in enumerate(dims)]
 
-    def build(self, stage: StagePlan, *, head: bool) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    def build(self, stage: StagePlan, *, head: bool) -> tuple[Draft, tuple[str, ...]]:
         """The graph of one stage and the names of its inputs."""
         g = GraphBuilder(self.net, self.sizes)
         resize = head and not self.native_scores
@@ -110,12 +106,12 @@ class _Exporter:
             g.output(labels, "labels", ["height", "width"], TensorProto.UINT8)
         for value in () if head else stage.outputs:
             g.output(g.env[value], value, self._value_dims(value))
-        return g.model(f"{self.net.name} {stage.name}".strip()), (
+        return g.draft(f"{self.net.name} {stage.name}".strip()), (
             *stage.inputs,
             *(("frame",) if frame else ()),
         )
 
-    def whole(self) -> onnx.ModelProto:
+    def whole(self) -> Draft:
         """The un-staged net with the same pre- and post-processing, for comparison."""
         layers = [layer for stage in (*self.plan.stages, self.plan.head) for layer in stage.layers]
         order = {layer.key: i for i, layer in enumerate(self.net.layers)}
@@ -141,12 +137,9 @@ def _reads_pixels(net: Net, stage: StagePlan) -> bool:
     )
 
 
-def _save(model: onnx.ModelProto, folder: Path, name: str) -> str:
+def _save(model: Draft, folder: Path, name: str) -> str:
     file = f"{name}.onnx"
-    onnx.external_data_helper.convert_model_to_external_data(
-        model, all_tensors_to_one_file=True, location=f"weights/{name}.bin", size_threshold=EXTERNAL_ABOVE
-    )
-    onnx.save_model(model, folder / file)
+    save_model(model, folder / file, weights_file=f"weights/{name}.bin")
     return file
 
 

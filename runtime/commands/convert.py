@@ -168,10 +168,12 @@ def _plain(
     net: Any, blobs: Any, target: Path, outputs: tuple[str, ...], fixed: bool, force: bool
 ) -> dict[str, Any]:
     import caffe_port
+    from caffe_port.convert import draft_onnx
 
     if target.exists() and not force:
         raise UsageError("the file exists", file=target, hint="--force replaces it")
-    model = caffe_port.to_onnx(net, blobs, outputs=list(outputs) or None, fixed=fixed)
+    draft = draft_onnx(net, blobs, outputs=list(outputs) or None, fixed=fixed)
+    model = draft.model
     facts = {p.key: p.value for p in model.metadata_props}
     summary = {
         "model": str(target),
@@ -180,7 +182,7 @@ def _plain(
         "fixed_size": facts.get("caffe.fixed_size", ""),
         "notes": [line for line in facts.get("caffe.notes", "").split("\n") if line],
     }
-    caffe_port.save_model(model, target)
+    caffe_port.save_model(draft, target)
     return summary
 
 
