@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from caffe_port.text_format import Block
 from weights.errors import PrototxtError
@@ -22,7 +23,7 @@ class NetState:
 PHASES = {"TRAIN": "TRAIN", "TEST": "TEST", "0": "TRAIN", "1": "TEST"}
 
 
-def _meets(state: NetState, rule: Block, where: dict[str, str]) -> bool:
+def _meets(state: NetState, rule: Block, where: dict[str, Any]) -> bool:
     for entry in rule.entries:
         if entry.name not in ("phase", "min_level", "max_level", "stage", "not_stage"):
             raise PrototxtError(
@@ -52,7 +53,7 @@ def keeps(state: NetState, layer: Block, *, file: str) -> bool:
     A layer without rules is kept; with `include` rules it is kept when any holds; with `exclude` rules it
     is dropped when any holds. Raises PrototxtError for both kinds in one layer, as Caffe does.
     """
-    where = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
+    where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
     include, exclude = layer.blocks("include"), layer.blocks("exclude")
     if include and exclude:
         raise PrototxtError(

@@ -173,14 +173,14 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
         setattr(message, name, value)
 
 
-def layer_message(block: Block, *, file: str) -> caffe_pb2.LayerParameter:
-    """The message of one V2 layer.
+def layer_message(block: Block, *, file: str) -> Any:
+    """The LayerParameter message of one V2 layer.
 
     Raises PrototxtError for a value that the field does not take and UnsupportedError for a field or
     enumeration value that is not known, each naming the file, the layer and the line.
     """
-    message = caffe_pb2.LayerParameter()
-    where = {"file": file, "layer": block.text("name"), "layer_type": block.text("type")}
+    message = caffe_pb2.LayerParameter()  # type: ignore[attr-defined]
+    where: dict[str, Any] = {"file": file, "layer": block.text("name"), "layer_type": block.text("type")}
     # Weights inside a prototxt and rules that have been applied already are of no further use.
     _fill(message, block, where, frozenset({"blobs", "include", "exclude", "loss_weight", "propagate_down"}))
     return message

@@ -6,6 +6,8 @@ Caffe's upgrade_proto.cpp makes of them; files that mix generations are read lay
 
 from __future__ import annotations
 
+from typing import Any
+
 from caffe_port.text_format import Block, Entry, Scalar
 from weights.errors import PrototxtError, UnsupportedError
 
@@ -198,7 +200,7 @@ def _upgrade_v1(block: Block, file: str) -> Block:
 
 def _upgrade_v0(block: Block, file: str) -> Block:
     inner = block.blocks("layer")[-1]
-    where = {"file": file, "layer": inner.text("name")}
+    where: dict[str, Any] = {"file": file, "layer": inner.text("name")}
     old_type = inner.text("type")
     if old_type not in V0_TYPES:
         raise UnsupportedError(
