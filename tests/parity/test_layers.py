@@ -1,0 +1,70 @@
+"""Every net under layers/ and forks/ gives what the program named in its reference.h5 gave, within 1e-5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import onnxruntime
+import pytest
+
+import caffe_port
+import weights
+from weights.errors import UnsupportedError
+
+HERE = Path(__file__).resolve().parent
+TOLERANCE = 1e-5
+REFERENCES = sorted([*HERE.glob("layers/*/reference*.h5"), *HERE.glob("forks/*/reference*.h5")])
+
+# Valid nets that the port refuses, and says so. Everything else must match.
+NOT_SUPPORTED: frozenset[str] = frozenset()
+
+
+def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    """max|got - expected| / max|expected|, over the values that are numbers of an ordinary size.
+
+    Caffe leaves -FLT_MAX where a MAX window is empty and NaN where an AVE window is: such values must be
+    the same in both, and do not set the scale of the others.
+    """
+    assert got.shape == expected.shape
+    odd = ~np.isfinite(expected) | (np.abs(expected) > 1e30)
+    np.testing.assert_array_equal(got[odd], expected[odd])
+    difference = np.abs(got[~odd].astype(np.float64) - expected[~odd])
+    return float(difference.max(initial=0.0) / max(1e-30, np.abs(expected[~odd]).max(initial=0.0)))
+
+
+@pytest.mark.parametrize("fixed", [False, True], ids=["symbolic", "fixed"])
+@pytest.mark.parametrize("reference", REFERENCES, ids=[f"{p.parent.name}-{p.stem}" for p in REFERENCES])
+def test_equals_reference(reference: Path, fixed: bool) -> None:
+    folder = reference.parent
+    with h5py.File(reference) as file:
+        inputs = {name: blob[()] for name, blob in file["inputs"].items()}
+        expected = {name: blob[()] for name, blob in file["outputs"].items()}
+        stages = tuple(filter(None, file.attrs.get("stages", b"").decode().split(",")))
+    net = caffe_port.read_net(folder / "deploy.prototxt", stages=stages)
+    stored = sorted(folder.glob("net.caffemodel*"))
+    blobs = weights.read(stored[0]) if stored else {}
+    # A net with a fixed size is made for the size of this reference.
+    shapes = {name: values.shape for name, values in inputs.items()} if fixed else None
+
+    if folder.name in NOT_SUPPORTED:
+        with pytest.raises(UnsupportedError):
+            caffe_port.to_onnx(net, blobs, outputs=list(expected), inputs=shapes, fixed=fixed)
+        return
+    model = caffe_port.to_onnx(net, blobs, outputs=list(expected), inputs=shapes, fixed=fixed)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    got = dict(zip(expected, session.run(list(expected), inputs), strict=True))
+
+    wrong = {}
+    for name, values in expected.items():
+        if got[name].shape != values.shape:
+            wrong[name] = f"shape {got[name].shape}, expected {values.shape}"
+        elif not (error := relative_error(got[name], values)) <= TOLERANCE:
+            wrong[name] = f"relative error {error:.3g}"
+    assert not wrong
