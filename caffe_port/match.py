@@ -16,16 +16,20 @@ from caffe_port.net import Layer, Net, Shape
 from caffe_port.registry import Blob, rule_for
 from weights.errors import ClockworkError, WeightsError
 
-__all__ = ["Matched", "match_weights", "wanted_blobs"]
+__all__ = ["Matched", "match_weights", "survey_weights", "wanted_blobs"]
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Weights as the net's rules state them, by layer key; what was adapted; what the file had besides."""
+    """Weights as the net's rules state them, by layer key; what was adapted; what the file had besides.
+
+    `errors` has the layers, by key, whose weights are missing or do not fit.
+    """
 
     blobs: Mapping[str, tuple[np.ndarray, ...]]
     notes: tuple[str, ...]
     left_over: tuple[str, ...]
+    errors: Mapping[str, ClockworkError]
 
 
 def wanted_blobs(net: Net, shapes: Mapping[str, Shape]) -> dict[str, tuple[Blob, ...]]:
@@ -88,6 +92,74 @@ def _match_layer(
     return tuple(fitted), note
 
 
+def _arrays(
+    layer: Layer, given: Mapping[str, tuple[np.ndarray, ...]], owners: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, ...] | None:
+    """What the file has for a layer, or what the layers that own its shared blobs have; None for neither."""
+    for name in (layer.key, layer.name):
+        if name in given:
+            return given[name]
+    names = layer.param_names
+    return tuple(owners[n] for n in names) if names and all(n in owners for n in names) else None
+
+
+def _share(
+    layer: Layer, fitted: tuple[np.ndarray, ...], owners: dict[str, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """Put the owner's array in the place of every blob that is shared: Caffe keeps one array for all."""
+    shared = list(fitted)
+    for position, (name, array) in enumerate(zip(layer.param_names, fitted, strict=False)):
+        owner = owners.setdefault(name, array) if name else array
+        if owner.size != array.size:
+            raise WeightsError(
+                f'blob {position} cannot be shared as "{name}"',
+                found=f"shape {array.shape}, the owner's is {owner.shape}",
+                expected="as many numbers in both",
+            )
+        shared[position] = owner.reshape(array.shape)
+    return tuple(shared)
+
+
+def survey_weights(
+    net: Net,
+    shapes: Mapping[str, Shape],
+    given: Mapping[str, tuple[np.ndarray, ...]],
+    *,
+    needed: frozenset[str] | None = None,
+) -> Matched:
+    """As `match_weights`, with what does not fit listed in `errors` instead of raised."""
+    wanted = wanted_blobs(net, shapes)
+    blobs: dict[str, tuple[np.ndarray, ...]] = {}
+    errors: dict[str, ClockworkError] = {}
+    notes: list[str] = []
+    owners: dict[str, np.ndarray] = {}
+    for layer in net.layers:
+        if layer.key not in wanted or (needed is not None and layer.key not in needed):
+            continue
+        try:
+            arrays = _arrays(layer, given, owners)
+            if arrays is None:
+                have = ", ".join(list(given)[:5]) or "none"
+                sizes = [b.shape for b in wanted[layer.key]]
+                raise WeightsError(
+                    "no weights for this layer",
+                    found=f"weights for {len(given)} layers ({have}, ...)",
+                    expected=f"{len(sizes)} blobs of shapes {sizes}",
+                    hint="do prototxt and weights belong together?",
+                )
+            bottoms = tuple(shapes[b] for b in layer.bottoms)
+            fitted, note = _match_layer(net, layer, wanted[layer.key], arrays, bottoms)
+            blobs[layer.key] = _share(layer, fitted, owners)
+        except ClockworkError as error:
+            errors[layer.key] = error.located(**net.where(layer))
+            continue
+        if note:
+            notes.append(f'layer "{layer.name}" ({layer.type}): {note}')
+    with_blobs = {name for layer in net.layers if layer.key in wanted for name in (layer.key, layer.name)}
+    left_over = tuple(name for name in given if name not in with_blobs)
+    return Matched(blobs, tuple(notes), left_over, errors)
+
+
 def match_weights(
     net: Net,
     shapes: Mapping[str, Shape],
@@ -101,46 +173,7 @@ def match_weights(
     that owns them (the first with that name) where the sharing layer has none of its own. Raises WeightsError
     naming the layer, what was found and what fits.
     """
-    wanted = wanted_blobs(net, shapes)
-    blobs: dict[str, tuple[np.ndarray, ...]] = {}
-    notes: list[str] = []
-    owners: dict[str, np.ndarray] = {}
-    for layer in net.layers:
-        if layer.key not in wanted or (needed is not None and layer.key not in needed):
-            continue
-        arrays = given.get(layer.key) if layer.key in given else given.get(layer.name)
-        shared = [owners.get(n) if n else None for n in layer.param_names]
-        if arrays is None and shared and all(s is not None for s in shared):
-            arrays = tuple(s for s in shared if s is not None)
-        if arrays is None:
-            have = ", ".join(list(given)[:5]) or "none"
-            raise WeightsError(
-                "no weights for this layer",
-                **net.where(layer),
-                found=f"weights for {len(given)} layers ({have}, ...)",
-                expected=f"{len(wanted[layer.key])} blobs of shapes {[b.shape for b in wanted[layer.key]]}",
-                hint="do prototxt and weights belong together?",
-            )
-        bottoms = tuple(shapes[b] for b in layer.bottoms)
-        try:
-            fitted, note = _match_layer(net, layer, wanted[layer.key], arrays, bottoms)
-        except ClockworkError as error:
-            raise error.located(**net.where(layer)) from None
-        # A shared blob is the owner's: Caffe keeps one array for all of them.
-        fitted = tuple(
-            owners.get(n, a) if n else a
-            for n, a in zip((*layer.param_names, *([""] * len(fitted))), fitted, strict=False)
-        )
-        for name, array in zip(layer.param_names, fitted, strict=False):
-            if name:
-                owners.setdefault(name, array)
-        if note:
-            notes.append(f'layer "{layer.name}" ({layer.type}): {note}')
-        blobs[layer.key] = fitted
-    names = {layer.name for layer in net.layers}
-    left_over = tuple(
-        name
-        for name in given
-        if name not in names or not any(layer.key in wanted for layer in net.layers if layer.name == name)
-    )
-    return Matched(blobs, tuple(notes), left_over)
+    matched = survey_weights(net, shapes, given, needed=needed)
+    for error in matched.errors.values():
+        raise error
+    return matched

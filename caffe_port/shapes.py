@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from caffe_port.net import Net, Shape
+from caffe_port.net import Layer, Net, Shape
 from caffe_port.registry import rule_for
 from weights.errors import ClockworkError, ShapeError
 
-__all__ = ["Dims", "Sizes", "canonical_axis", "count", "infer_shapes", "measure"]
+__all__ = ["Dims", "Sizes", "canonical_axis", "count", "infer_shapes", "layer_shapes", "measure"]
 
 Dims = tuple[int | None, ...]
 """A shape in which None stands for a dimension that follows the frame size."""
@@ -32,6 +32,24 @@ def canonical_axis(axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
+def layer_shapes(net: Net, layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """The shapes of one layer's tops; raises ShapeError or UnsupportedError naming the file and the layer."""
+    try:
+        tops = rule_for(layer, net).shape(layer, bottoms)
+    except ClockworkError as error:
+        raise error.located(**net.where(layer)) from None
+    for top, shape in zip(layer.tops, tops, strict=True):
+        if any(dim <= 0 for dim in shape) or count(shape) > MAX_ELEMENTS:
+            raise ShapeError(
+                f'impossible shape of "{top}"',
+                **net.where(layer),
+                found=f"{shape} from bottoms {bottoms}",
+                expected="sizes above 0",
+                hint="is the input large enough for this net?",
+            )
+    return tops
+
+
 def infer_shapes(net: Net, inputs: Mapping[str, Shape] | None = None) -> dict[str, Shape]:
     """The shape of every value of the net, inputs included; `inputs` overrides shapes of net inputs.
 
@@ -39,21 +57,8 @@ def infer_shapes(net: Net, inputs: Mapping[str, Shape] | None = None) -> dict[st
     """
     shapes: dict[str, Shape] = {i.name: tuple((inputs or {}).get(i.name, i.shape)) for i in net.inputs}
     for layer in net.layers:
-        bottoms = tuple(shapes[b] for b in layer.bottoms)
-        try:
-            tops = rule_for(layer, net).shape(layer, bottoms)
-        except ClockworkError as error:
-            raise error.located(**net.where(layer)) from None
-        for top, shape in zip(layer.tops, tops, strict=True):
-            if any(dim <= 0 for dim in shape) or count(shape) > MAX_ELEMENTS:
-                raise ShapeError(
-                    f'impossible shape of "{top}"',
-                    **net.where(layer),
-                    found=f"{shape} from bottoms {bottoms}",
-                    expected="sizes above 0",
-                    hint="is the input large enough for this net?",
-                )
-            shapes[top] = shape
+        tops = layer_shapes(net, layer, tuple(shapes[b] for b in layer.bottoms))
+        shapes.update(zip(layer.tops, tops, strict=True))
     return shapes
 
 
