@@ -13,7 +13,7 @@ from PIL import Image
 from runtime.video import Frame
 from weights.errors import UsageError
 
-__all__ = ["ShotDetector", "detect_shots", "flag_shots", "parse_shots"]
+__all__ = ["ShotDetector", "detect_shots", "flag_shots", "mark_shots", "parse_shots"]
 
 # Cuts between photographs score 0.36 and more, pans and fast moving objects 0.22 and less.
 THRESHOLD = 0.32
@@ -92,11 +92,20 @@ def flag_shots(frames: Iterable[Frame], starts: Sequence[int]) -> Iterator[Frame
         passed = now
 
 
+def mark_shots(frames: Iterable[Frame], shots: str | None) -> Iterator[Frame]:
+    """The frames with `shot_start` found ("auto"), as listed ("0,120,340"), or left as it is (None)."""
+    if shots is None:
+        return iter(frames)
+    if shots == "auto":
+        return detect_shots(frames)
+    return flag_shots(frames, parse_shots(shots))
+
+
 def parse_shots(text: str) -> tuple[int, ...]:
     """The frame numbers of "0,120,340": whole numbers in ascending order. Raises UsageError."""
     if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
         raise UsageError(
-            "not a list of shot starts", found=repr(text), expected="frame numbers such as 0,120,340"
+            "not a list of shot starts", found=repr(text), expected="auto, or frame numbers such as 0,120,340"
         )
     starts = tuple(int(part) for part in text.split(","))
     if any(b <= a for a, b in pairwise(starts)):

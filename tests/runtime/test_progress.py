@@ -4,20 +4,19 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
-from runtime.progress import ProgressBar
+from runtime.progress import progress
 
 SCRIPT = """
-import time
-from runtime.progress import ProgressBar
-with ProgressBar({total}, "street [x]", quiet={quiet}) as bar:
-    for i in range(30):
-        time.sleep(0.01)
-        bar.advance()
-        if i == 20:
-            bar.note("frame 20 [bold] is damaged")
+import sys, time
+from runtime.progress import progress
+for i in progress(range(30), {total}, description="street [x]", quiet={quiet}):
+    time.sleep(0.01)
+    if i == 20:
+        print("frame 20 [bold] is damaged", file=sys.stderr)
 """
 
 
@@ -46,7 +45,7 @@ def on_a_terminal(total: int | None, quiet: bool) -> str:
     return output.decode()
 
 
-def test_a_terminal_shows_frames_rate_and_notes() -> None:
+def test_a_terminal_shows_frames_rate_and_what_is_printed() -> None:
     output = on_a_terminal(30, quiet=False)
     assert "street [x]" in output
     assert "30 of 30 frames" in output
@@ -59,20 +58,22 @@ def test_an_unknown_total_counts_on() -> None:
     assert "30 frames" in output and " of " not in output
 
 
-def test_quiet_shows_the_notes_alone() -> None:
+def test_quiet_draws_nothing() -> None:
     assert on_a_terminal(30, quiet=True).strip() == "frame 20 [bold] is damaged"
 
 
 def test_no_terminal_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressBar(10, "street") as bar:
-        bar.advance()
-        bar.note("one problem")
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "one problem\n")
+    assert list(progress("abc", 3, description="street")) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")
 
 
-def test_the_bars_thread_ends_with_an_error() -> None:
-    before = threading.active_count()
-    with pytest.raises(RuntimeError), ProgressBar(10):
-        raise RuntimeError
-    assert threading.active_count() == before
+def test_the_bars_thread_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any stream for a terminal
+    before = set(threading.enumerate())
+    with closing(progress(range(10), 10)) as items:
+        next(items)
+        started = set(threading.enumerate()) - before
+        assert started
+    for thread in started:
+        thread.join(2)  # rich only tells it to stop
+        assert not thread.is_alive()

@@ -7,7 +7,7 @@ import pytest
 from shared_data import shared
 from skimage import data, transform
 
-from runtime.shots import THRESHOLD, ShotDetector, detect_shots, flag_shots, parse_shots
+from runtime.shots import THRESHOLD, ShotDetector, detect_shots, flag_shots, mark_shots, parse_shots
 from runtime.video import Frame, open_video
 from weights.errors import UsageError
 
@@ -103,6 +103,17 @@ def test_given_starts_hold_for_the_next_frame_there_is(
     indices: Sequence[int], given: tuple[int, ...], expected: list[int]
 ) -> None:
     assert [f.index for f in flag_shots(frames_at(*indices), given) if f.shot_start] == expected
+
+
+def test_mark_shots_takes_what_the_user_wrote() -> None:
+    images = [PICTURES[0], PICTURES[0], PICTURES[1], PICTURES[1]]
+    frames = [Frame(i, None, image, str(i)) for i, image in enumerate(images)]
+    found = {
+        text: [f.index for f in mark_shots(frames, text) if f.shot_start] for text in ("auto", "0,1", None)
+    }
+    assert found == {"auto": [0, 2], "0,1": [0, 1], None: []}
+    with pytest.raises(UsageError, match="expected auto, or frame numbers"):
+        mark_shots(frames, "automatic")
 
 
 def test_parse_shots() -> None:
