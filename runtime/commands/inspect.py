@@ -1,0 +1,113 @@
+"""clockwork inspect: what a net is made of and whether each layer ports exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.options import json_option, net_options, print_json
+
+if TYPE_CHECKING:
+    from caffe_port.inspection import Inspection
+
+STYLES = {"exact": "green", "approximated": "yellow", "unsupported": "red"}
+
+
+@click.command("inspect")
+@click.argument("prototxt", type=click.Path(path_type=Path))
+@click.argument("weights_path", metavar="[WEIGHTS]", required=False)
+@net_options
+@json_option
+def command(
+    prototxt: Path,
+    weights_path: str | None,
+    define: Any,
+    shape: Any,
+    phase: str,
+    level: int,
+    net_stage: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """List the layers of PROTOTXT: type, shapes, parameters, multiply-accumulates and a verdict each.
+
+    With WEIGHTS also which of the net's weights were found, are missing or were left over. Exit status 1
+    where a layer or its weights stand in the way of a conversion.
+    """
+    import caffe_port
+    import weights
+    from caffe_port.inspection import inspect_net
+
+    net = caffe_port.read_net(
+        prototxt, phase, level=level, stages=net_stage, define=dict(define), inputs=dict(shape)
+    )
+    found = inspect_net(net, weights.read(weights_path) if weights_path is not None else None)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found)
+    return 0 if found.converts else 1
+
+
+def _shape(shape: Any) -> str:
+    return "?" if shape is None else "x".join(map(str, shape)) or "scalar"
+
+
+def _number(count: int | None, unit: float = 1, digits: int = 0) -> str:
+    return "" if not count else f"{count / unit:,.{digits}f}"
+
+
+def _print(found: Inspection) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for head, justify in (
+        ("layer", "left"),
+        ("type", "left"),
+        ("tops", "left"),
+        ("parameters", "right"),
+        ("MMAC", "right"),
+        ("verdict", "left"),
+    ):
+        table.add_column(head, justify=justify)  # type: ignore[arg-type]
+    for layer in found.layers:
+        verdict = Text(layer.verdict, style=STYLES[layer.verdict])
+        if layer.why:
+            verdict.append(f": {layer.why}", style="")
+        if layer.weights in ("missing", "wrong"):
+            verdict.append(f" (weights {layer.weights})", style="red")
+        tops = ", ".join(f"{n} {_shape(s)}" for n, s in zip(layer.tops, layer.top_shapes, strict=True))
+        table.add_row(
+            Text(layer.name),
+            Text(layer.type),
+            Text(tops),
+            _number(layer.parameters),
+            _number(layer.macs, 1e6, 2),
+            verdict,
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    verdicts = [layer.verdict for layer in found.layers]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in STYLES if v in verdicts)
+    lines = [
+        f"{len(found.layers)} layers: {counts}; {found.parameters:,} parameters, "
+        f"{found.macs / 1e9:,.3f} GMAC at the prototxt's size",
+        "inputs   " + ", ".join(f"{n} {_shape(s)}" for n, s in found.inputs.items()),
+        "outputs  " + ", ".join(f"{n} {_shape(s)}" for n, s in found.outputs.items()),
+    ]
+    if found.fixed_size:
+        lines.append(f"one size {found.fixed_size}")
+    if found.weights is not None:
+        lines.append(f"weights  {len(found.weights.found)} layers found")
+        if found.weights.missing:
+            lines.append(f"missing  {', '.join(found.weights.missing)}")
+        lines += [f"wrong    {line}" for line in found.weights.wrong.values()]
+        if found.weights.left_over:
+            lines.append(f"left over in the file  {', '.join(found.weights.left_over)}")
+        lines += [f"note     {note}" for note in found.weights.notes]
+    lines += [f"note     {note}" for note in found.notes]
+    for line in lines:
+        console.print(line, markup=False)
