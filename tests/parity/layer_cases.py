@@ -434,18 +434,6 @@ SCALING: list[Case] = [
         "bn_eps_small", D + layer("BatchNorm", "data", "y", "eps: 1e-9"), edits={("y", 1): (1e-4, 3e-3, 0.02)}
     ),
     Case("bn_tiny_variance", D + layer("BatchNorm", "data", "y"), edits={("y", 1): (1e-5, 3e-5, 0.0)}),
-    Case(
-        "bn_batch_statistics",
-        D2 + layer("BatchNorm", "data", "y", "use_global_stats: false"),
-        {"data": ("normal", 3.0, 2.0)},
-        resized={"data": (2, 3, 5, 4)},
-    ),
-    Case(
-        "bn_batch_statistics_eps",
-        D2 + layer("BatchNorm", "data", "y", "use_global_stats: false eps: 0.5"),
-        {"data": ("normal", 1.0, 1.0)},
-    ),
-    Case("bn_batch_statistics_2d", given(6, 4) + layer("BatchNorm", "data", "y", "use_global_stats: false")),
     Case("bn_2d", given(3, 5) + layer("BatchNorm", "data", "y")),
     Case("bn_3d", given(2, 3, 6) + layer("BatchNorm", "data", "y")),
     Case("bn_5d", given(1, 3, 2, 4, 5) + layer("BatchNorm", "data", "y", "use_global_stats: true")),
@@ -880,13 +868,17 @@ CONVOLUTION: list[Case] = [
 ]
 
 
-def _pooling_grid(pool: str) -> str:
-    """Every kernel 1..3 x stride 1..3 x pad 0..1 (smaller than the kernel) on 5 x 6 and 7 x 8 inputs."""
+def _pooling_grid(pool: str, *, gaps: bool) -> str:
+    """Every kernel 1..3 x stride 1..3 x pad 0..1 (smaller than the kernel) on 5 x 6 and 7 x 8 inputs.
+
+    `gaps`: those with a kernel smaller than the stride, else the others. With gaps a window may begin
+    beyond the input: Caffe then leaves -FLT_MAX (MAX) or divides by zero (AVE).
+    """
     text = given(1, 2, 5, 6, name="small") + given(1, 2, 7, 8, name="large")
     for source in ("small", "large"):
         for k in (1, 2, 3):
             for s in (1, 2, 3):
-                for p in range(min(k, 2)):
+                for p in range(min(k, 2)) if (k < s) == gaps else ():
                     setting = f"pool: {pool} kernel_size: {k} stride: {s} pad: {p}"
                     text += layer("Pooling", source, f"{source}_k{k}s{s}p{p}", setting)
     return text
@@ -901,8 +893,11 @@ _POOL_SHAPES = (
     "kernel_size: 4 stride: 4 pad: 1",
     "kernel_size: 3 stride: 2 round_mode: FLOOR",
     "kernel_size: 2 stride: 2 pad: 1 round_mode: FLOOR",
+)
+_POOL_GAPS = (
     "kernel_size: 2 stride: 3",
     "kernel_size: 3 stride: 5",
+    "kernel_h: 3 kernel_w: 1 stride: 2 pad_h: 1 pad_w: 0",
 )
 _POOL_MASKS = (
     "kernel_size: 2 stride: 2",
@@ -913,12 +908,15 @@ _POOL_MASKS = (
 )
 
 POOLING: list[Case] = [
-    Case("pool_grid_max", _pooling_grid("MAX"), resized={"small": (1, 2, 6, 7), "large": (1, 2, 8, 5)}),
-    Case(
-        "pool_grid_ave",
-        _pooling_grid("AVE"),
-        {"small": ("normal", 2.0, 1.0), "large": ("normal", 2.0, 1.0)},
-        resized={"small": (1, 2, 6, 7), "large": (1, 2, 8, 5)},
+    *(
+        Case(
+            f"pool_grid_{pool.lower()}{'_gaps' if gaps else ''}",
+            _pooling_grid(pool, gaps=gaps),
+            {"small": ("normal", 2.0, 1.0), "large": ("normal", 2.0, 1.0)},
+            resized={"small": (1, 2, 6, 7), "large": (1, 2, 8, 5)},
+        )
+        for pool in ("MAX", "AVE")
+        for gaps in (False, True)
     ),
     Case(
         "pool_max_negative_padded",
@@ -930,16 +928,15 @@ POOLING: list[Case] = [
         ),
         {"data": ("uniform", -9.0, -1.0)},
     ),
-    Case(
-        "pool_shapes_max",
-        given(1, 2, 11, 14) + several("Pooling", *(f"pool: MAX {shape}" for shape in _POOL_SHAPES)),
-        resized={"data": (1, 2, 10, 13)},
-    ),
-    Case(
-        "pool_shapes_ave",
-        given(1, 2, 11, 14) + several("Pooling", *(f"pool: AVE {shape}" for shape in _POOL_SHAPES)),
-        {"data": ("normal", 2.0, 1.0)},
-        resized={"data": (1, 2, 10, 13)},
+    *(
+        Case(
+            f"pool_{name}_{pool.lower()}",
+            given(1, 2, 11, 14) + several("Pooling", *(f"pool: {pool} {shape}" for shape in shapes)),
+            {"data": ("normal", 2.0, 1.0)},
+            resized={"data": (1, 2, 10, 13)},
+        )
+        for pool in ("MAX", "AVE")
+        for name, shapes in (("shapes", _POOL_SHAPES), ("gaps", _POOL_GAPS))
     ),
     Case(
         "pool_global",
