@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
@@ -91,6 +91,7 @@ def command(
 ) -> int:
     """Run a BUNDLE over VIDEO: a file, a folder of images, a glob, camera:0 or an rtsp:// address."""
     import runtime
+    from runtime.background import prefetch
     from runtime.progress import progress
     from runtime.shots import mark_shots
     from runtime.video import open_video
@@ -122,7 +123,8 @@ def command(
         if not quiet and not as_json:
             click.echo(f"device {player.device}; schedule {player.schedule}", err=True)
         outputs = stack.enter_context(_Outputs(folder, wanted, player, reader, fps, alpha))
-        steps = _play(player, mark_shots(reader, shots), outputs)
+        frames = stack.enter_context(closing(prefetch(mark_shots(reader, shots))))
+        steps = _play(player, frames, outputs)
         began = perf_counter()
         interrupted = False
         try:
@@ -177,6 +179,7 @@ class _Outputs:
         self.paths = {kind: folder / names[kind] for kind, on in wanted.items() if on and folder is not None}
         self.player = player
         self.fps = fps or reader.fps or FALLBACK_FPS
+        self._forced = fps is not None
         manifest = player.bundle.manifest
         classes = Classes(manifest.class_names, manifest.palette)
         self._overlay = Overlay(classes, tuple(s.name for s in (*manifest.stages, manifest.head)), alpha)
@@ -206,7 +209,7 @@ class _Outputs:
         if "overlay" in self._writers or "report" in self.paths:
             picture = self._overlay.draw(image, step.labels, step)
             if "overlay" in self._writers:
-                self._writers["overlay"].write(picture, step.time)
+                self._writers["overlay"].write(picture, None if self._forced else step.time)
             if "report" in self.paths:
                 self._sample(step, picture)
         self.steps.append(replace(step, labels=np.zeros((0, 0), np.uint8)))
