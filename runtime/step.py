@@ -1,0 +1,37 @@
+"""What a player hands out for one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+__all__ = ["Step"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One frame's result and the record of how it came about.
+
+    index, name, time: the frame's own, time in seconds. shot: how many shots began before this one.
+    labels: uint8, height x width of the frame; stays valid, and is the previous step's own array where the
+    head had nothing new to work on. fired: names of the stages that ran, "head" included, in the net's order.
+    ages: stage name -> frames since the frame that its output, as the head uses it now, was computed on.
+    signal: what the first watching clock measured, None where none did. ms: milliseconds by stage name, and
+    "total" from the frame's arrival to its labels. provenance: fired stage -> {input name: index of the frame
+    that the value was computed on}. moved: carried value -> how often it was transformed since it was
+    computed, for those values that were.
+    """
+
+    index: int
+    name: str
+    time: Fraction | None
+    shot: int
+    labels: np.ndarray
+    fired: tuple[str, ...]
+    ages: dict[str, int]
+    signal: float | None
+    ms: dict[str, float]
+    provenance: dict[str, dict[str, int]]
+    moved: dict[str, int] = field(default_factory=dict)
