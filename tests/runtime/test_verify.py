@@ -165,11 +165,9 @@ def test_sizes_are_checked_before_memory_is_taken(tmp_path: Path) -> None:
         file.create_dataset("outputs/y", (1 << 40,), "f4", chunks=(1 << 10,))
     with pytest.raises(DataSetError, match="larger than its file can hold"):
         read_reference(tmp_path / "ref.h5")
-    with zipfile.ZipFile(tmp_path / "ref.npz", "w") as archive:
-        with archive.open("outputs/y.npy", "w") as stream:
-            np.lib.format.write_array_header_1_0(
-                stream, {"shape": (1 << 40,), "fortran_order": False, "descr": "<f4"}
-            )
+    header = {"shape": (1 << 40,), "fortran_order": False, "descr": "<f4"}
+    with zipfile.ZipFile(tmp_path / "ref.npz", "w") as archive, archive.open("outputs/y.npy", "w") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
     with pytest.raises(DataSetError, match="larger than its file can hold"):
         read_reference(tmp_path / "ref.npz")
 
