@@ -20,7 +20,8 @@ class Case:
     contents, "filler" keeps what Caffe's own filler wrote.
     `outputs`: the blobs to keep; by default the net's outputs.
     `resized`: input shapes for a second run (`reference_resized.h5`) of the same net and weights.
-    `weights`: how the weights are stored: "v2" (as Caffe writes them), "v1", "v0", "double" or "hdf5".
+    `weights`: how the weights are stored: "v2" (as Caffe writes them), "v1", "v0", "legacy" (shapes as
+    num, channels, height, width), "double" or "hdf5".
     `stages`: the NetState's stages.
     """
 

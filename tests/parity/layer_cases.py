@@ -561,6 +561,19 @@ SCALING: list[Case] = [
         ),
         {"data": ("normal", 0.0, 20.0)},
     ),
+    Case("mvn_inplace", D + layer("Power", "data", "y", "shift: 9") + layer("MVN", "y", "y", name="mvn")),
+    Case(
+        "pointwise_inplace",
+        D
+        + layer("Power", "data", "a")
+        + layer("BNLL", "a", "a", name="bnll")
+        + layer("Exp", "a", "a", "scale: -0.5", name="exp")
+        + layer("Log", "a", "a", "base: 2 shift: 1", name="log")
+        + layer("Power", "a", "a", "power: 2 scale: 3", name="power")
+        + layer("Swish", "a", "a", name="swish")
+        + layer("Power", "data", "b")
+        + layer("Threshold", "b", "b", "threshold: 0.5", name="threshold"),
+    ),
     Case(
         "lrn_wider_than_channels",
         given(1, 3, 4, 5) + layer("LRN", "data", "y", "local_size: 9 alpha: 0.7 k: 1.5"),

@@ -55,6 +55,7 @@ REFUSED = {
     "pool_stochastic": "STOCHASTIC pooling is implemented on the GPU only",
     "prelu_5d": "PReLU reads height and width, so at most 4 axes",
     "spp_pad_over_kernel": "SPP derives a pad that its own Pooling refuses (pad < kernel)",
+    "v1_and_v2_layers_mixed": "layer and layers in one file",
 }
 
 
@@ -115,12 +116,12 @@ V0_TYPES = {"Convolution": "conv", "InnerProduct": "innerproduct"}
 
 
 def restyle(path: Path, style: str) -> None:
-    """Rewrite a caffemodel of Caffe's own in an older style: "v1", "v0" or "double"."""
+    """Rewrite a caffemodel of Caffe's own in an older style: "v1", "v0", "legacy" or "double"."""
     net = caffe_pb2.NetParameter()
     net.ParseFromString(path.read_bytes())
     out = caffe_pb2.NetParameter(name=net.name)
     for layer in (layer for layer in net.layer if layer.blobs):
-        if style == "double":
+        if style in ("double", "legacy"):
             target = out.layer.add()
             target.name, target.type = layer.name, layer.type
         elif style == "v1":

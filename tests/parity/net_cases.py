@@ -320,6 +320,67 @@ layers { layer { name: "prob" type: "softmax" } bottom: "fc" top: "prob" }
         outputs=("fc", "prob", "pool2"),
     ),
     Case(
+        "v1_phase_and_sharing",
+        """input: "data" input_dim: 1 input_dim: 3 input_dim: 6 input_dim: 7
+layers { name: "train" type: POWER bottom: "data" top: "x"
+  power_param { scale: 9 } include: { phase: TRAIN } }
+layers { name: "test" type: POWER bottom: "data" top: "x" power_param { scale: 2 } include { phase: TEST } }
+layers { name: "not" type: POWER bottom: "x" top: "x" power_param { shift: 50 } exclude { phase: TEST } }
+layers { name: "a" type: CONVOLUTION bottom: "x" top: "a" param: "w" param: "b"
+  convolution_param { num_output: 3 kernel_size: 3 pad: 1 } }
+layers { name: "y" type: CONVOLUTION bottom: "a" top: "y" param: "w" param: "b"
+  convolution_param { num_output: 3 kernel_size: 3 pad: 1 } }
+layers { name: "loss" type: SOFTMAX_LOSS bottom: "y" bottom: "label" top: "loss" include { phase: TRAIN } }
+""",
+        outputs=("y",),
+    ),
+    Case(
+        "v0_other_types",
+        """input: "data" input_dim: 2 input_dim: 3 input_dim: 6 input_dim: 7
+layers { layer { name: "split" type: "split" } bottom: "data" top: "a" top: "b" }
+layers { layer { name: "sig" type: "sigmoid" } bottom: "a" top: "sig" }
+layers { layer { name: "tanh" type: "tanh" } bottom: "b" top: "tanh" }
+layers { layer { name: "cat" type: "concat" concat_dim: 1 } bottom: "sig" bottom: "tanh" top: "cat" }
+layers { layer { name: "bnll" type: "bnll" } bottom: "cat" top: "bnll" }
+layers { layer { name: "conv" type: "conv" num_output: 2 kernelsize: 3 pad: 1 biasterm: false }
+  bottom: "bnll" top: "conv" }
+layers { layer { name: "flat" type: "flatten" } bottom: "conv" top: "flat" }
+layers { layer { name: "fc" type: "innerproduct" num_output: 3 biasterm: false } bottom: "flat" top: "fc" }
+""",
+        outputs=("flat", "fc"),
+    ),
+    Case(
+        "v1_and_v2_layers_mixed",
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 6 input_dim: 7\n'
+        'layers { name: "a" type: POWER bottom: "data" top: "a" power_param { scale: 2 } }\n'
+        + layer("Power", "a", "y", "shift: 5"),
+    ),
+    Case(
+        "text_format_syntax",
+        """# a comment; then single quotes, pieces of one string, escapes, separators, < >, enums as numbers
+input: 'da' "ta"  input_shape: < dim: [1, 3], dim: 11; dim: 14 >
+layer: { name: "conv\\x31" type: 'Convolution', bottom: "data"; top: "c"
+  convolution_param: { num_output: 4 kernel_size: [3, 5] pad: [1,2] stride: 2 bias_term: t
+    weight_filler < type: "gaussian" std: 1e-2 > bias_filler { value: -.5f }
+    engine: 1 } }
+layer { name: 'pool' type: "Pooling" bottom: 'c' top: 'p' pooling_param { pool: 1
+  kernel_size: 3 stride: 2 } }
+layer{name:"elu"type:"ELU"bottom:"p"top:"e"elu_param{alpha:5.E-1}}
+layer {
+\tname: "sum"\ttype: "Eltwise"\r
+\tbottom: "p" bottom: "e"  # both
+\ttop: "y"\teltwise_param { operation: 1 coeff: [ 1 , -2. ] }
+}
+""",
+        outputs=("y", "c"),
+    ),
+    Case(
+        "text_format_numbers",
+        'input: "data" input_shape { dim: 1 dim: 0x3 dim: 013 dim: 14 }  # hexadecimal, octal\n'
+        + conv("data", "c", 4, "kernel_size: 0x3 stride: 02 pad: 01")
+        + layer("Power", "c", "y", "scale: 2.5e-1f shift: 1f power: 2.F"),
+    ),
+    Case(
         "inputs_two_input_dim",
         'input: "a" input_dim: 1 input_dim: 2 input_dim: 5 input_dim: 6\n'
         'input: "b" input_dim: 1 input_dim: 3 input_dim: 5 input_dim: 6\n' + layer("Concat", "a b", "y"),
@@ -358,6 +419,7 @@ FILES: list[Case] = [
     Case("weights_double", _FILES, weights="double"),
     Case("weights_hdf5", _FILES, weights="hdf5"),
     Case("weights_hdf5_bn_prelu", _MORE_FILES, weights="hdf5"),
+    Case("weights_legacy_shapes", _MORE_FILES, weights="legacy"),
     Case("weights_double_bn_prelu", _MORE_FILES, weights="double"),
 ]
 
