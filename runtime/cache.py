@@ -48,9 +48,10 @@ class Entry:
     """One value of the cache: its buffers, and which version lies in which.
 
     `current` is the newest version, `before` the one from before this frame's update (what a lagged edge
-    reads), `source` the last one that a stage computed (what an unchained transform reads). `lagged` and
-    `keeps_source` say which of these must outlive this frame's writes; that fixes how many buffers there are:
-    enough that nothing is written where it may still be read. `spare` more let frames overlap.
+    reads), `source` the last one that a stage computed (what an unchained transform reads). There are as many
+    buffers as it takes that nothing is written where it may still be read: one more if some edge is `lagged`,
+    one more if the value is `moved` (a transform reads one version while it writes another; unchained, its
+    source stays). `spare` more let frames overlap.
     """
 
     def __init__(
@@ -61,20 +62,16 @@ class Entry:
         device: Device,
         *,
         lagged: bool = False,
-        keeps_source: bool = False,
         moved: bool = False,
         spare: int = 0,
     ) -> None:
-        count = 1 + lagged + keeps_source + spare
-        if moved:
-            count = max(count, 2)
+        count = 1 + lagged + moved + spare
         self.name = name
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self.device = str(device)
         self.buffers: list[ort.OrtValue] = [allocate(shape, dtype, device) for _ in range(count)]
         self.lagged = lagged
-        self.keeps_source = keeps_source
         self.current: Version | None = None
         self.before: Version | None = None
         self.source: Version | None = None
@@ -101,10 +98,18 @@ class Entry:
         self.before = Version(buffer, -1, -1)
         return self.before
 
-    def write(self, position: int, index: int) -> Version:
-        """Make room for a newly computed version; the caller fills its buffer."""
-        version = Version(self._free(None), position, index)
+    def draft(self, position: int, index: int, *, reading: Version | None = None) -> Version:
+        """A version to fill that nobody reads yet; `reading` is one that the writer reads at the same time."""
+        return Version(self._free(reading), position, index)
+
+    def adopt(self, version: Version) -> None:
+        """Make a filled, or soon to be filled, draft the newest version."""
         self.current = self.source = version
+
+    def write(self, position: int, index: int) -> Version:
+        """Room for a newly computed value, at once the newest version."""
+        version = self.draft(position, index)
+        self.adopt(version)
         return version
 
     def move(self, *, chained: bool) -> tuple[Version, Version]:
@@ -118,8 +123,6 @@ class Entry:
     def _free(self, reading: Version | None) -> int:
         """The buffer, written longest ago, that nobody may read any more."""
         held = {v.buffer for v in (self.before if self.lagged else None, reading) if v is not None}
-        if self.keeps_source and reading is not None and self.source is not None:
-            held.add(self.source.buffer)
         count = len(self.buffers)
         for step in range(1, count + 1):
             buffer = (self._last + step) % count

@@ -20,6 +20,7 @@ __all__ = [
     "Clock",
     "Every",
     "Learned",
+    "Never",
     "Not",
     "Sensor",
     "Tick",
@@ -27,7 +28,6 @@ __all__ = [
     "sensors_of",
 ]
 
-FRAME = "frame"
 BUDGET_RETRY = 30
 
 
@@ -60,6 +60,15 @@ class Always:
     def fires(self, tick: Tick) -> bool:
         """True."""
         return True
+
+
+@dataclass(frozen=True)
+class Never:
+    """Fires on the first frame of a shot only."""
+
+    def fires(self, tick: Tick) -> bool:
+        """False."""
+        return False
 
 
 @dataclass(frozen=True)
