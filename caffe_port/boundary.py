@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from caffe_port.net import Input, Shape
-from caffe_port.text_format import Block
+from caffe_port.text_format import Block, whole_number
 from weights.errors import PrototxtError
 
 __all__ = ["SOURCE_TYPES", "data_input", "drop_labels", "is_source", "is_training_only"]
@@ -43,7 +43,7 @@ def is_training_only(layer: Block) -> bool:
 
 
 def _int(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return max(0, whole_number(text) or 0)
 
 
 def _stated_shape(layer: Block) -> Shape | None:
@@ -201,11 +201,8 @@ def layer_inputs(layer: Block, given: Mapping[str, Shape], *, file: str) -> list
 
 
 def _dim(text: str, file: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < 2**31:
+    value = whole_number(text)
+    if value is None or not 0 < value < 2**31:
         raise PrototxtError("bad input dimension", file=file, found=text, expected="a whole number above 0")
     return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from caffe_port.text_format import Block
+from caffe_port.text_format import Block, whole_number
 from weights.errors import PrototxtError
 
 __all__ = ["NetState", "keeps"]
@@ -31,19 +31,17 @@ def _meets(state: NetState, rule: Block, where: dict[str, Any]) -> bool:
                 **where,
                 expected="phase, min_level, max_level, stage or not_stage",
             )
-    try:
-        if rule.has("phase") and PHASES[rule.text("phase")] != state.phase:
-            return False
-        if rule.has("min_level") and state.level < int(rule.text("min_level")):
-            return False
-        if rule.has("max_level") and state.level > int(rule.text("max_level")):
-            return False
-    except (KeyError, ValueError):
+    phase = PHASES.get(rule.text("phase", state.phase))
+    least = whole_number(rule.text("min_level", str(state.level)))
+    most = whole_number(rule.text("max_level", str(state.level)))
+    if phase is None or least is None or most is None:
         raise PrototxtError(
             f"line {rule.line}: bad value in a NetStateRule",
             **where,
             expected="phase: TRAIN or TEST, levels as whole numbers",
-        ) from None
+        )
+    if phase != state.phase or not least <= state.level <= most:
+        return False
     return state.stages.issuperset(rule.texts("stage")) and state.stages.isdisjoint(rule.texts("not_stage"))
 
 

@@ -112,7 +112,9 @@ def read_net(
                 expected="a net definition (name, input, layer, ...)",
                 hint="is this a solver or another kind of prototxt?",
             )
-    state = NetState(phase, level, frozenset(stages))
+    # Caffe's Net takes phase and level from its caller, and adds the caller's stages to the file's.
+    own = [stage for block in root.blocks("state") for stage in block.texts("stage")]
+    state = NetState(phase, level, frozenset((*stages, *own)))
     raw = [upgrade_layer(entry, file) for entry in merge_v0_padding(root.all("layer", "layers"), file)]
     layers = [block for block in raw if keeps(state, block, file=file)]
     if not layers:

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from caffe_port.proto import caffe_pb2
-from caffe_port.text_format import Block, Entry, Scalar
+from caffe_port.text_format import Block, Entry, Scalar, real_number, whole_number
 from weights.errors import PrototxtError, UnsupportedError
 
 __all__ = ["HARMLESS", "layer_message"]
@@ -54,16 +54,13 @@ def _unknown(kind: str, entry: Entry, where: dict[str, Any]) -> UnsupportedError
 
 
 def _number(scalar: Scalar, cast: Any, name: str, where: dict[str, Any]) -> Any:
-    text = scalar.text
-    try:
-        if cast is float:
-            return float(text.rstrip("fF")) if not text.lower().startswith(("inf", "nan")) else float(text)
-        return int(text, 0) if not text.lstrip("+-").isdigit() else int(text)
-    except ValueError:
+    value = real_number(scalar.text) if cast is float else whole_number(scalar.text)
+    if value is None:
         kind = "a number" if cast is float else "a whole number"
         raise PrototxtError(
-            f'line {scalar.line}: bad value of "{name}"', **where, found=repr(text), expected=kind
-        ) from None
+            f'line {scalar.line}: bad value of "{name}"', **where, found=repr(scalar.text), expected=kind
+        )
+    return value
 
 
 def _scalar(fd: Any, scalar: Scalar, where: dict[str, Any]) -> Any:

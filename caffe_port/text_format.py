@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from weights.errors import PrototxtError
 
-__all__ = ["Block", "Entry", "Scalar", "parse_text"]
+__all__ = ["Block", "Entry", "Scalar", "parse_text", "real_number", "whole_number"]
 
 MAX_DEPTH = 32
 MAX_BYTES = 64 << 20
@@ -79,6 +79,27 @@ TOKEN = re.compile(
 )
 ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))")
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9A-Fa-f]{1,64})|0([0-7]{1,64})|([0-9]{1,64}))")
+REAL = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity|nan))(?:[fF])?")
+
+
+def whole_number(text: str) -> int | None:
+    """The value of a whole number as protobuf writes it (decimal, 0x hexadecimal, 0 octal), None for others."""
+    match = INTEGER.fullmatch(text)
+    if match is None:
+        return None
+    sign, hexa, octal, decimal = match.groups()
+    value = int(hexa, 16) if hexa else int(octal, 8) if octal else int(decimal)
+    return -value if sign == "-" else value
+
+
+def real_number(text: str) -> float | None:
+    """The value of a number as protobuf writes it (an f may follow), None for others."""
+    if REAL.fullmatch(text) is None:
+        return None
+    return float(text if text[-3:].lower() == "inf" else text.rstrip("fF"))
 
 
 def _unescape(body: str) -> str:
