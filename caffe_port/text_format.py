@@ -86,7 +86,7 @@ REAL = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|(?i
 
 
 def whole_number(text: str) -> int | None:
-    """The value of a whole number as protobuf writes it (decimal, 0x hexadecimal, 0 octal), None for others."""
+    """The value of a whole number as protobuf writes it (decimal, 0x: hexadecimal, 0: octal), or None."""
     match = INTEGER.fullmatch(text)
     if match is None:
         return None
@@ -96,7 +96,7 @@ def whole_number(text: str) -> int | None:
 
 
 def real_number(text: str) -> float | None:
-    """The value of a number as protobuf writes it (an f may follow), None for others."""
+    """The value of a number as protobuf writes it (an f may follow), or None."""
     if REAL.fullmatch(text) is None:
         return None
     return float(text if text[-3:].lower() == "inf" else text.rstrip("fF"))
