@@ -269,7 +269,8 @@ def _summary(
     return {
         "source": source, "frames": frames, "shots": len({step.shot for step in steps}),
         "schedule": str(player.schedule), "device": str(player.device), "interrupted": interrupted,
-        "seconds": seconds, "frames_per_second": frames / seconds if seconds else None,
+        "seconds": seconds,
+        "frames_per_second": frames / seconds if seconds else None,
         "fires": {name: fires[name] for name in macs},
         "mean_ms": {name: total / max(1, fires[name] if name in macs else frames) for name, total in spent.items()},
         "macs_per_frame": per_frame, "macs_of_oracle": per_frame / max(1, manifest.macs),
