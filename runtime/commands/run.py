@@ -121,7 +121,7 @@ def command(
             )
         )
         if not quiet and not as_json:
-            click.echo(f"device {player.device}; schedule {player.schedule}", err=True)
+            click.echo(f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True)
         outputs = stack.enter_context(_Outputs(folder, wanted, player, reader, fps, alpha))
         frames = stack.enter_context(closing(prefetch(mark_shots(reader, shots))))
         steps = _play(player, frames, outputs)
