@@ -6,6 +6,7 @@ Caffe's upgrade_proto.cpp makes of them; files that mix generations are read lay
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from caffe_port.text_format import Block, Entry, Scalar
@@ -175,7 +176,6 @@ def _string(text: str, line: int) -> Scalar:
 
 def _upgrade_v1(block: Block, file: str) -> Block:
     layer = Block(block.line)
-    shared: list[Entry] = []
     for entry in block.entries:
         if entry.name == "type" and isinstance(entry.value, Scalar):
             # Files in the wild also write the V2 name inside a V1 block, quoted or not.
@@ -189,12 +189,14 @@ def _upgrade_v1(block: Block, file: str) -> Block:
                     expected="a V1 type of BVLC Caffe, DeepLab, SegNet or C3D",
                 )
             layer.entries.append(Entry("type", _string(name, entry.line)))
-        elif entry.name == "param" and isinstance(entry.value, Scalar):
-            spec = Block(entry.line, [Entry("name", entry.value)])
-            shared.append(Entry("param", spec))
-        elif entry.name not in ("blobs_lr", "weight_decay", "blob_share_mode", "strict_dim"):
+        elif entry.name not in ("param", "blobs_lr", "weight_decay", "blob_share_mode", "strict_dim"):
             layer.entries.append(entry)
-    layer.entries += shared
+    # One `param { }` a blob: the names under which blobs are shared, and the learning rates.
+    names, rates = ([e for e in block.all(n) if isinstance(e.value, Scalar)] for n in ("param", "blobs_lr"))
+    for name, rate in zip_longest(names, rates):
+        fields = [Entry(to, e.value) for to, e in (("name", name), ("lr_mult", rate)) if e is not None]
+        layer.entries.append(Entry("param", Block(block.line, fields)))
+    layer.entries += [e for e in block.all("param") if isinstance(e.value, Block)]
     return layer
 
 

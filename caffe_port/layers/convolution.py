@@ -22,6 +22,7 @@ from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
 from caffe_port.shapes import canonical_axis, count
 from weights.errors import PrototxtError, ShapeError
+from weights.upsample import is_bilinear
 
 DEPTHWISE = ("DepthwiseConvolution", "ConvolutionDepthwise", "DepthWiseConvolution")
 
@@ -176,16 +177,19 @@ def deconv_adapt(
     layer: Layer, arrays: tuple[np.ndarray, ...], bottoms: tuple[Shape, ...]
 ) -> tuple[tuple[np.ndarray, ...], str]:
     """Clockwork's group-deconvolution standardisation: grouped and dense files serve either spelling."""
-    if not arrays or arrays[0].ndim != len(window(layer, bottoms[0]).kernel) + 2:
+    w = window(layer, bottoms[0])
+    if not arrays or arrays[0].ndim != len(w.kernel) + 2:
         return arrays, ""
-    channels = bottoms[0][window(layer, bottoms[0]).axis]
+    channels, outputs = bottoms[0][w.axis], layer.spec.convolution_param.num_output
     group = groups(layer, channels)
-    done = standardise(
-        arrays[0], group=group, channels_in=channels, num_output=layer.spec.convolution_param.num_output
-    )
-    if done.group != group:  # the graph is emitted for the prototxt's group; see emit
-        return arrays, ""
-    return (done.weight, *arrays[1:]), "; ".join(t for t in (done.warning,) if t)
+    done = standardise(arrays[0], group=group, channels_in=channels, num_output=outputs)
+    notes = [done.warning or done.rule] if channels == outputs > 1 else []
+    fixed = layer.spec.param and layer.spec.param[0].lr_mult == 0
+    if fixed and max(w.stride, default=1) > 1 and not is_bilinear(done.weight):
+        notes.append("its kernel is fixed (lr_mult: 0) but not bilinear")
+    # What the blobs rule states is the prototxt's group; `emit` regroups.
+    weight = done.weight if done.group == group else arrays[0]
+    return (weight, *arrays[1:]), "; ".join(notes)
 
 
 def _emit(
@@ -200,8 +204,6 @@ def _emit(
             weight, group=group, channels_in=shape[w.axis], num_output=layer.spec.convolution_param.num_output
         )
         weight, group = done.weight, done.group
-        if group != groups(layer, shape[w.axis]):
-            g.notes.append(f'layer "{layer.name}" (Deconvolution): {done.rule}')
     flat = w.axis != 1
     if flat:
         g.require_fixed(layer, f"channel axis {w.axis}")
