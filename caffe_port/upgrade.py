@@ -192,10 +192,10 @@ def _upgrade_v1(block: Block, file: str) -> Block:
         elif entry.name not in ("param", "blobs_lr", "weight_decay", "blob_share_mode", "strict_dim"):
             layer.entries.append(entry)
     # One `param { }` a blob: the names under which blobs are shared, and the learning rates.
-    names, rates = ([e for e in block.all(n) if isinstance(e.value, Scalar)] for n in ("param", "blobs_lr"))
-    for name, rate in zip_longest(names, rates):
-        fields = [Entry(to, e.value) for to, e in (("name", name), ("lr_mult", rate)) if e is not None]
-        layer.entries.append(Entry("param", Block(block.line, fields)))
+    names = [Entry("name", e.value) for e in block.all("param") if isinstance(e.value, Scalar)]
+    rates = [Entry("lr_mult", e.value) for e in block.all("blobs_lr")]
+    for pair in zip_longest(names, rates):
+        layer.entries.append(Entry("param", Block(block.line, [e for e in pair if e is not None])))
     layer.entries += [e for e in block.all("param") if isinstance(e.value, Block)]
     return layer
 
