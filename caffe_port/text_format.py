@@ -81,8 +81,10 @@ ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))")
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
-INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9A-Fa-f]{1,64})|0([0-7]{1,64})|([0-9]{1,64}))")
-REAL = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity|nan))(?:[fF])?")
+INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9A-Fa-f]{1,64})|0([0-7]{1,64})|(0|[1-9][0-9]{0,63}))")
+REAL = re.compile(
+    r"([-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?))[fF]?|[-+]?(?i:inf|infinity|nan)"
+)
 
 
 def whole_number(text: str) -> int | None:
@@ -97,9 +99,8 @@ def whole_number(text: str) -> int | None:
 
 def real_number(text: str) -> float | None:
     """The value of a number as protobuf writes it (an f may follow), or None."""
-    if REAL.fullmatch(text) is None:
-        return None
-    return float(text if text[-3:].lower() == "inf" else text.rstrip("fF"))
+    match = REAL.fullmatch(text)
+    return None if match is None else float(match.group(1) or text)
 
 
 def _unescape(body: str) -> str:
