@@ -31,7 +31,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 )
 """One RGB colour a class."""
 
-FRAME_SIZE: tuple[int, int] = (176, 208)
+FRAME_SIZE: tuple[int, int] = (176, 240)
 """Height and width of a frame where none is asked for."""
 
 TRAIN_SEEDS = range(100_000, 200_000)
@@ -50,7 +50,7 @@ _ONE = 1 << 14  # 1.0 of the sine table
 _SIN: tuple[int, ...] = tuple(round(math.sin(2 * math.pi * i / _TURN) * _ONE) for i in range(_TURN))
 
 _CELL = 8  # pixels between the points of the finer background lattice
-_REACH = 44  # pixels around the frame in which objects live on, unseen
+_REACH = 52  # pixels around the frame: an object that has gone so far is out of view whatever its size
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class _Object:
     velocity: tuple[int, int]  # y, x a frame
     angle: int
     spin: int
+    stays: bool  # turns round at the border of the frame instead of leaving
     born: int  # first frame it is seen on
     gone: int  # first frame it is no longer seen on
     texture: int
@@ -123,7 +124,7 @@ def _value_noise(dice: _Dice, size: tuple[int, int], cell: int, amplitude: int) 
     fy, fx = (y % cell)[:, None], (x % cell)[None, :]
     upper = lattice[np.ix_(top, left)] * (cell - fx) + lattice[np.ix_(top, right)] * fx
     lower = lattice[np.ix_(down, left)] * (cell - fx) + lattice[np.ix_(down, right)] * fx
-    return (upper * (cell - fy) + lower * fy) // (cell * cell)
+    return np.floor_divide(upper * (cell - fy) + lower * fy, cell * cell).astype(np.int64)
 
 
 def _background(dice: _Dice, size: tuple[int, int]) -> Ints:
@@ -147,16 +148,19 @@ def _colour(dice: _Dice) -> list[int]:
 
 
 def _object(
-    dice: _Dice, label: int, frames: int, area: tuple[int, int], speed: Speed, pan: tuple[int, int]
+    dice: _Dice, label: int, frames: int, size: tuple[int, int], speed: Speed, camera: tuple[int, int]
 ) -> _Object:
-    """One object at a random place of ``area`` (pixels: the frame and what lies unseen around it)."""
-    radius = dice.range(15 * _SUB, 33 * _SUB)
+    """One object at a random place, for a shot of frames of ``size`` under a ``camera`` that moves so."""
+    radius = dice.range(20 * _SUB, 39 * _SUB)
+    area = (size[0] + 2 * _REACH, size[1] + 2 * _REACH)
     position = (dice.range(0, area[0] * _SUB), dice.range(0, area[1] * _SUB))
     slow, quick = {"static": (0, 1), "slow": (6, 28), "fast": (56, 136)}[speed]
     heading, pace = dice.range(0, _TURN), dice.range(slow, quick)
+    stays = not dice.chance(3)
+    drift = (0, 0) if stays else camera
     velocity = (
-        (pace * _SIN[heading] >> 14) + pan[0],
-        (pace * _SIN[(heading + _TURN // 4) % _TURN] >> 14) + pan[1],
+        (pace * _SIN[heading] >> 14) + drift[0],
+        (pace * _SIN[(heading + _TURN // 4) % _TURN] >> 14) + drift[1],
     )
     turning = {"static": 1, "slow": 5, "fast": 17}[speed]
     spin = dice.signed(0, turning)
@@ -165,7 +169,8 @@ def _object(
         born = dice.range(0, max(1, frames // 2))
         gone = dice.range(born + 1, frames + frames // 2 + 2)
     first = _colour(dice)
-    second = [channel * dice.range(64, 150) >> 8 for channel in first] if dice.chance(2) else _colour(dice)
+    shade = dice.range(80, 180)
+    second = [channel * shade >> 8 for channel in first]
     return _Object(
         label=label,
         radius=radius,
@@ -173,13 +178,26 @@ def _object(
         velocity=velocity,
         angle=dice.range(0, _TURN),
         spin=spin,
+        stays=stays,
         born=born,
         gone=gone,
         texture=dice.range(0, 6),
-        period=dice.range(4 * _SUB, 9 * _SUB),
+        period=dice.range(5 * _SUB, 11 * _SUB),
         colours=np.array([first, second], dtype=np.int64),
         tones=dice.array((8, 8), 0, 2),
     )
+
+
+def _centre(thing: _Object, frame: int, axis: int, pixels: int) -> int:
+    """Where an object's centre is along one axis of a frame of so many ``pixels``."""
+    travelled = thing.position[axis] + frame * thing.velocity[axis]
+    if thing.stays:
+        margin = min(thing.radius * 3 // 4, pixels * _SUB // 3)
+        span = pixels * _SUB - 2 * margin
+        there = travelled % (2 * span)
+        return margin + min(there, 2 * span - there)
+    # What leaves on one side comes in on the other.
+    return travelled % ((pixels + 2 * _REACH) * _SUB) - _REACH * _SUB
 
 
 def _inside(label: int, u: Ints, v: Ints, radius: int) -> NDArray[np.bool_]:
@@ -199,18 +217,18 @@ def _inside(label: int, u: Ints, v: Ints, radius: int) -> NDArray[np.bool_]:
         case "disc":
             return square_distance <= radius * radius
         case "ring":
-            hole = radius * 9 // 16
+            hole = radius * 8 // 16
             return (square_distance <= radius * radius) & (square_distance >= hole * hole)
         case "square":
             return np.maximum(np.abs(u), np.abs(v)) <= radius * 13 // 16
         case "cross":
             short, long = np.minimum(np.abs(u), np.abs(v)), np.maximum(np.abs(u), np.abs(v))
-            return (short <= radius * 5 // 16) & (long <= radius)
+            return (short <= radius * 6 // 16) & (long <= radius)
         case "triangle":
             return beyond(3, radius * 9 // 16) == 0
         case _:
             # A pentagram is what lies outside at most one of the five lines that its strokes are drawn on.
-            return beyond(5, radius * 6 // 16) <= 1
+            return beyond(5, radius * 13 // 32) <= 1
 
 
 def _texture(thing: _Object, u: Ints, v: Ints) -> Ints:
@@ -233,15 +251,13 @@ def _texture(thing: _Object, u: Ints, v: Ints) -> Ints:
             return thing.tones[row & 7, column & 7]
 
 
-def _paint(thing: _Object, frame: int, picture: Ints, labels: Labels, area: tuple[int, int]) -> None:
+def _paint(thing: _Object, frame: int, picture: Ints, labels: Labels) -> None:
     """Draw one object over ``picture`` and ``labels``."""
     if not thing.born <= frame < thing.gone:
         return
     height, width = labels.shape
-    # On leaving the area on one side an object comes in on the other.
-    y = (thing.position[0] + frame * thing.velocity[0]) % (area[0] * _SUB) - _REACH * _SUB
-    x = (thing.position[1] + frame * thing.velocity[1]) % (area[1] * _SUB) - _REACH * _SUB
-    reach = thing.radius * 5 // 4 + _SUB  # the points of a star lie 1.22 radii out
+    y, x = _centre(thing, frame, 0, height), _centre(thing, frame, 1, width)
+    reach = thing.radius * 4 // 3 + _SUB  # the points of a star lie 1.32 radii out
     top, bottom = max(0, (y - reach) // _SUB), min(height, (y + reach) // _SUB + 1)
     left, right = max(0, (x - reach) // _SUB), min(width, (x + reach) // _SUB + 1)
     if top >= bottom or left >= right:
@@ -263,16 +279,17 @@ def shapes_shot(
     size: tuple[int, int] = FRAME_SIZE,
     speed: Speed = "slow",
     pan: bool = False,
-    objects: int = 12,
+    objects: int = 5,
     name: str | None = None,
 ) -> Shot:
     """One shot of ``frames`` frames of ``size`` (height, width): same arguments, same bits, everywhere.
 
     ``objects`` objects move over a mottled background and hide one another (later ones lie in front).
-    They live in an area 44 pixels wider than the frame on each side, nearly half of it in view, so they
-    come and go; one in four is there for a part of the shot only. ``speed``: ``static`` nothing moves
-    and every frame is the same, ``slow`` 0.4 to 1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves
-    the camera too (1 to 5 pixels a frame more). Every frame of a moving shot has its own sensor noise.
+    Two in three turn round at the border, the others leave and come back; one in four is there for a
+    part of the shot only. ``speed``: ``static`` nothing moves and every frame is the same, ``slow`` 0.4
+    to 1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera, too (0.5 to 5 pixels a frame):
+    it takes the background along, and the objects that come and go. Every frame of a moving shot has
+    its own sensor noise.
     Raises ``ValueError`` for an unknown speed, no frames, or a size below 16 x 16.
     """
     if speed not in ("static", "slow", "fast"):
@@ -282,14 +299,13 @@ def shapes_shot(
             f"{frames} frames of {size} with {objects} objects: at least 1 frame of 16 x 16 is expected"
         )
     dice = _Dice(seed)
-    area = (size[0] + 2 * _REACH, size[1] + 2 * _REACH)
     low, high = {"static": (0, 1), "slow": (8, 24), "fast": (40, 80)}[speed]
     camera = (dice.signed(low // 2, high // 2 + 1), dice.signed(low, high)) if pan else (0, 0)
     lattice = 4 * _CELL
     canvas = _background(dice, (-(-size[0] // lattice) * lattice, -(-size[1] // lattice) * lattice))
     shapes = len(CLASS_NAMES) - 1
     start = dice.range(0, shapes)
-    things = [_object(dice, 1 + (start + i) % shapes, frames, area, speed, camera) for i in range(objects)]
+    things = [_object(dice, 1 + (start + i) % shapes, frames, size, speed, camera) for i in range(objects)]
     pictures = np.empty((frames, *size, 3), dtype=np.uint8)
     labels = np.zeros((frames, *size), dtype=np.uint8)
     noise = np.zeros((*size, 3), dtype=np.int64)
@@ -298,7 +314,7 @@ def shapes_shot(
         columns = (np.arange(size[1]) - (frame * camera[1] // _SUB)) % canvas.shape[1]
         picture = canvas[np.ix_(rows, columns)]
         for thing in things:
-            _paint(thing, frame, picture, labels[frame], area)
+            _paint(thing, frame, picture, labels[frame])
         if frame == 0 or speed != "static":
             first, second = dice.bytes(2 * noise.size).reshape(2, *noise.shape)
             noise = (first + second - 255) >> 4
@@ -307,14 +323,16 @@ def shapes_shot(
 
 
 KINDS: tuple[tuple[str, Speed, bool, int], ...] = (
-    ("slow", "slow", False, 12),
-    ("slow pan", "slow", True, 12),
-    ("fast", "fast", False, 12),
-    ("fast pan", "fast", True, 12),
-    ("crowd", "fast", False, 20),
-    ("static", "static", False, 12),
+    ("slow", "slow", False, 5),
+    ("slow pan", "slow", True, 5),
+    ("fast", "fast", False, 5),
+    ("fast pan", "fast", True, 5),
+    ("crowd", "fast", False, 7),
+    ("static", "static", False, 5),
 )
 """The kinds of shot of a video, in order: name, speed, camera pan, number of objects."""
+
+ALL_KINDS = tuple(kind[0] for kind in KINDS)
 
 
 def shapes_video(
@@ -322,7 +340,7 @@ def shapes_video(
     rounds: int = 1,
     frames: int = 30,
     size: tuple[int, int] = FRAME_SIZE,
-    kinds: tuple[str, ...] = tuple(kind[0] for kind in KINDS),
+    kinds: tuple[str, ...] = ALL_KINDS,
     first: int = 0,
 ) -> list[Shot]:
     """``rounds`` times one shot of every kind of ``kinds``, each ``frames`` frames long.
