@@ -1,1 +1,27 @@
+"""Run a bundle's stages over video on a clock."""
 
+from __future__ import annotations
+
+from runtime.cache import EntryState, FeatureCache
+from runtime.device import Device, choose_device
+from runtime.player import Player
+from runtime.player import open_player as open
+from runtime.schedule import Edge, Schedule, parse_schedule
+from runtime.step import Step
+from runtime.transform import Feed, Moment, Transform
+
+__all__ = [
+    "Device",
+    "Edge",
+    "EntryState",
+    "FeatureCache",
+    "Feed",
+    "Moment",
+    "Player",
+    "Schedule",
+    "Step",
+    "Transform",
+    "choose_device",
+    "open",
+    "parse_schedule",
+]

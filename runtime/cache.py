@@ -76,7 +76,7 @@ class Entry:
         self.before: Version | None = None
         self.source: Version | None = None
         self._last = count - 1
-        self.writers: list[Task | None] = [None] * count
+        self.writers: list[list[Task]] = [[] for _ in range(count)]
         self.readers: list[list[Task]] = [[] for _ in range(count)]
 
     def clear(self) -> None:
@@ -94,12 +94,14 @@ class Entry:
             return version
         assert lag, f"{self.name} is read before it is made"
         buffer = self._free(None)
+        for task in self.readers[buffer]:
+            task.wait()
         self.buffers[buffer].update_inplace(np.zeros(self.shape, self.dtype))
         self.before = Version(buffer, -1, -1)
         return self.before
 
     def draft(self, position: int, index: int, *, reading: Version | None = None) -> Version:
-        """A version to fill that nobody reads yet; `reading` is one that the writer reads at the same time."""
+        """A version to fill that nobody reads yet; `reading` is one that the writer reads meanwhile."""
         return Version(self._free(reading), position, index)
 
     def adopt(self, version: Version) -> None:
@@ -163,7 +165,7 @@ class FeatureCache:
             entry.begin_frame()
 
     def describe(self) -> tuple[EntryState, ...]:
-        """What lies in the cache now: name, shape, type, device, frame index, age, transforms, buffers, bytes."""
+        """What lies in the cache now, one line an entry."""
         states = []
         for e in self:
             v = e.current

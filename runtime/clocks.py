@@ -173,7 +173,8 @@ class Any:
 
     def fires(self, tick: Tick) -> bool:
         """Logical or."""
-        return any([clock.fires(tick) for clock in self.clocks])
+        answers = [clock.fires(tick) for clock in self.clocks]
+        return any(answers)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ class All:
 
     def fires(self, tick: Tick) -> bool:
         """Logical and."""
-        return all([clock.fires(tick) for clock in self.clocks])
+        answers = [clock.fires(tick) for clock in self.clocks]
+        return all(answers)
 
 
 @dataclass(frozen=True)

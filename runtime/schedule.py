@@ -1,9 +1,9 @@
 """Schedules as data: one clock a stage, and for every edge between stages which version it reads.
 
-As text (see docs/schedules.md): `oracle`, `skip:N`, `rates:A,B,C[@P,Q,R]`, `alternating`, `exponential`,
-`pipeline:K[@lib|@youtube]`, a clock for the last stage (`adaptive:THETA`, `pixels:THETA`, `confidence:THETA`,
-`learned:MODEL.onnx[:THETA]`, `every:N[@PHASE]`, `any(..., ...)`, `all(..., ...)`, `not(...)`), `budget:MS`, or one
-clock a stage separated by `;`.
+As text: `oracle`, `skip:N`, `rates:A,B,C[@P,Q,R]`, `alternating`, `exponential`,
+`pipeline:K[@lib|@youtube]`, `budget:MS`; or a clock for the last stage: `adaptive:THETA`, `pixels:THETA`,
+`confidence:THETA`, `learned:MODEL.onnx[:THETA]`, `every:N[@PHASE]`, `any(..., ...)`, `all(..., ...)`,
+`not(...)`; or one clock a stage, separated by `;`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ __all__ = ["Edge", "Schedule", "check_schedule", "edges_of", "parse_schedule"]
 
 SCHEDULES = (
     "oracle, skip:N, rates:A,B,..., alternating, exponential, pipeline:K, adaptive:THETA, pixels:THETA, "
-    "confidence:THETA, learned:MODEL.onnx:THETA, budget:MS, every:N, any(...), all(...), not(...), or one clock a "
-    "stage separated by ;"
+    "confidence:THETA, learned:MODEL.onnx:THETA, budget:MS, every:N, any(...), all(...), not(...), or one "
+    "clock a stage separated by ;"
 )
 _CLOCKS = "always, never, every, adaptive, pixels, confidence, learned, budget, any, all or not"
 _MAX_TEXT = 4096
@@ -56,10 +56,10 @@ class Edge:
 class Schedule:
     """When each stage runs and what it reads.
 
-    clocks: one a stage, in order. edges: every edge from a stage to a stage, with its lag; the head reads with
-    lag 0. The first frame of a shot is a full pass without lags, whatever the clocks say; `fill` holds the
-    edges of the frames that follow it, where they differ from `edges`. repeat: on a frame on which no stage
-    fires the whole previous output stands, and the head does not run even if it reads pixels (frame
+    clocks: one a stage, in order. edges: every edge from a stage to a stage, with its lag; the head reads
+    with lag 0. The first frame of a shot is a full pass without lags, whatever the clocks say; `fill` holds
+    the edges of the frames that follow it, where they differ from `edges`. repeat: on a frame on which no
+    stage fires the whole previous output stands, and the head does not run even if it reads pixels (frame
     skipping). transforms: how values are moved on frames on which their stage does not fire.
     """
 
@@ -183,7 +183,9 @@ class _Parser:
         self.files = files
 
     def fail(self, what: str, found: str, expected: str) -> ScheduleError:
-        return ScheduleError(f'{what} in schedule "{self.text[:80]}"', found=f'"{found[:80]}"', expected=expected)
+        return ScheduleError(
+            f'{what} in schedule "{self.text[:80]}"', found=f'"{found[:80]}"', expected=expected
+        )
 
     def whole(self, text: str, what: str, least: int = 1) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
@@ -202,7 +204,9 @@ class _Parser:
     def schedule(self) -> Schedule:
         text = self.text
         if len(text) > _MAX_TEXT:
-            raise ScheduleError("schedule too long", found=f"{len(text)} letters", expected=f"{_MAX_TEXT} at most")
+            raise ScheduleError(
+                "schedule too long", found=f"{len(text)} letters", expected=f"{_MAX_TEXT} at most"
+            )
         name, colon, value = text.partition(":")
         always: tuple[Clock, ...] = (Always(),) * self.stages
         if name in ("oracle", "alternating", "exponential") and colon:

@@ -14,7 +14,7 @@ import onnxruntime as ort
 from runtime.device import Device
 from weights.errors import BundleError, DeviceError
 
-__all__ = ["Port", "Session", "allocate"]
+__all__ = ["Port", "Session", "allocate", "read_dims"]
 
 Shape = tuple[int, ...]
 Dims = tuple[int | str | None, ...]
@@ -32,9 +32,12 @@ _DTYPES: dict[str, type[np.generic]] = {
 }
 # Nodes that compute sizes and indices may run on the CPU beside a GPU; a node on pixels or features may not.
 _LIGHT = frozenset(
-    "Shape Size Gather Concat Slice Squeeze Unsqueeze Cast Add Sub Mul Div Range Constant ConstantOfShape "
-    "Equal Not Where Reshape ReduceProd Identity Min Max Floor Ceil Mod".split()
-)
+    {
+        "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Floor", "Gather",
+        "Identity", "Max", "Min", "Mod", "Mul", "Not", "Range", "ReduceProd", "Reshape", "Shape", "Size", "Slice", "Squeeze",
+        "Sub", "Unsqueeze", "Where",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Session:
         self.name = name
         self.file = None if isinstance(model, bytes) else fspath(model)
         self.device = device
-        sizes = self._sizes(_read_dims(model), shapes)
+        sizes = self._sizes(read_dims(model), shapes)
         source = fspath(model) if not isinstance(model, bytes) else model
         if device.precision == "fp16" and self.file is not None:
             source = _half(self.file)
@@ -108,7 +111,9 @@ class Session:
                 )
         return sizes
 
-    def _open(self, model: str | bytes, sizes: Mapping[str, int], profile: str | None) -> ort.InferenceSession:
+    def _open(
+        self, model: str | bytes, sizes: Mapping[str, int], profile: str | None
+    ) -> ort.InferenceSession:
         if self.device.kind == "cpu":
             return self._try(model, self._options(sizes, profile))
         strict = self._options(sizes, profile)
@@ -196,8 +201,8 @@ class Session:
         return str(self._session.end_profiling())
 
 
-def _read_dims(model: Model) -> dict[str, Dims]:
-    """Dimensions of a graph's inputs by name: a number, a symbol, or None. Reads no weights of other files."""
+def read_dims(model: Model) -> dict[str, Dims]:
+    """Dimensions of a graph's inputs by name: a number, a symbol, or None. Reads no external weights."""
     try:
         if isinstance(model, bytes):
             proto = onnx.load_from_string(model)

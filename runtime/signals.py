@@ -30,8 +30,8 @@ _ONNX_TYPES = {
 
 @dataclass(frozen=True)
 class SensorGraph:
-    """A graph with inputs `value` and, if it keeps one, `reference`; outputs `change` (float64, no dimensions)
-    and, if it keeps one, `snapshot`, the next reference, of the given shape and type.
+    """A graph with inputs `value` and, if it keeps one, `reference`; outputs `change` (float64, no
+    dimensions) and, if it keeps one, `snapshot`, the next reference, of the given shape and type.
     """
 
     model: bytes

@@ -1,10 +1,10 @@
 """The third update rule of a cache entry: not kept, not recomputed, but moved.
 
-On a frame on which the stage that makes a value does not fire, a transform writes a new version of it: a small
-graph on the value and on arrays made for this frame, such as a warp by optical flow. Chained, it moves what the
-frame before left (Accel's rule); unchained, it moves what the stage last computed and leaves that as it is
-(Deep Feature Flow's rule). Whoever reads the value reads the moved version, and its provenance stays the frame
-that it was computed on.
+On a frame on which the stage that makes a value does not fire, a transform writes a new version of it: a
+small graph on the value and on arrays made for this frame, such as a warp by optical flow. Chained, it moves
+what the frame before left (Accel's rule); unchained, it moves what the stage last computed and leaves that as
+it is (Deep Feature Flow's rule). Whoever reads the value reads the moved version, and its provenance stays
+the frame that it was computed on.
 """
 
 from __future__ import annotations

@@ -1,0 +1,376 @@
+"""One frame through the stages: which fire, what each reads and writes, in the order of the reference.
+
+The engine decides everything in program order (versions, buffers, provenance) and hands the work to lanes.
+Lanes that run at once make it the sequential reference; threads only change when the same work is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from statistics import median
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.cache import Entry, FeatureCache, Version
+from runtime.clocks import All, Any, Budget, Clock, Learned, Not, Sensor, sensors_of
+from runtime.lanes import Lanes, Task
+from runtime.mover import Mover, Slot
+from runtime.parts import Part, Parts
+from runtime.schedule import Schedule
+from runtime.sensors import Probe, open_probe
+from runtime.session import allocate
+from runtime.step import Step
+from staged_onnx import Manifest
+
+__all__ = ["Engine", "Pending"]
+
+_COSTS_KEPT = 9
+
+
+class Pending:
+    """A frame under way: `finish` waits for its labels and makes the step."""
+
+    __slots__ = (
+        "ages", "began", "frame", "index", "labels", "moved", "name", "provenance", "shot", "signal",
+        "tasks", "time",
+    )  # fmt: skip
+
+    def __init__(
+        self, frame: object, index: int, name: str, time: Fraction | None, shot: int, began: float
+    ) -> None:
+        self.frame = frame
+        self.index = index
+        self.name = name
+        self.time = time
+        self.shot = shot
+        self.began = began
+        self.tasks: list[tuple[str, Task]] = []
+        self.provenance: dict[str, dict[str, int]] = {}
+        self.ages: dict[str, int] = {}
+        self.moved: dict[str, int] = {}
+        self.signal: float | None = None
+        self.labels: Labels | None = None
+
+    def finish(self) -> Step:
+        """Wait for the frame's work; raises what a part of it raised."""
+        for _, task in self.tasks:
+            task.wait()
+        assert self.labels is not None
+        labels = self.labels.array
+        ms: dict[str, float] = {}
+        for name, task in self.tasks:
+            ms[name] = ms.get(name, 0.0) + task.ms
+        ms["total"] = (time.perf_counter() - self.began) * 1e3
+        return Step(
+            self.index, self.name, self.time, self.shot, labels, tuple(self.provenance), self.ages,
+            self.signal, ms, self.provenance, self.moved,
+        )  # fmt: skip
+
+    def abandon(self) -> None:
+        """Wait until nothing works on the frame any more, whatever comes of it."""
+        for _, task in self.tasks:
+            with contextlib.suppress(BaseException):
+                task.wait()
+
+
+class Labels:
+    """The labels of one run of the head, copied out of its buffer as soon as it has run."""
+
+    __slots__ = ("array",)
+
+    array: np.ndarray
+
+
+class _Tick:
+    """What a stage's clock sees; one object for all, pointed at one stage after another."""
+
+    position: int
+    since: int
+    stage: int
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def measure(self, sensor: Sensor | Learned) -> float:
+        return self.engine._measure(self.stage, sensor)
+
+    def fits(self, budget_ms: float) -> bool:
+        return self.engine._fits(self.stage, budget_ms)
+
+
+class Engine:
+    """Plays one schedule at one frame size. It owns the feature cache, the clocks' probes, and the order of a
+    frame's work.
+    """
+
+    def __init__(self, manifest: Manifest, parts: Parts, schedule: Schedule, lanes: Lanes) -> None:
+        self.manifest = manifest
+        self.parts = parts
+        self.schedule = schedule
+        self.lanes = lanes
+        self.cache = FeatureCache()
+        device = parts.device
+        moved = {transform.value for transform in schedule.transforms}
+        lagged = schedule.lagged_values
+        sensors = [list(dict.fromkeys(sensors_of(clock))) for clock in schedule.clocks]
+        models = any(isinstance(s, Learned) and not callable(s.model) for part in sensors for s in part)
+        for name, value in parts.values.items():
+            self.cache.add(
+                Entry(
+                    name, value.shape, value.dtype, device, moved=name in moved, spare=lanes.ahead,
+                    lagged=name in lagged or (name == "frame" and models),
+                )
+            )  # fmt: skip
+        self._frame = self.cache["frame"]
+        self._labels = allocate(parts.size, np.uint8, device)
+        self._bindings: dict[tuple[str, tuple[int, ...]], Callable[[], None]] = {}
+        self._probes: list[dict[Sensor | Learned, Probe]] = [
+            {s: open_probe(s, part.spec.name, manifest, self.cache, device) for s in found}
+            for part, found in zip(parts.stages, sensors, strict=True)
+        ]
+        self._hears = any(isinstance(s, Learned) and callable(s.model) for part in sensors for s in part)
+        self._mover = Mover(schedule.transforms, self.cache, device) if schedule.transforms else None
+        self._costs: dict[str, deque[float]] = {
+            part.spec.name: deque(maxlen=_COSTS_KEPT) for part in (*parts.stages, parts.head)
+        }
+        fills = range(len(schedule.fill) + 2)
+        made_by = {name: i for i, part in enumerate(parts.stages) for name in part.spec.outputs}
+        self._recurrent = frozenset(
+            (part.spec.name, name)
+            for i, part in enumerate(parts.stages)
+            for name in part.spec.inputs
+            if made_by.get(name, -1) >= i
+        )
+        self._lags = [schedule.lags_at(position) | self._recurrent for position in fills]
+        self._tick = _Tick(self)
+        self._previous: np.ndarray | None = None
+        self._heard: dict[Sensor | Learned, float] = {}
+        if any(_has_budget(clock) for clock in schedule.clocks):
+            self._warm_up()
+        self.start_shot()
+
+    def start_shot(self) -> None:
+        """Forget everything; the next frame is a full pass."""
+        self.cache.clear()
+        self.position = 0
+        self._fired_at = [0] * len(self.parts.stages)
+        self._seen: dict[str, Version] = {}
+        self._last: Labels | None = None
+        self._previous = None
+
+    def begin(self, pending: Pending, image: np.ndarray) -> None:
+        """Decide on the frame, and hand its work to the lanes. image: uint8 of the engine's size."""
+        position, schedule = self.position, self.schedule
+        self._pending = pending
+        self._image = image
+        self._uploaded = False
+        self.cache.begin_frame(position)
+        if self._frame.lagged:
+            self._upload()
+        if self._mover is not None:
+            self._mover.begin_frame(pending.frame, image, position, pending.index)
+        lags = self._lags[min(position, len(self._lags) - 1)]
+        fired_any = False
+        for number, part in enumerate(self.parts.stages):
+            fires = self._decide(number, schedule.clocks[number])
+            if fires:
+                self._run(part, lags)
+                self._fired_at[number] = position
+                fired_any = True
+            elif self._mover is not None:
+                self._move(part)
+        self._run_head(fired_any)
+        for part in self.parts.stages:
+            pending.ages[part.spec.name] = position - self.cache[part.spec.outputs[0]].read(0).position
+        if self._mover is not None:
+            pending.moved.update(self._mover.counts())
+        if self._hears:
+            self._previous = image.copy()
+        self.position += 1
+
+    def learn_costs(self, step: Step) -> None:
+        """Remember what the step's stages took, for budgets."""
+        for name, costs in self._costs.items():
+            if name in step.ms:
+                costs.append(step.ms[name])
+
+    def _decide(self, number: int, clock: Clock) -> bool:
+        probes = self._probes[number]
+        self._heard.clear()
+        if self.position == 0:
+            for probe in probes.values():
+                self._ready(probe)
+                probe.measure(self._image, self._image)
+                probe.settle(True)
+            return True
+        tick = self._tick
+        tick.position, tick.since, tick.stage = self.position, self.position - self._fired_at[number], number
+        fires = clock.fires(tick)
+        for probe in probes.values():
+            probe.settle(fires)
+        if self._heard and self._pending.signal is None:
+            self._pending.signal = next(iter(self._heard.values()))
+        return fires
+
+    def _measure(self, number: int, sensor: Sensor | Learned) -> float:
+        if sensor not in self._heard:
+            probe = self._probes[number][sensor]
+            self._ready(probe)
+            previous = self._previous if self._previous is not None else self._image
+            self._heard[sensor] = probe.measure(self._image, previous)
+        return self._heard[sensor]
+
+    def _ready(self, probe: Probe) -> None:
+        """Wait until what the probe looks at is complete."""
+        entry: Entry | None = getattr(probe, "entry", None)
+        if entry is self._frame:
+            self._upload()
+        elif entry is not None and self.lanes.overlaps:
+            for writer in entry.writers[entry.read(0).buffer]:
+                writer.wait()
+
+    def _fits(self, number: int, budget_ms: float) -> bool:
+        names = (self.parts.stages[number].spec.name, self.parts.head.spec.name)
+        needed = sum(median(self._costs[name]) for name in names)
+        spent = (time.perf_counter() - self._pending.began) * 1e3
+        return spent + needed <= budget_ms
+
+    def _upload(self) -> None:
+        """Bring the frame to the device, on the first frame's reader's demand."""
+        if self._uploaded:
+            return
+        version = self._frame.write(self.position, self._pending.index)
+        for task in self._frame.readers[version.buffer]:
+            task.wait()
+        self._frame.readers[version.buffer] = []
+        self._frame.buffers[version.buffer].update_inplace(self._image)
+        self._uploaded = True
+
+    def _run(self, part: Part, lags: frozenset[tuple[str, str]]) -> None:
+        """Have a stage run: choose versions and buffers now, the work itself in its lane."""
+        spec = part.spec
+        buffers: list[int] = []
+        read: list[Slot] = []
+        came_from: dict[str, int] = {}
+        oldest: Version | None = None
+        for name in spec.inputs:
+            if name == "frame":
+                self._upload()
+            edge = (spec.name, name)
+            entry = self.cache[name]
+            version = entry.read(1 if edge in lags else 0)
+            buffers.append(version.buffer)
+            read.append((entry, version.buffer))
+            came_from[name] = version.index
+            # what a stage remembers of its own past does not make its output old
+            if edge not in self._recurrent and (oldest is None or version.position < oldest.position):
+                oldest = version
+        position = oldest.position if oldest is not None else self.position
+        index = oldest.index if oldest is not None else self._pending.index
+        written: list[Slot] = []
+        for name in spec.outputs:
+            entry = self.cache[name]
+            buffers.append(entry.write(position, index).buffer)
+            written.append((entry, buffers[-1]))
+            if self._mover is not None:
+                self._mover.computed(name)
+        run = self._bound(part, tuple(buffers), [entry.buffers[b] for entry, b in written])
+        self._submit(spec.name, run, read, written)
+        self._pending.provenance[spec.name] = came_from
+
+    def _run_head(self, fired: bool) -> None:
+        """Run the head if it has something new to work on, else let its last labels stand."""
+        head = self.parts.head
+        versions = {name: self.cache[name].read(0) for name in head.spec.inputs if name != "frame"}
+        # by identity: a stage may write an equal version with other content
+        changed = any(self._seen.get(name) is not version for name, version in versions.items())
+        due = fired if self.schedule.repeat else changed or head.spec.reads_pixels
+        if not due and self.position > 0:
+            self._pending.labels = self._last
+            return
+        self._seen = versions
+        read: list[Slot] = []
+        came_from: dict[str, int] = {}
+        for name in head.spec.inputs:
+            if name == "frame":
+                self._upload()
+            version = self.cache[name].read(0)
+            read.append((self.cache[name], version.buffer))
+            came_from[name] = version.index
+        run = self._bound(head, tuple(buffer for _, buffer in read), [self._labels])
+        labels = self._last = Labels()
+
+        def work() -> None:
+            run()
+            labels.array = np.array(self._labels.numpy())
+
+        self._pending.labels = labels
+        self._submit(head.spec.name, work, read, [])
+        self._pending.provenance[head.spec.name] = came_from
+
+    def _move(self, part: Part) -> None:
+        """Move those values of a stage that did not fire for which there is a transform."""
+        assert self._mover is not None
+        for name in part.spec.outputs:
+            if self._mover.moves(name):
+                work, read, written = self._mover.move(name)
+                self._submit("transform", work, read, [written])
+
+    def _bound(self, part: Part, buffers: tuple[int, ...], outputs: list[ort.OrtValue]) -> Callable[[], None]:
+        """A run of the part between these buffers: one number an input, then one an output."""
+        key = (part.spec.name, buffers)
+        run = self._bindings.get(key)
+        if run is None:
+            spec = part.spec
+            inputs = {
+                name: self.cache[name].buffers[b] for name, b in zip(spec.inputs, buffers, strict=False)
+            }
+            names = ("labels",) if part is self.parts.head else spec.outputs
+            binding = part.session.bind(inputs, dict(zip(names, outputs, strict=True)))
+            run = self._bindings[key] = partial(part.session.run, binding)
+        return run
+
+    def _submit(self, lane: str, work: Callable[[], None], read: list[Slot], written: list[Slot]) -> None:
+        """Hand over work with what must be done before it: whoever makes what it reads, and whoever still
+        reads or writes what it overwrites.
+        """
+        after: list[Task] = []
+        if self.lanes.overlaps:
+            for entry, buffer in read:
+                after += entry.writers[buffer]
+            for entry, buffer in written:
+                after += entry.readers[buffer] + entry.writers[buffer]
+        task = self.lanes.submit(lane, work, [other for other in after if not other.done])
+        if self.lanes.overlaps:
+            for entry, buffer in read:
+                entry.readers[buffer] = [*(t for t in entry.readers[buffer] if not t.done), task]
+            for entry, buffer in written:
+                entry.readers[buffer], entry.writers[buffer] = [], [task]
+        self._pending.tasks.append((lane, task))
+
+    def _warm_up(self) -> None:
+        """Two full passes of an empty frame: the first pays for memory, the second tells the costs."""
+        image = np.zeros((*self.parts.size, 3), np.uint8)
+        for _ in range(2):
+            self.start_shot()
+            pending = Pending(image, 0, "", None, 0, time.perf_counter())
+            self.begin(pending, image)
+            step = pending.finish()
+        self.learn_costs(step)
+
+
+def _has_budget(clock: Clock) -> bool:
+    match clock:
+        case Budget():
+            return True
+        case Any(clocks=clocks) | All(clocks=clocks):
+            return any(_has_budget(part) for part in clocks)
+        case Not(clock=inner):
+            return _has_budget(inner)
+    return False

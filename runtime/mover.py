@@ -1,0 +1,119 @@
+"""Transforms at work: their sessions, the arrays that feed them, and which version each moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from runtime.cache import Entry, FeatureCache
+from runtime.device import Device
+from runtime.session import Session
+from runtime.transform import Moment, Transform
+from weights.errors import ScheduleError
+
+__all__ = ["Mover", "Slot"]
+
+Slot = tuple[Entry, int]
+"""An entry and the number of one of its buffers."""
+
+
+class Mover:
+    """Moves the values of one feature cache by the transforms of one schedule."""
+
+    def __init__(self, transforms: tuple[Transform, ...], cache: FeatureCache, device: Device) -> None:
+        self.transforms = {transform.value: transform for transform in transforms}
+        self.cache = cache
+        self.device = device
+        self._feeds: dict[str, Entry] = {}
+        self._made: dict[str, int] = {}
+        self._sessions: dict[str, Session] = {}
+        self._runs: dict[tuple[str, tuple[int, ...]], Callable[[], None]] = {}
+        self._sources: dict[str, np.ndarray] = {}
+        self._image: np.ndarray | None = None
+
+    def begin_frame(self, frame: object, image: np.ndarray, position: int, index: int) -> None:
+        """Open a frame. The image is copied, since its owner may reuse its memory for the next one."""
+        self._previous = self._image if self._image is not None and position > 0 else None
+        self._image = image.copy()
+        self._frame, self._position, self._index = frame, position, index
+        self._made.clear()
+
+    def moves(self, value: str) -> bool:
+        """Whether there is a transform for this value."""
+        return value in self.transforms
+
+    def computed(self, value: str) -> None:
+        """The value has been computed from this frame: later frames move it from here."""
+        if value in self.transforms:
+            assert self._image is not None
+            self._sources[value] = self._image
+
+    def counts(self) -> dict[str, int]:
+        """How often each value was moved since it was computed, where it was."""
+        return {
+            value: count for value in self.transforms if (count := self.cache[value].read(0).transforms) > 0
+        }
+
+    def move(self, value: str) -> tuple[Callable[[], None], list[Slot], Slot]:
+        """The work of moving a value, the buffers that it reads and the one that it writes."""
+        transform = self.transforms[value]
+        entry = self.cache[value]
+        feeds = [(self._feed(transform, i), feed.name) for i, feed in enumerate(transform.feeds)]
+        if value not in self._sessions:
+            self._sessions[value] = self._open(transform, entry)
+        start, moved = entry.move(chained=transform.chained)
+        buffers = [self._made[name] for _, name in feeds]
+        key = (value, (start.buffer, moved.buffer, *buffers))
+        run = self._runs.get(key)
+        if run is None:
+            session = self._sessions[value]
+            inputs = {name: feed.buffers[b] for (feed, name), b in zip(feeds, buffers, strict=True)}
+            binding = session.bind(
+                {"value": entry.buffers[start.buffer], **inputs}, {"moved": entry.buffers[moved.buffer]}
+            )
+            run = self._runs[key] = partial(session.run, binding)
+        read = [(entry, start.buffer), *((feed, b) for (feed, _), b in zip(feeds, buffers, strict=True))]
+        return run, read, (entry, moved.buffer)
+
+    def _feed(self, transform: Transform, number: int) -> Entry:
+        """The entry of a feed, filled for this frame."""
+        feed = transform.feeds[number]
+        if feed.name in self._made:
+            return self._feeds[feed.name]
+        assert self._image is not None and self._previous is not None
+        source = self._sources[transform.value]
+        array = np.ascontiguousarray(
+            feed.make(Moment(self._frame, self._image, self._previous, source, self._position, self._index))
+        )
+        entry = self._feeds.get(feed.name)
+        if entry is None:
+            entry = Entry(f"feed {feed.name}", array.shape, array.dtype.type, self.device, spare=1)
+            self._feeds[feed.name] = self.cache.add(entry)
+        if array.shape != entry.shape or array.dtype != entry.dtype:
+            raise ScheduleError(
+                f'feed "{feed.name}" has changed its shape or type',
+                found=f"{array.dtype} {array.shape}",
+                expected=f"{entry.dtype} {entry.shape}",
+            )
+        version = entry.write(self._position, self._index)
+        for task in entry.readers[version.buffer]:
+            task.wait()
+        entry.buffers[version.buffer].update_inplace(array)
+        self._made[feed.name] = version.buffer
+        return entry
+
+    def _open(self, transform: Transform, entry: Entry) -> Session:
+        shapes = {feed.name: self._feeds[feed.name].shape for feed in transform.feeds}
+        model = transform.graph(entry.shape, entry.dtype, shapes).SerializeToString()
+        name = f"transform of {entry.name}"
+        session = Session(model, self.device, {"value": entry.shape, **shapes}, name=name)
+        port = session.outputs.get("moved")
+        if port is None or port.dtype is not entry.dtype.type or port.shape not in (None, entry.shape):
+            raise ScheduleError(
+                f"the {name} does not fit",
+                found=", ".join(f"{p.name} {p.dims}" for p in session.outputs.values()),
+                expected=f'an output "moved", {entry.dtype} {entry.shape}',
+            )
+        return session

@@ -1,0 +1,209 @@
+"""The player: frames in, steps out."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from runtime.cache import FeatureCache
+from runtime.device import Device, choose_device
+from runtime.engine import Engine, Pending
+from runtime.lanes import Inline, Lanes, Threads
+from runtime.parts import Parts
+from runtime.schedule import Schedule, check_schedule, parse_schedule
+from runtime.step import Step
+from staged_onnx import Bundle, read_bundle
+from weights.errors import ClockworkError, UsageError, VideoError
+
+__all__ = ["Player", "open_player"]
+
+SIZES_KEPT = 2
+
+
+class Player:
+    """Plays frames through the stages of a bundle by a schedule. Use it in a `with`, or close it.
+
+    bundle, device, schedule: what it was opened with; `device.reason` says why this device. lanes: where the
+    stages run; the default runs them one after another. Sessions and buffers are opened with the first frame
+    of each size and kept for the SIZES_KEPT sizes last played.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: Device, schedule: Schedule, *, lanes: Lanes | None = None
+    ) -> None:
+        check_schedule(schedule, bundle.manifest)
+        self.bundle = bundle
+        self.device = device
+        self.schedule = schedule
+        self.lanes = lanes if lanes is not None else Inline()
+        self._parts: OrderedDict[tuple[int, int], Parts] = OrderedDict()
+        self._engines: dict[tuple[int, int], Engine] = {}
+        self._engine: Engine | None = None
+        self._turn = 0
+        self._closed = False
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back threads, sessions and buffers. A closed player plays no more."""
+        self._closed = True
+        self._turn += 1
+        self.lanes.close()
+        self._engine = None
+        self._engines.clear()
+        self._parts.clear()
+
+    @property
+    def cache(self) -> FeatureCache:
+        """The feature cache at the current frame size; without entries before the first frame."""
+        return self._engine.cache if self._engine is not None else FeatureCache()
+
+    def reset(self, schedule: str | Schedule | None = None, *, signal: str | None = None) -> None:
+        """Forget all values, and play another schedule from here on if one is given. Sessions stay open."""
+        self._turn += 1
+        self._engine = None
+        if schedule is not None:
+            self.schedule = _as_schedule(schedule, self.bundle, signal)
+            self._engines.clear()
+
+    def play(self, frames: Iterable[Any]) -> Iterator[Step]:
+        """One step a frame, in order; a shot begins with the first.
+
+        frames: uint8 arrays (height, width, 3) in RGB order, or objects with `.image` and, where they have
+        them, `.index`, `.time`, `.name` and `.shot_start`. A frame of another size begins a shot too. Raises
+        VideoError for a frame that is none, and BundleError or DeviceError where a stage cannot run on it.
+        With lanes that run ahead, a step is handed out when the next frames have been asked for.
+        """
+        if self._closed:
+            raise UsageError("the player is closed")
+        self._turn += 1
+        return self._play(frames, self._turn)
+
+    def _play(self, frames: Iterable[Any], turn: int) -> Iterator[Step]:
+        waiting: deque[tuple[Engine, Pending]] = deque()
+        shot = -1
+        self._engine = None
+        try:
+            for count, frame in enumerate(frames):
+                if turn != self._turn:
+                    raise UsageError("this play has ended: the player was closed, reset or played again")
+                index = getattr(frame, "index", count)
+                if not isinstance(index, int):  # a plain sequence has a method of this name
+                    index = count
+                image = _image_of(getattr(frame, "image", frame), index)
+                began = time.perf_counter()
+                with _at_frame(index):
+                    engine = self._engine_for((image.shape[0], image.shape[1]))
+                    if engine is not self._engine or getattr(frame, "shot_start", False):
+                        engine.start_shot()
+                        shot += 1
+                    self._engine = engine
+                    name = getattr(frame, "name", f"{index:06d}")
+                    pending = Pending(frame, index, name, getattr(frame, "time", None), shot, began)
+                    waiting.append((engine, pending))
+                    engine.begin(pending, image)
+                if len(waiting) > self.lanes.ahead:
+                    yield _finish(*waiting.popleft())
+            while waiting:
+                yield _finish(*waiting.popleft())
+        finally:
+            for _, pending in waiting:
+                pending.abandon()
+
+    def _engine_for(self, size: tuple[int, int]) -> Engine:
+        if size not in self._parts:
+            while len(self._parts) >= SIZES_KEPT:
+                old, _ = self._parts.popitem(last=False)
+                self._engines.pop(old, None)
+            self._parts[size] = Parts(self.bundle, self.device, size)
+        self._parts.move_to_end(size)
+        if size not in self._engines:
+            self._engines[size] = Engine(self.bundle.manifest, self._parts[size], self.schedule, self.lanes)
+        return self._engines[size]
+
+
+def open_player(
+    path: str | PathLike[str],
+    device: str = "auto",
+    schedule: str | Schedule | None = None,
+    signal: str | None = None,
+    *,
+    precision: str = "fp32",
+    provider_options: Mapping[str, object] | None = None,
+    threads: int = 0,
+    overlap: bool = False,
+    ahead: int = 1,
+) -> Player:
+    """Open the bundle at `path` for playing.
+
+    device: "auto", "cpu", "cuda" or "cuda:N". schedule: text or a Schedule, by default the bundle's.
+    signal: the value that adaptive clocks watch, by default the bundle's. precision: "fp32", "tf32" or
+    "fp16". provider_options: over the defaults for CUDA. threads: of one operator on the CPU, 0 for
+    automatic. overlap: run stages in threads of their own, so that those that do not wait for each other run
+    at the same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
+    stay the same.
+    Raises BundleError, ScheduleError, DeviceError or UsageError.
+    """
+    if not 0 <= ahead <= 8:
+        raise UsageError("bad number of frames to run ahead", found=ahead, expected="0 to 8")
+    bundle = read_bundle(path)
+    chosen = _as_schedule(schedule, bundle, signal)
+    where = choose_device(device, precision=precision, provider_options=provider_options, threads=threads)
+    return Player(bundle, where, chosen, lanes=Threads(ahead) if overlap else Inline())
+
+
+def _as_schedule(schedule: str | Schedule | None, bundle: Bundle, signal: str | None) -> Schedule:
+    if isinstance(schedule, Schedule):
+        check_schedule(schedule, bundle.manifest)
+        return schedule
+    if schedule is not None:
+        return parse_schedule(schedule, bundle.manifest, signal=signal)
+    return parse_schedule(bundle.manifest.schedule, bundle.manifest, signal=signal, files=False)
+
+
+def _image_of(image: Any, index: int) -> np.ndarray:
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3):
+        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    elif image.shape[2] != 3 or 0 in image.shape:
+        found = f"uint8 {image.shape}"
+    else:
+        return np.ascontiguousarray(image)
+    raise VideoError("not a frame", frame=index, found=found, expected="uint8 (height, width, 3), RGB")
+
+
+class _at_frame:
+    """Names the frame in errors that pass through."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ClockworkError) and error.frame is None:
+            error.frame = self.index
+
+
+def _finish(engine: Engine, pending: Pending) -> Step:
+    with _at_frame(pending.index):
+        step = pending.finish()
+    engine.learn_costs(step)
+    return step

@@ -1,0 +1,172 @@
+"""Sensors at work: the sessions, references and buffers behind what the clocks measure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.cache import Entry, FeatureCache, Version
+from runtime.clocks import Learned, Sensor
+from runtime.device import Device
+from runtime.session import Session, allocate, read_dims
+from runtime.signals import sensor_graph
+from staged_onnx import Manifest
+from weights.errors import ScheduleError
+
+__all__ = ["Probe", "open_probe"]
+
+
+class Probe(Protocol):
+    """One thing that the clock of one stage measures."""
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        """The number for this frame. Its value must be complete in the cache."""
+
+    def settle(self, fired: bool) -> None:
+        """The stage has fired, or not: renew the reference if it is due."""
+
+
+def open_probe(
+    what: Sensor | Learned, stage: str, manifest: Manifest, cache: FeatureCache, device: Device
+) -> Probe:
+    """The probe for a sensor or a learned clock of a stage. Raises ScheduleError where it cannot work."""
+    if isinstance(what, Learned):
+        if callable(what.model):
+            return _CallableProbe(what)
+        return _ModelProbe(what, cache, device)
+    return _SensorProbe(what, stage, manifest, cache, device)
+
+
+class _SensorProbe:
+    """Measures a value of the cache against a reference, which is an entry of the cache too."""
+
+    def __init__(
+        self, sensor: Sensor, stage: str, manifest: Manifest, cache: FeatureCache, device: Device
+    ) -> None:
+        self.sensor = sensor
+        self.entry = cache[sensor.value]
+        classes = len(manifest.class_names)
+        shape = self.entry.shape
+        scores = len(shape) == 4 and shape[1] > 1 and classes in (0, shape[1])
+        measure = sensor.measure
+        if measure == "auto":
+            measure = "argmax" if scores else "relative"
+        if measure in ("argmax", "peak") and (len(shape) != 4 or shape[1] < 2):
+            raise ScheduleError(
+                f'"{sensor.value}" is no score map',
+                found="x".join(map(str, shape)),
+                expected="N x C x h x w with 2 channels or more",
+                hint="watch another blob: --signal BLOB",
+            )
+        mean: tuple[float, ...] = (0.0,)
+        if sensor.value == "frame":
+            how = manifest.preprocessing
+            mean = how.mean[::-1] if how.channels == "bgr" else how.mean
+        built = sensor_graph(measure, shape, self.entry.dtype.type, mean=mean)
+        inputs = {"value": shape}
+        if built.snapshot_shape is not None:
+            inputs["reference"] = built.snapshot_shape
+        self.session = Session(built.model, device, inputs, name=f"signal of {stage}")
+        self.number = np.zeros((), np.float64)
+        self.change = allocate((), np.float64, _HOST)
+        self.reference: Entry | None = None
+        if built.snapshot_shape is not None:
+            name = f"reference {stage} {sensor.value} {sensor.measure} {sensor.reference}"
+            self.reference = cache.add(
+                Entry(name, built.snapshot_shape, built.snapshot_dtype, device, moved=True)
+            )
+        self.draft: Version | None = None
+        self.bindings: dict[tuple[int, ...], ort.IOBinding] = {}
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        now = self.entry.read(0)
+        buffers: tuple[int, ...] = (now.buffer,)
+        reference = self.reference
+        if reference is not None:
+            # before there is a reference the number means nothing, and nobody looks at it
+            old = reference.current or reference.write(now.position, now.index)
+            self.draft = reference.draft(now.position, now.index, reading=old)
+            buffers = (now.buffer, old.buffer, self.draft.buffer)
+        binding = self.bindings.get(buffers)
+        if binding is None:
+            inputs = {"value": self.entry.buffers[now.buffer]}
+            outputs = {"change": self.change}
+            if reference is not None:
+                inputs["reference"] = reference.buffers[buffers[1]]
+                outputs["snapshot"] = reference.buffers[buffers[2]]
+            binding = self.bindings[buffers] = self.session.bind(inputs, outputs)
+        self.session.run(binding)
+        return float(self.change.numpy())
+
+    def settle(self, fired: bool) -> None:
+        if self.reference is not None and (fired or self.sensor.reference == "previous"):
+            assert self.draft is not None
+            self.reference.adopt(self.draft)
+
+
+class _CallableProbe:
+    """Asks a function on the host about this frame and the one before."""
+
+    def __init__(self, clock: Learned) -> None:
+        self.clock = clock
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        number = float(self.clock.model(image, previous))  # type: ignore[operator]
+        if np.isnan(number):
+            raise ScheduleError("a learned clock's function returned NaN", expected="a number")
+        return number
+
+    def settle(self, fired: bool) -> None:
+        """It keeps nothing."""
+
+
+class _ModelProbe:
+    """Asks an ONNX model about this frame and the one before, both where they lie."""
+
+    def __init__(self, clock: Learned, cache: FeatureCache, device: Device) -> None:
+        self.frame = cache["frame"]
+        file = str(clock.model)
+        names = list(read_dims(file))
+        if len(names) != 2:
+            raise ScheduleError(
+                "a learned clock's model takes the frame and the one before",
+                file=file,
+                found=f"{len(names)} inputs",
+                expected="2 inputs, uint8 height x width x 3",
+            )
+        self.names = names
+        self.session = Session(file, device, dict.fromkeys(names, self.frame.shape), name="learned clock")
+        output = next(iter(self.session.outputs.values()))
+        shape = output.shape if output.shape is not None else (0,)
+        if (
+            np.prod(shape) != 1
+            or len(self.session.outputs) != 1
+            or any(port.dtype is not np.uint8 for port in self.session.inputs.values())
+        ):
+            raise ScheduleError(
+                "a learned clock's model has other inputs or outputs than a clock's",
+                file=file,
+                expected="two inputs, uint8 height x width x 3, and one output of one number",
+            )
+        self.output = output.name
+        self.result = allocate(shape, output.dtype, _HOST)
+        self.bindings: dict[tuple[int, ...], ort.IOBinding] = {}
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        now = self.frame.read(0)
+        before = self.frame.before or now
+        key = (now.buffer, before.buffer)
+        binding = self.bindings.get(key)
+        if binding is None:
+            inputs = dict(zip(self.names, (self.frame.buffers[b] for b in key), strict=True))
+            binding = self.bindings[key] = self.session.bind(inputs, {self.output: self.result})
+        self.session.run(binding)
+        return float(self.result.numpy().reshape(()))
+
+    def settle(self, fired: bool) -> None:
+        """The frame before is an older version of the frame's own entry."""
+
+
+_HOST = Device("cpu", 0, "host")
