@@ -2,7 +2,8 @@
 
 Caffe lets a layer write its top over its bottom ("in place"). Here every write makes a new value; the LAST
 value of a blob carries the blob's own name, as `net.blobs` would show it, and earlier ones are called
-`blob@layer` after the layer that made them.
+`blob@layer` after the layer that made them. Only where an input is written over does the input keep the plain
+name, since that is what is fed, and all later values are called `blob@layer`.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def resolve(
     that nothing makes and for a top that two layers make (Caffe: "produced by multiple sources").
     """
     specs = list(specs)
+    given = {i.name for i in inputs}
     writes: dict[str, int] = {}
     for blob in [i.name for i in inputs] + [top for spec in specs for top in spec.top]:
         writes[blob] = writes.get(blob, 0) + 1
@@ -95,7 +97,8 @@ def resolve(
 
     def fresh(blob: str, maker: str) -> str:
         done[blob] = done.get(blob, 0) + 1
-        value = blob if done[blob] == writes[blob] else f"{blob}@{maker}"
+        plain = 1 if blob in given else writes[blob]
+        value = blob if done[blob] == plain else f"{blob}@{maker}"
         number = 2
         base = value
         while value in taken:
