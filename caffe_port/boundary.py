@@ -11,35 +11,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from caffe_port.net import Input, Shape
+from caffe_port.postprocessing import is_outside
 from caffe_port.text_format import Block, whole_number
 from weights.errors import PrototxtError
 
-__all__ = ["SOURCE_TYPES", "data_input", "drop_labels", "is_source", "is_training_only"]
-
-SOURCE_TYPES = frozenset({
-    "Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "AnnotatedData", "VideoData",
-    "DenseImageData", "ImageSegData", "ImageGtData", "DetectionData", "BoxData", "VideoWithVoxelTruthData",
-    "ImageDimData", "MatRead",
-})  # fmt: skip
+__all__ = ["data_input", "drop_labels", "is_source", "is_training_only"]
 
 _TRAINING = re.compile(
-    r"(Loss|Accuracy|WithLoss|_loss|EvalDetection|DetectionEvaluate|SegAccuracy)$"
-    r"|^(HDF5Output|MatWrite|LpDetEvaluate|AccuracyV2)$"
+    r"(Loss|Accuracy|LossOHEM|AnnotatorOHEM|EvalDetection|DetectionEvaluate|LpDetEvaluate)$"
+    r"|^(Yolov3|AccuracyV2)$"
 )
 
 
 def is_source(layer: Block) -> bool:
-    """Whether the layer brings data in: a data layer of Caffe or a fork, or a Python layer that reads nothing."""
+    """Whether the layer brings data in: a data layer of Caffe or a fork, a Python layer that reads nothing.
+
+    Every fork's data layers are called something with Data (ImageSegData, AnnotatedData, VideoData, ...), and
+    DeepLab has MatRead; DummyData and the net's own parameters make constants.
+    """
     kind = layer.text("type")
-    return kind in SOURCE_TYPES or (kind == "Python" and not layer.has("bottom"))
+    reads = layer.has("bottom")
+    return not reads and (kind in ("MatRead", "Python") or (kind.endswith("Data") and kind != "DummyData"))
 
 
 def is_training_only(layer: Block) -> bool:
-    """Whether the layer only measures or writes: loss, accuracy and output-file layers, Silence aside."""
+    """Whether the layer only measures: loss, accuracy and evaluation layers."""
     kind = layer.text("type")
     if kind == "Python" and layer.has("loss_weight"):
         return True
-    return bool(_TRAINING.search(kind)) or kind.startswith("Loss")
+    return bool(_TRAINING.search(kind))
 
 
 def _int(text: str) -> int:
@@ -89,7 +89,7 @@ def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[
     Raises PrototxtError where a picture's shape is stated nowhere.
     """
     tops = layer.texts("top")
-    where = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
+    where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
     inputs: list[Input] = []
     labels: list[str] = []
     for position, top in enumerate(tops):
@@ -114,7 +114,8 @@ def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[
 def drop_labels(layers: list[Block], labels: set[str], *, file: str) -> tuple[list[Block], list[str]]:
     """Leave out what is made from labels alone; returns the layers that stay and the names of those that go.
 
-    A layer that mixes a label with real values cannot be run without it: PrototxtError says so.
+    A layer that mixes a label with real values cannot be run without it: PrototxtError says so, unless the
+    layer stays outside the graph anyhow.
     """
     kept: list[Block] = []
     gone: list[str] = []
@@ -124,7 +125,7 @@ def drop_labels(layers: list[Block], labels: set[str], *, file: str) -> tuple[li
         if bottoms and len(from_labels) == len(bottoms):
             labels.update(layer.texts("top"))
             gone.append(layer.text("name"))
-        elif from_labels and layer.text("type") not in ("Silence",):
+        elif from_labels and layer.text("type") != "Silence" and not is_outside(layer):
             raise PrototxtError(
                 "a layer reads a data layer's second top",
                 file=file,

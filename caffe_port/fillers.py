@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from weights.upsample import bilinear_filler
 
 from caffe_port.match import wanted_blobs
 from caffe_port.net import Net, Shape
 from caffe_port.registry import Blob
 from caffe_port.shapes import count, infer_shapes
 from weights.errors import UnsupportedError
+from weights.upsample import bilinear_filler
 
 __all__ = ["fill", "random_weights"]
 

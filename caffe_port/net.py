@@ -8,7 +8,7 @@ name, since that is what is fed, and all later values are called `blob@layer`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +52,8 @@ class Layer:
 class Net:
     """A parsed net, in the order in which Caffe runs its layers.
 
-    `outputs` are the values that no layer reads; `notes` say what was left out and why.
+    `outputs` are the values that no layer reads, and those that a layer outside the graph would read; `notes`
+    say what was left out and why.
     """
 
     name: str
@@ -78,13 +79,16 @@ def resolve(
     specs: Iterable[Any],
     *,
     notes: Sequence[str] = (),
-    hidden: Mapping[str, str] | None = None,
+    hidden: Collection[str] = (),
+    reads: Mapping[int, Sequence[tuple[str, str]]] | None = None,
 ) -> Net:
     """Give every write of a blob its own value and check that every bottom exists.
 
-    `specs` are LayerParameter messages in file order; `hidden` maps blobs that were read by layers that have
-    been left out to the reason, so that they are not mistaken for outputs. Raises PrototxtError for a bottom
-    that nothing makes and for a top that two layers make (Caffe: "produced by multiple sources").
+    `specs` are LayerParameter messages in file order; `hidden` are blobs that are no outputs though nothing
+    reads them (Silence), unless there are no others; `reads` has (layer, blob) for layers that have been
+    taken out just before the layer at that position: what they read are outputs too. Raises PrototxtError
+    for a bottom that nothing makes and for a top that two layers make (Caffe: "produced by multiple
+    sources").
     """
     specs = list(specs)
     given = {i.name for i in inputs}
@@ -107,23 +111,30 @@ def resolve(
         current[blob] = value
         return value
 
+    def value_of(blob: str, where: dict[str, Any]) -> str:
+        if blob not in current:
+            known = ", ".join(list(current)[-8:]) or "none yet"
+            raise PrototxtError(
+                "missing bottom",
+                **where,
+                found=f'"{blob}", which no earlier layer makes',
+                expected=f"a blob made before this layer (the latest: {known})",
+                hint=f"if it is to be an input, state its shape: --shape {blob}=N,C,H,W",
+            )
+        return current[blob]
+
     net_inputs = tuple(Input(fresh(i.name, "input"), i.shape) for i in inputs)
     layers: list[Layer] = []
     keys: set[str] = set()
+    cut: list[str] = []
     made: dict[str, str] = {i.name: "the net's input" for i in inputs}
-    for spec in specs:
+    for position, spec in enumerate((*specs, None)):
+        for name_of_reader, blob in (reads or {}).get(position, ()):
+            cut.append(value_of(blob, {"file": file, "layer": name_of_reader}))
+        if spec is None:
+            break
         where = {"file": file, "layer": spec.name, "layer_type": spec.type}
-        bottoms = []
-        for blob in spec.bottom:
-            if blob not in current:
-                known = ", ".join(list(current)[-8:]) or "none yet"
-                raise PrototxtError(
-                    "missing bottom",
-                    **where,
-                    found=f'"{blob}", which no earlier layer makes',
-                    expected=f"a blob made before this layer (the latest: {known})",
-                )
-            bottoms.append(current[blob])
+        bottoms = [value_of(blob, where) for blob in spec.bottom]
         tops = []
         for blob in spec.top:
             if blob in made and blob not in spec.bottom:
@@ -141,6 +152,8 @@ def resolve(
         keys.add(key)
         layers.append(Layer(spec.name, spec.type, tuple(bottoms), tuple(tops), spec, key))
     read = {bottom for layer in layers for bottom in layer.bottoms}
-    gone = hidden or {}
-    outputs = tuple(v for layer in layers for v in layer.tops if v not in read and v not in gone)
-    return Net(name, file, net_inputs, tuple(layers), outputs, tuple(notes))
+    unread = [v for layer in layers for v in layer.tops if v in cut or v not in read]
+    outputs = [v for v in unread if v in cut or v not in hidden] or unread
+    if not outputs:
+        raise PrototxtError("a net without outputs", file=file, found="no layer that makes anything")
+    return Net(name, file, net_inputs, tuple(layers), tuple(outputs), tuple(notes))

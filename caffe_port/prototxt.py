@@ -1,8 +1,8 @@
 """Reading a net definition of any generation: `read_net`.
 
 The steps, each in a module of its own: template variables, text -> tree (`text_format`), V0/V1 -> V2
-(`upgrade`), phase rules (`phase`), data and training layers (`boundary`), tree -> messages (`schema`),
-in-place layers -> values (`net`).
+(`upgrade`), phase rules (`phase`), data and training layers (`boundary`), layers that stay outside the graph
+(`postprocessing`), tree -> messages (`schema`), in-place layers -> values (`net`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from caffe_port import boundary
+from caffe_port import boundary, postprocessing
 from caffe_port.net import Input, Net, Shape, resolve
 from caffe_port.phase import NetState, keeps
+from caffe_port.registry import is_known, unknown_type
 from caffe_port.schema import layer_message
 from caffe_port.text_format import Block, parse_text
 from caffe_port.upgrade import merge_v0_padding, upgrade_layer
@@ -94,10 +95,11 @@ def read_net(
     """Read a prototxt of any generation into a Net.
 
     `phase`, `level` and `stages` choose layers by their include / exclude rules; `define` gives the values of
-    template variables (`${NAME}`); `inputs` states or overrides the shapes of inputs (N, C, H, W).
+    template variables (`${NAME}`); `inputs` states or overrides the shapes of inputs (N, C, H, W); a blob
+    that no layer makes becomes an input that way.
 
-    Raises PrototxtError for text that is not a net or that Caffe would refuse, UnsupportedError for fields and
-    layers that cannot be ported; both name the file, the layer and the line.
+    Raises PrototxtError for text that is not a net or that Caffe would refuse, UnsupportedError for fields
+    and layers that cannot be ported; both name the file, the layer and the line.
     """
     file = str(path)
     if phase not in ("TEST", "TRAIN"):
@@ -131,8 +133,8 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str)
     net_inputs: list[Input] = boundary.legacy_inputs(root, given, file=file)
     notes: list[str] = []
     labels: set[str] = set()
-    hidden: dict[str, str] = {}
     running: list[Block] = []
+    training: list[Block] = []
     for block in layers:
         kind = block.text("type")
         name = block.text("name")
@@ -150,14 +152,19 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str)
             )
         elif boundary.is_training_only(block):
             notes.append(f'{kind} layer "{name}" left out: training only')
+            training.append(block)
         else:
             running.append(block)
     running, gone = boundary.drop_labels(running, labels, file=file)
     notes += [f'layer "{name}" left out: made from labels alone' for name in gone]
-    for block in running:
-        if block.text("type") == "Silence":
-            hidden.update(dict.fromkeys(block.texts("bottom"), "silenced"))
+    silenced = {b for block in running if block.text("type") == "Silence" for b in block.texts("bottom")}
     running = [block for block in running if block.text("type") != "Silence"]
+    cut = postprocessing.cut(running, training, net_inputs, given, file=file)
+    net_inputs += cut.inputs
+    notes += cut.notes
+    made = {i.name for i in net_inputs} | {top for block in cut.kept for top in block.texts("top")}
+    read = {bottom for block in cut.kept for bottom in block.texts("bottom")}
+    net_inputs += [Input(blob, shape) for blob, shape in given.items() if blob in read - made]
     unknown = set(given) - {i.name for i in net_inputs}
     if unknown:
         raise PrototxtError(
@@ -166,5 +173,12 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str)
             found=", ".join(sorted(unknown)),
             expected=", ".join(i.name for i in net_inputs) or "no input at all",
         )
-    specs = [layer_message(block, file=file) for block in running]
-    return resolve(root.text("name"), file, net_inputs, specs, notes=notes, hidden=hidden)
+    for block in cut.kept:
+        kind = block.text("type")
+        if not is_known(kind):
+            raise unknown_type(kind, {"file": file, "layer": block.text("name"), "layer_type": kind})
+    specs = [layer_message(block, file=file) for block in cut.kept]
+    reads = {at: [(b.text("name"), blob) for b, blob in blobs] for at, blobs in cut.reads.items()}
+    return resolve(
+        root.text("name"), file, net_inputs, specs, notes=notes, hidden=frozenset(silenced), reads=reads
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from weights.errors import ShapeError, UnsupportedError
 if TYPE_CHECKING:
     from caffe_port.graph import GraphBuilder
 
-__all__ = ["Blob", "LayerRule", "all_rules", "register", "rule_for"]
+__all__ = ["Blob", "LayerRule", "all_rules", "is_known", "register", "rule_for", "unknown_type"]
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -85,17 +86,33 @@ def register(*rules: LayerRule) -> None:
         _RULES[rule.type] = rule
 
 
+@cache
 def _load() -> None:
-    if not _RULES:
-        package = import_module("caffe_port.layers")
-        for module in iter_modules(package.__path__):
-            import_module(f"caffe_port.layers.{module.name}")
+    package = import_module("caffe_port.layers")
+    for module in iter_modules(package.__path__):
+        import_module(f"caffe_port.layers.{module.name}")
 
 
 def all_rules() -> Iterator[LayerRule]:
     """Every rule, by type name."""
     _load()
     yield from (_RULES[name] for name in sorted(_RULES))
+
+
+def is_known(kind: str) -> bool:
+    """Whether there is a rule for the layer type `kind`."""
+    _load()
+    return kind in _RULES
+
+
+def unknown_type(kind: str, where: Mapping[str, Any]) -> UnsupportedError:
+    """The refusal of a layer type for which there is no rule; `where` has the file and the layer."""
+    return UnsupportedError(
+        "unsupported layer type",
+        **where,
+        found=f'type "{kind}"',
+        expected="a type listed in docs/layers.md",
+    )
 
 
 def rule_for(layer: Layer, net: Net) -> LayerRule:
@@ -106,12 +123,7 @@ def rule_for(layer: Layer, net: Net) -> LayerRule:
     _load()
     rule = _RULES.get(layer.type)
     if rule is None:
-        raise UnsupportedError(
-            "unsupported layer type",
-            **net.where(layer),
-            found=f'type "{layer.type}"',
-            expected="a type listed in docs/layers.md",
-        )
+        raise unknown_type(layer.type, net.where(layer))
     for what, count, (least, most) in (
         ("bottoms", len(layer.bottoms), rule.bottoms),
         ("tops", len(layer.tops), rule.tops),

@@ -40,6 +40,23 @@ HARMLESS: dict[tuple[str, str], str] = {
     ("BNParameter", "icnet"): "ICNet: chooses an implementation",
 }
 
+_C3D = frozenset({"Convolution3D", "Deconvolution3D", "Pooling3D"})
+
+ONLY_FOR: dict[tuple[str, str], frozenset[str]] = {
+    ("ConvolutionParameter", "kernel_depth"): _C3D,
+    ("ConvolutionParameter", "temporal_stride"): _C3D,
+    ("ConvolutionParameter", "temporal_pad"): _C3D,
+    ("ConvolutionParameter", "filter_group"): _C3D,
+    ("PoolingParameter", "kernel_depth"): _C3D,
+    ("PoolingParameter", "temporal_stride"): _C3D,
+    ("PriorBoxParameter", "width"): frozenset({"PriorBoxClustered"}),
+    ("PriorBoxParameter", "height"): frozenset({"PriorBoxClustered"}),
+    ("ConvolutionParameter", "hole"): frozenset({"Convolution"}),
+    ("ConvolutionParameter", "hole_h"): frozenset({"Convolution"}),
+    ("ConvolutionParameter", "hole_w"): frozenset({"Convolution"}),
+}
+"""Fields that only the fork's own layer types read; in another layer they are as unknown as in Caffe."""
+
 HARMLESS_ENUMS = {"engine"}
 """Enumerations whose unknown values choose an implementation, never a result (engine: MKL2017)."""
 
@@ -125,9 +142,9 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
         if name in skip:
             continue
         fd = fields.get(name)
-        if fd is None:
-            if (kind, name) in HARMLESS:
-                continue
+        if fd is None and (kind, name) in HARMLESS:
+            continue
+        if fd is None or where["layer_type"] not in ONLY_FOR.get((kind, name), (where["layer_type"],)):
             raise _unknown(kind, entry, where)
         if fd.message_type is not None:
             if not isinstance(entry.value, Block):

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from weights.deconvolution import standardise
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
 from caffe_port.shapes import canonical_axis, count
+from weights.deconvolution import standardise
 from weights.errors import PrototxtError, ShapeError
 from weights.upsample import is_bilinear
 
