@@ -1,0 +1,172 @@
+"""Layers of SSD (weiliu89/caffe, branch ssd: normalize_layer.cpp, prior_box_layer.cpp) and of OpenVINO.
+
+Normalize: y = scale * x / sqrt(sum(x^2) + eps), the sum over the channels of one place, or over the whole
+picture with `across_spatial` (the default); one scale a channel, or one for all with `channel_shared`.
+
+PriorBox: the boxes of every place of bottom 0, as fractions of the picture (bottom 1, or img_size), and their
+variances: (1, 2, places * priors * 4). Around ((w + offset) step_w, (h + offset) step_h) it sets, for each
+min_size, a square of min_size, one of sqrt(min_size * max_size), and min_size * sqrt(r) by min_size / sqrt(r)
+for every other aspect ratio r; sizes are cut to whole numbers first, as the fork does. The step is the
+picture over the bottom where none is given. PriorBoxClustered (openvinotoolkit/training_toolbox_caffe,
+prior_box_clustered_layer.cpp) has the widths and heights of the boxes as parameters.
+
+The boxes follow from sizes alone, so they are constants of a graph for one frame size. DetectionOutput stays
+outside the graph (postprocessing.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe_port.graph import GraphBuilder
+from caffe_port.net import Layer, Shape
+from caffe_port.registry import Blob, LayerRule, register
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
+
+
+def normalize_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    if not layer.spec.HasField("norm_param"):
+        raise UnsupportedError(
+            "Normalize without norm_param means one thing in SSD (a learnt scale) and another in NormFace",
+            hint="write norm_param { across_spatial: true } for SSD's",
+        )
+    if not 2 <= len(bottoms[0]) <= 4:
+        raise ShapeError("Normalize needs two to four axes", found=bottoms[0], expected="(N, C, H, W)")
+    return (bottoms[0],)
+
+
+def normalize_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
+    spec = layer.spec.norm_param
+    shape = () if spec.channel_shared else (bottoms[0][1],)
+    return (Blob(shape, spec.scale_filler if spec.HasField("scale_filler") else None, "scale"),)
+
+
+def emit_normalize(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    spec = layer.spec.norm_param
+    rank = len(g.shape(layer.bottoms[0]))
+    axes = range(1, rank) if spec.across_spatial else (1,)
+    x = bottoms[0]
+    squares = g.node("ReduceSum", g.node("Mul", x, x), g.ints(*axes), keepdims=1)
+    norm = g.node("Sqrt", g.node("Add", squares, g.const(np.float32(spec.eps))))
+    scale = blobs[0].reshape(-1, *(1,) * (rank - 2)) if blobs[0].ndim else blobs[0]
+    return (g.node("Mul", g.node("Div", x, norm), g.const(scale)),)
+
+
+def _square_sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
+    """Width and height of the priors of one place, in the fork's order."""
+    spec = layer.spec.prior_box_param
+    if not spec.min_size or min(spec.min_size) <= 0:
+        raise PrototxtError("no min_size above 0", found=list(spec.min_size), expected="one or more")
+    if spec.max_size and len(spec.max_size) != len(spec.min_size):
+        raise PrototxtError(
+            "max_size does not fit min_size",
+            found=f"{len(spec.max_size)} and {len(spec.min_size)} values",
+            expected="none, or as many",
+        )
+    if any(high <= low for low, high in zip(spec.min_size, spec.max_size, strict=False)):
+        raise PrototxtError("max_size is not greater than min_size")
+    ratios = [np.float32(1)]
+    for ratio in spec.aspect_ratio:
+        if ratio <= 0:
+            raise PrototxtError("bad aspect_ratio", found=ratio, expected="above 0")
+        if all(abs(np.float32(ratio) - known) >= 1e-6 for known in ratios):
+            ratios.append(np.float32(ratio))
+            if spec.flip:
+                ratios.append(np.float32(1.0 / np.float64(np.float32(ratio))))
+    sizes: list[tuple[float, float]] = []
+    for position, smallest in enumerate(spec.min_size):
+        low = int(smallest)
+        sizes.append((low, low))
+        if spec.max_size:
+            both = float(np.sqrt(float(low * int(spec.max_size[position]))))
+            sizes.append((both, both))
+        for ratio in ratios:
+            if abs(ratio - 1) >= 1e-6:
+                root = float(np.sqrt(np.float64(ratio)))
+                sizes.append((low * root, low / root))
+    return [(np.float32(w), np.float32(h)) for w, h in sizes]
+
+
+def _stated_sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
+    spec = layer.spec.prior_box_param
+    if not spec.width or len(spec.width) != len(spec.height) or min(*spec.width, *spec.height) <= 0:
+        raise PrototxtError(
+            "width and height do not fit",
+            found=f"{len(spec.width)} and {len(spec.height)} values",
+            expected="as many of both, above 0",
+        )
+    return [(np.float32(w), np.float32(h)) for w, h in zip(spec.width, spec.height, strict=True)]
+
+
+def _sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
+    return _stated_sizes(layer) if layer.type == "PriorBoxClustered" else _square_sizes(layer)
+
+
+def _variances(layer: Layer) -> list[float]:
+    given = list(layer.spec.prior_box_param.variance) or [0.1]
+    if len(given) not in (1, 4) or min(given) <= 0:
+        raise PrototxtError("bad variance", found=given, expected="one or four values above 0")
+    return given * 4 if len(given) == 1 else given
+
+
+def _pair(layer: Layer, square: str, h: str, w: str) -> tuple[float, float] | None:
+    spec = layer.spec.prior_box_param
+    if spec.HasField(h) or spec.HasField(w):
+        if spec.HasField(square):
+            raise PrototxtError(f"{square} is given both ways", expected=f"{square} or {h} and {w}")
+        pair = (getattr(spec, h), getattr(spec, w))
+    elif spec.HasField(square):
+        pair = (getattr(spec, square),) * 2
+    else:
+        return None
+    if min(pair) <= 0:
+        raise PrototxtError(f"bad {square}", found=pair, expected="above 0")
+    return pair
+
+
+def prior_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    if len(bottoms[0]) != 4 or len(bottoms[1]) != 4:
+        raise ShapeError("prior boxes need maps", found=bottoms, expected="(N, C, H, W) for both bottoms")
+    _variances(layer)
+    for names in (("img_size", "img_h", "img_w"), ("step", "step_h", "step_w")):
+        _pair(layer, *names)
+    return ((1, 2, bottoms[0][2] * bottoms[0][3] * len(_sizes(layer)) * 4),)
+
+
+def prior_boxes(layer: Layer, bottoms: tuple[Shape, ...]) -> np.ndarray:
+    """The layer's result for bottoms of these shapes: (1, 2, places * priors * 4), float32."""
+    spec = layer.spec.prior_box_param
+    rows, columns = bottoms[0][2:]
+    height, width = _pair(layer, "img_size", "img_h", "img_w") or bottoms[1][2:]
+    step = _pair(layer, "step", "step_h", "step_w") or (
+        float(np.float32(height) / np.float32(rows)),
+        float(np.float32(width) / np.float32(columns)),
+    )
+    offset = np.float32(spec.offset)
+    y = ((np.arange(rows, dtype=np.float32) + offset) * np.float32(step[0])).astype(np.float64)
+    x = ((np.arange(columns, dtype=np.float32) + offset) * np.float32(step[1])).astype(np.float64)
+    sizes = np.array(_sizes(layer), np.float64)
+    across, down = np.broadcast_arrays(x[None, :, None], y[:, None, None])
+    places = np.stack([across, down, across, down], -1)
+    halves = np.stack([-sizes[:, 0], -sizes[:, 1], sizes[:, 0], sizes[:, 1]], -1) / 2
+    boxes = ((places + halves) / np.array([width, height, width, height], np.float64)).astype(np.float32)
+    if spec.clip:
+        boxes = boxes.clip(0, 1)
+    variances = np.broadcast_to(np.array(_variances(layer), np.float32), boxes.shape)
+    return np.stack([boxes.reshape(-1), variances.reshape(-1)])[None]
+
+
+def emit_prior(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    g.require_fixed(layer, "prior boxes are constants for one frame size")
+    return (g.const(prior_boxes(layer, tuple(g.shape(b) for b in layer.bottoms))),)
+
+
+register(
+    LayerRule("Normalize", normalize_shape, emit_normalize, normalize_blobs, fork="SSD", module=__name__),
+    LayerRule("PriorBox", prior_shape, emit_prior, bottoms=(2, 2), fork="SSD", module=__name__),
+    LayerRule("PriorBoxClustered", prior_shape, emit_prior, bottoms=(2, 2), fork="OpenVINO", module=__name__),
+)
