@@ -1,0 +1,92 @@
+"""What the layers that read maps between their points share: sizes, rounding, and values by index.
+
+Points are read through Gather, not GridSample, whose normalised coordinates lose the last digits of a place
+in a wide map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_port.graph import GraphBuilder
+
+__all__ = ["Plane", "bilinear", "clamp", "columns_of", "half_up", "plane_of"]
+
+INT64, FLOAT = 7, 1
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Height and width of a map in the graph: int64 vectors of one element."""
+
+    height: str
+    width: str
+
+
+def plane_of(g: GraphBuilder, value: str, name: str) -> Plane:
+    """Sizes of the net's value `value`, which the graph calls `name`: constants where they are known."""
+    dims = g.dims(value)
+    height, width = (
+        g.ints(dim) if dim is not None else g.sizes_of(name, axis)
+        for axis, dim in zip((2, 3), dims[2:], strict=True)
+    )
+    return Plane(height, width)
+
+
+def as_float(g: GraphBuilder, name: str) -> str:
+    """An integer value as float32."""
+    return str(g.node("Cast", name, to=FLOAT))
+
+
+def half_up(g: GraphBuilder, x: str) -> str:
+    """C's round(): to the nearest whole number, halves away from 0 (ONNX's Round takes them to the even)."""
+    size = g.node("Abs", x)
+    whole = g.node("Floor", size)
+    half = g.node("GreaterOrEqual", g.node("Sub", size, whole), g.const(np.float32(0.5)))
+    return str(g.node("Mul", g.node("Sign", x), g.node("Add", whole, as_float(g, half))))
+
+
+def clamp(g: GraphBuilder, x: str, low: str, high: str) -> str:
+    """min(max(x, low), high)."""
+    return str(g.node("Min", g.node("Max", x, low), high))
+
+
+def columns_of(g: GraphBuilder, rois: str) -> tuple[str, ...]:
+    """Image, x1, y1, x2, y2 of regions (R, 5) or (R, 5, 1, 1): five values of (R, 1)."""
+    flat = g.node("Reshape", rois, g.ints(-1, 5))
+    return tuple(g.node("Split", flat, g.ints(1, 1, 1, 1, 1), axis=1, outputs=5))
+
+
+def bilinear(
+    g: GraphBuilder,
+    x: str,
+    plane: Plane,
+    channels: int,
+    item: str,
+    corners: tuple[str, str, str, str],
+    weights: tuple[str, str],
+) -> str:
+    """Values of the map `x` (N, C, H, W) between four points: (..., C) for indices of shape (...).
+
+    item: the item in the batch; corners: rows y0, y1 and columns x0, x1 (float, inside the map); weights: how
+    far the point is from y0 to y1 and from x0 to x1. All broadcast against each other.
+    """
+    rows = g.node("Reshape", g.node("Transpose", x, perm=[0, 2, 3, 1]), g.ints(-1, channels))
+    top, bottom, left, right = (g.node("Cast", c, to=INT64) for c in corners)
+    start = g.node("Mul", g.node("Cast", item, to=INT64), plane.height)
+
+    def at(row: str, column: str) -> str:
+        index = g.node("Add", g.node("Mul", g.node("Add", start, row), plane.width), column)
+        return str(g.node("Gather", rows, index, axis=0))
+
+    one = g.const(np.float32(1))
+    down, across = weights
+    total = ""
+    for row, part in ((top, g.node("Sub", one, down)), (bottom, down)):
+        for column, share in ((left, g.node("Sub", one, across)), (right, across)):
+            weight = g.node("Unsqueeze", g.node("Mul", share, part), g.ints(-1))
+            term = g.node("Mul", weight, at(row, column))
+            total = g.node("Add", total, term) if total else term
+    return total
