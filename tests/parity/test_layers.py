@@ -20,9 +20,9 @@ REFERENCES = sorted([*HERE.glob("layers/*/reference*.h5"), *HERE.glob("forks/*/r
 # Valid nets that the port refuses, and says so. Everything else must match.
 NOT_SUPPORTED: frozenset[str] = frozenset({"filter"})
 
-# Nets with a layer whose windows depend on the input's size in a way that ONNX cannot express: they become
-# models of one size, and say why.
-ONE_SIZE = frozenset({"pool_gaps_ave", "pool_grid_ave_gaps", "spp_resized"})
+# Nets with a layer whose windows or boxes depend on the input's size in a way that ONNX cannot express: they
+# become models of one size, and say why.
+ONE_SIZE = frozenset({"net_ssd_head", "pool_gaps_ave", "pool_grid_ave_gaps", "prior_box", "spp_resized"})
 
 
 def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
