@@ -1,0 +1,151 @@
+"""Layers of C3D (facebookarchive/C3D: convolution3d_, deconvolution3d_, pool3d_layer.cpp) on (N, C, L, H, W).
+
+Convolution3D out = floor((n + 2 p - k) / s) + 1, Deconvolution3D out = s (n - 1) + k - 2 p, with
+kernel_depth, temporal_stride and temporal_pad along L and kernel_size, stride and pad along H and W;
+`filter_group` splits the work, not the result. Pooling3D out = ceil((n + 2 p - k) / s) + 1 without Caffe's
+clip rule; only AVE takes a pad, along H and W, and counts it. Version 1.1 calls the parameters
+convolution3d_param and pooling3d_param.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from caffe_port.graph import GraphBuilder
+from caffe_port.net import Layer, Shape
+from caffe_port.registry import Blob, LayerRule, register
+from caffe_port.shapes import count
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
+
+Triple = tuple[int, int, int]
+MAX, AVE = 0, 1
+CONVOLUTION_FIELDS = (
+    *("num_output", "bias_term", "weight_filler", "bias_filler", "engine"),
+    *("kernel_size", "stride", "pad", "kernel_depth", "temporal_stride", "temporal_pad", "filter_group"),
+)
+POOLING_FIELDS = ("pool", "kernel_size", "stride", "pad", "engine", "kernel_depth", "temporal_stride")
+
+
+def _spec(layer: Layer) -> Any:
+    new = "pooling3d_param" if layer.type == "Pooling3D" else "convolution3d_param"
+    old = "pooling_param" if layer.type == "Pooling3D" else "convolution_param"
+    return getattr(layer.spec, new if layer.spec.HasField(new) else old)
+
+
+def _only(spec: Any, *names: str) -> None:
+    """Refuse the fields of 2-D layers that these layers do not have."""
+    others = [f.name for f, _ in spec.ListFields() if f.name not in names]
+    if others:
+        raise UnsupportedError("a field that C3D's layer does not have", found=", ".join(others))
+
+
+def _conv(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
+    """Kernel, stride and pad along L, H and W."""
+    spec = _spec(layer)
+    _only(spec, *CONVOLUTION_FIELDS)
+    if len(bottom) != 5:
+        raise ShapeError("a volume is needed", found=bottom, expected="(N, C, L, H, W)")
+    values = [tuple(v) for v in (spec.kernel_size, spec.stride or (1,), spec.pad or (0,))]
+    if any(len(v) != 1 for v in values):
+        raise PrototxtError("kernel_size, stride or pad is not one value")
+    kernel, stride, pad = (v[0] for v in values)
+    if not spec.kernel_depth or not kernel or not stride or not spec.temporal_stride or not spec.num_output:
+        raise PrototxtError("kernel, stride or num_output is 0", expected="1 or more, kernel_depth too")
+    return (
+        (spec.kernel_depth, kernel, kernel),
+        (spec.temporal_stride, stride, stride),
+        (spec.temporal_pad, pad, pad),
+    )
+
+
+def conv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    bottom = bottoms[0]
+    axes = zip(bottom[2:], *_conv(layer, bottom), strict=True)
+    return ((bottom[0], _spec(layer).num_output, *((n + 2 * p - k) // s + 1 for n, k, s, p in axes)),)
+
+
+def deconv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    bottom = bottoms[0]
+    axes = zip(bottom[2:], *_conv(layer, bottom), strict=True)
+    return ((bottom[0], _spec(layer).num_output, *(s * (n - 1) + k - 2 * p for n, k, s, p in axes)),)
+
+
+def conv_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
+    spec = _spec(layer)
+    kernel = _conv(layer, bottoms[0])[0]
+    pair = (spec.num_output, bottoms[0][1])
+    weight = (*(pair if layer.type == "Convolution3D" else pair[::-1]), *kernel)
+    blobs = [Blob(weight, spec.weight_filler if spec.HasField("weight_filler") else None)]
+    if spec.bias_term:
+        bias = spec.bias_filler if spec.HasField("bias_filler") else None
+        blobs.append(Blob((spec.num_output,), bias, "bias"))
+    return tuple(blobs)
+
+
+def conv_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]) -> int:
+    points, channels = (tops[0], bottoms[0][1]) if layer.type == "Convolution3D" else (bottoms[0], tops[0][1])
+    return count(points) * channels * count(_conv(layer, bottoms[0])[0])
+
+
+def emit_conv(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    kernel, stride, pad = _conv(layer, g.shape(layer.bottoms[0]))
+    return (
+        g.node(
+            "Conv" if layer.type == "Convolution3D" else "ConvTranspose",
+            bottoms[0],
+            *(g.const(b) for b in blobs),
+            kernel_shape=list(kernel),
+            strides=list(stride),
+            pads=list(pad) * 2,
+        ),
+    )
+
+
+def _pool(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
+    spec = _spec(layer)
+    _only(spec, *POOLING_FIELDS)
+    if len(bottom) != 5:
+        raise ShapeError("a volume is needed", found=bottom, expected="(N, C, L, H, W)")
+    if not spec.kernel_depth or not spec.kernel_size or not spec.stride or not spec.temporal_stride:
+        raise PrototxtError("kernel or stride is 0", expected="kernel_size and kernel_depth of 1 or more")
+    if spec.pool not in (MAX, AVE) or (spec.pad and spec.pool != AVE):
+        raise PrototxtError("what C3D does not do", expected="pool: MAX without pad, or pool: AVE")
+    return (
+        (spec.kernel_depth, spec.kernel_size, spec.kernel_size),
+        (spec.temporal_stride, spec.stride, spec.stride),
+        (0, spec.pad, spec.pad),
+    )
+
+
+def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    bottom = bottoms[0]
+    sizes = []
+    for n, k, s, p in zip(bottom[2:], *_pool(layer, bottom), strict=True):
+        size = -(-(n + 2 * p - k) // s) + 1
+        if (size - 1) * s >= n + p:
+            raise UnsupportedError(
+                "a window that starts beyond the volume", found=f"kernel {k}, stride {s} on {n} points"
+            )
+        sizes.append(size)
+    return ((*bottom[:2], *sizes),)
+
+
+def emit_pool(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    kernel, stride, pad = _pool(layer, g.shape(layer.bottoms[0]))
+    common: dict[str, Any] = {"kernel_shape": list(kernel), "strides": list(stride), "ceil_mode": 1}
+    if _spec(layer).pool == MAX:
+        return (g.node("MaxPool", bottoms[0], **common),)
+    return (g.node("AveragePool", bottoms[0], pads=list(pad) * 2, count_include_pad=1, **common),)
+
+
+register(
+    LayerRule("Convolution3D", conv_shape, emit_conv, conv_blobs, conv_macs, fork="C3D", module=__name__),
+    LayerRule("Deconvolution3D", deconv_shape, emit_conv, conv_blobs, conv_macs, fork="C3D", module=__name__),
+    LayerRule("Pooling3D", pool_shape, emit_pool, fork="C3D", module=__name__),
+)
