@@ -116,7 +116,7 @@ def _share(
                 found=f"shape {array.shape}, the owner's is {owner.shape}",
                 expected="as many numbers in both",
             )
-        shared[position] = owner.reshape(array.shape)
+        shared[position] = owner if owner.shape == array.shape else owner.reshape(array.shape)
     return tuple(shared)
 
 
