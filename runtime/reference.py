@@ -70,7 +70,7 @@ def _datasets(group: h5py.Group, prefix: str, depth: int, size: int) -> Iterator
             plain = member.id.get_create_plist().get_nfilters() == 0
             inflated = max(ALWAYS_ALLOWED, MAX_INFLATION * size)
             _check(name, member.shape, member.dtype, member.id.get_storage_size() if plain else inflated)
-            yield name, member[()]
+            yield name, np.asarray(member[()])
 
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:

@@ -103,7 +103,7 @@ def _feeds(session: ort.InferenceSession, reference: Reference) -> dict[str, np.
                 expected=" x ".join(map(str, wanted.shape)),
                 hint="convert the net for this size: --shape, or --fixed left out",
             )
-        feeds[wanted.name] = np.ascontiguousarray(array, DTYPES.get(wanted.type, np.float32))
+        feeds[wanted.name] = np.asarray(array, DTYPES.get(wanted.type, np.float32), order="C")
     return feeds
 
 
