@@ -206,8 +206,7 @@ class Engine:
         if self.position == 0:
             for probe in probes.values():
                 self._ready(probe)
-                probe.measure(self._image, self._image)
-                probe.settle(True)
+                probe.start()
             return True
         tick = self._tick
         tick.position, tick.since, tick.stage = self.position, self.position - self._fired_at[number], number

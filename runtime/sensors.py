@@ -21,6 +21,9 @@ __all__ = ["Probe", "open_probe"]
 class Probe(Protocol):
     """One thing that the clock of one stage measures."""
 
+    def start(self) -> None:
+        """A shot's first frame, on which every stage fires: keep what later frames are compared with."""
+
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
         """The number for this frame. Its value must be complete in the cache."""
 
@@ -69,7 +72,6 @@ class _SensorProbe:
         if built.snapshot_shape is not None:
             inputs["reference"] = built.snapshot_shape
         self.session = Session(built.model, device, inputs, name=f"signal of {stage}")
-        self.number = np.zeros((), np.float64)
         self.change = allocate((), np.float64, _HOST)
         self.reference: Entry | None = None
         if built.snapshot_shape is not None:
@@ -80,7 +82,16 @@ class _SensorProbe:
         self.draft: Version | None = None
         self.bindings: dict[tuple[int, ...], ort.IOBinding] = {}
 
+    def start(self) -> None:
+        if self.reference is not None:
+            self._run()
+            self.settle(True)
+
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        self._run()
+        return float(self.change.numpy())
+
+    def _run(self) -> None:
         now = self.entry.read(0)
         buffers: tuple[int, ...] = (now.buffer,)
         reference = self.reference
@@ -98,7 +109,6 @@ class _SensorProbe:
                 outputs["snapshot"] = reference.buffers[buffers[2]]
             binding = self.bindings[buffers] = self.session.bind(inputs, outputs)
         self.session.run(binding)
-        return float(self.change.numpy())
 
     def settle(self, fired: bool) -> None:
         if self.reference is not None and (fired or self.sensor.reference == "previous"):
@@ -111,6 +121,9 @@ class _CallableProbe:
 
     def __init__(self, clock: Learned) -> None:
         self.clock = clock
+
+    def start(self) -> None:
+        """It keeps nothing."""
 
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
         number = float(self.clock.model(image, previous))  # type: ignore[operator]
@@ -154,6 +167,9 @@ class _ModelProbe:
         self.result = allocate(shape, output.dtype, _HOST)
         self.bindings: dict[tuple[int, ...], ort.IOBinding] = {}
 
+    def start(self) -> None:
+        """The frame before is an older version of the frame's own entry."""
+
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
         now = self.frame.read(0)
         before = self.frame.before or now
@@ -166,7 +182,7 @@ class _ModelProbe:
         return float(self.result.numpy().reshape(()))
 
     def settle(self, fired: bool) -> None:
-        """The frame before is an older version of the frame's own entry."""
+        """It keeps nothing."""
 
 
 _HOST = Device("cpu", 0, "host")

@@ -34,8 +34,8 @@ _DTYPES: dict[str, type[np.generic]] = {
 _LIGHT = frozenset(
     {
         "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Floor", "Gather",
-        "Identity", "Max", "Min", "Mod", "Mul", "Not", "Range", "ReduceProd", "Reshape", "Shape", "Size", "Slice", "Squeeze",
-        "Sub", "Unsqueeze", "Where",
+        "Identity", "Max", "Min", "Mod", "Mul", "Not", "Range", "ReduceProd", "Reshape", "Shape", "Size",
+        "Slice", "Squeeze", "Sub", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 

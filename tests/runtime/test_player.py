@@ -223,12 +223,19 @@ def test_an_old_play_cannot_disturb_a_new_one(three: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((4, 6, 3)), np.zeros((0, 6, 3), np.uint8), "x"]
-)  # fmt: skip
+    "frame",
+    [
+        np.zeros((4, 6), np.uint8),
+        np.zeros((4, 6, 4), np.uint8),
+        np.zeros((4, 6, 3)),
+        np.zeros((0, 6, 3), np.uint8),
+        "x",
+    ],
+    ids=["grey", "rgba", "float", "empty", "text"],
+)
 def test_what_is_no_frame_is_named(three: Path, frame: object) -> None:
-    with pytest.raises(
-        VideoError, match=r"^frame 1: not a frame; found .*; expected uint8 \(height, width, 3\), RGB"
-    ):
+    expected = r"^frame 1: not a frame; found .*; expected uint8 \(height, width, 3\), RGB"
+    with pytest.raises(VideoError, match=expected):
         play(three, "oracle", [FRAMES[0], frame])
 
 

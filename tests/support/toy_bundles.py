@@ -1,10 +1,10 @@
 """Toy bundles, written by hand: the arithmetic of each stage tells which frame its input came from.
 
-The chain has N stages. Each value is 1 x 1 x H x W with one number everywhere: the mean of the frame's red
-channel, with the stage's own mark added, 1000 for the first stage, 2000 for the second and so on, so that a value
-reads e.g. 3017: made by stages one and two from the frame whose red is 17. Stage i also hands the head its score
-map, 1 x CLASSES x H x W. The head adds up the reds of all stages modulo 256, so that labels tell the whole
-provenance in one byte.
+The chain has N stages. Each value is 1 x 1 x H x W: the frame's red channel, with the stages' marks
+added, 1000 for the first stage, 2000 for the second and so on, so that a value reads e.g. 3017: made by
+stages one and two where the frame's red is 17. All stages but the last also make a score map, 1 x CLASSES
+x H x W, whose best class is red modulo CLASSES. The head adds up the reds of all stages modulo 256, so
+that a label tells the whole provenance in one byte.
 """
 
 from __future__ import annotations
@@ -68,25 +68,13 @@ def value_info(name: str, channels: int = 1) -> Any:
 
 
 def stage_model(number: int, source: str, scores: bool) -> onnx.ModelProto:
-    """Stage `number` (from 1): v<number> = its input + 1000 * number, score<number> = a score map.
-
-    The best class of the score map is (x + red) // 16 % CLASSES at column x: it moves with the frame's red.
-    """
+    """Stage n (from 1): v<n> = its input + 1000 n; score<n> of class c = -|c - red mod CLASSES|."""
     g = Graph()
     x = g.red() if source == "frame" else source
     g("Add", x, g.const(1000.0 * number), out=f"v{number}")
     outputs = [value_info(f"v{number}")]
     if scores:
-        red = g("Mod", x, g.const(1000.0), fmod=1)
-        columns = g(
-            "CumSum", g("Add", g("Mul", red, g.const(0.0)), g.const(1.0)), g.const(3, np.int64), exclusive=1
-        )
-        best = g(
-            "Mod",
-            g("Floor", g("Div", g("Add", columns, red), g.const(16.0))),
-            g.const(float(CLASSES)),
-            fmod=1,
-        )
+        best = g("Mod", g("Mod", x, g.const(1000.0), fmod=1), g.const(float(CLASSES)), fmod=1)
         classes = g.const(np.arange(CLASSES).reshape(1, CLASSES, 1, 1))
         g("Neg", g("Abs", g("Sub", classes, best)), out=f"score{number}")
         outputs.append(value_info(f"score{number}", CLASSES))
@@ -114,8 +102,8 @@ def head_model(values: Sequence[str], reads_frame: bool) -> onnx.ModelProto:
 
 def stage_json(name: str, inputs: Sequence[str], outputs: Sequence[str], **more: Any) -> dict[str, Any]:
     return {
-        "name": name, "model": f"{name}.onnx", "inputs": list(inputs), "outputs": list(outputs), "macs": 1, "parameters": 0,
-        "layers": [name], "cut": outputs[0], "reads_pixels": "frame" in inputs, **more,
+        "name": name, "model": f"{name}.onnx", "inputs": list(inputs), "outputs": list(outputs), "macs": 1,
+        "parameters": 0, "layers": [name], "cut": outputs[0], "reads_pixels": "frame" in inputs, **more,
     }  # fmt: skip
 
 
@@ -140,14 +128,16 @@ def write_bundle(
     if whole is not None:
         onnx.save(whole, path / "whole.onnx")
     carried = [value for spec, _ in stages for value in spec["outputs"]]
-    shapes = values or {}
+    shapes = {v: [1, CLASSES if v.startswith("score") else 1, *size] for v in carried} | (values or {})
+    numbers = range(classes)
     manifest = {
-        "format": "clockwork-bundle", "format_version": 1, "created_by": "toy", "name": path.stem, "source": {},
+        "format": "clockwork-bundle", "format_version": 1, "created_by": "toy", "name": path.stem,
+        "source": {},
         "frame": {"name": "frame", "dtype": "uint8", "layout": "HWC", "channels": "rgb"},
         "preprocessing": {"size": None, "channels": channels, "mean": list(mean), "scale": 1.0},
         "reference_size": list(size), "stages": [spec for spec, _ in stages], "head": head[0],
-        "values": {v: {"shape": shapes.get(v, [1, CLASSES if v.startswith("score") else 1, *size])} for v in carried},
-        "classes": {"names": [f"c{i}" for i in range(classes)], "palette": [[i, i, i] for i in range(classes)]},
+        "values": {name: {"shape": shape} for name, shape in shapes.items()},
+        "classes": {"names": [f"c{i}" for i in numbers], "palette": [[i, i, i] for i in numbers]},
         "schedule": schedule, "signal": signal, "whole": "whole.onnx" if whole is not None else "",
     }  # fmt: skip
     (path / "manifest.json").write_text(json.dumps(manifest))
