@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,7 @@ from caffe_port.match import Matched, match_weights
 from caffe_port.net import Input, Net, Shape
 from caffe_port.save import save_model
 from caffe_port.shapes import Dims, Sizes, measure
-from staged_onnx.manifest import Bundle, Manifest, StageSpec, ValueSpec, read_bundle
+from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec, read_bundle
 from staged_onnx.palettes import Classes, classes
 from staged_onnx.planning import Plan, StagePlan
 from staged_onnx.processing import Preprocessing, emit_labels, emit_preprocessing
@@ -28,6 +28,7 @@ from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
 
 __all__ = ["choose_signal", "export", "picture_input"]
+
 
 def picture_input(net: Net) -> Input:
     """The input that takes the frame: the net's only one, 1 x 1 or 3 x H x W.
@@ -111,6 +112,26 @@ class _Exporter:
             *(("frame",) if frame else ()),
         )
 
+    def values(self, carried: Sequence[str]) -> dict[str, ValueSpec]:
+        """What the manifest says of the carried values."""
+        picture = picture_input(self.net).name
+        larger = _larger({picture: self.sizes.shapes[picture]})
+        try:
+            shapes = dict(measure(self.net, larger, fixed=True).shapes)
+        except ClockworkError:  # a net of one size only
+            shapes = {}
+        extra = tuple(larger[picture][i] - self.sizes.shapes[picture][i] for i in (2, 3))
+        specs = {}
+        for value in carried:
+            shape = self.sizes.shapes[value]
+            gained = (
+                [shapes[value][i] - shape[i] for i in (2, 3)] if value in shapes and len(shape) == 4 else []
+            )
+            known = len(gained) == 2 and min(gained) > 0
+            stride = (extra[0] / gained[0], extra[1] / gained[1]) if known else None
+            specs[value] = ValueSpec(shape, stride=stride)
+        return specs
+
     def whole(self) -> Draft:
         """The un-staged net with the same pre- and post-processing, for comparison."""
         layers = [layer for stage in (*self.plan.stages, self.plan.head) for layer in stage.layers]
@@ -165,12 +186,14 @@ def export(
     weights_files: Sequence[str | PathLike[str]] = (),
     whole: bool = True,
     force: bool = False,
+    check: Callable[[Manifest], object] | None = None,
 ) -> Bundle:
     """Write the bundle `path` and return it.
 
     blobs: weights by layer name. classes: names and colours, numbered ones by default. schedule and signal:
     defaults for whoever plays it. weights_files: named in the manifest with their hashes, as the prototxt is.
-    whole: also keep the un-staged net as `whole.onnx`, for comparison.
+    whole: also keep the un-staged net as `whole.onnx`, for comparison. check: called with the manifest before
+    the bundle appears; what it raises stops the export (does the schedule fit the stages?).
 
     The folder appears whole or not at all, and never over an existing one without `force` (which replaces
     nothing but a bundle). Raises BundleError, WeightsError, ShapeError or UnsupportedError.
@@ -217,12 +240,15 @@ def export(
             )
         manifest = Manifest(
             net.name or target.stem, tuple(specs[:-1]), specs[-1],
-            {v: ValueSpec(exporter.sizes.shapes[v]) for v in carried}, how,
+            exporter.values(carried), how,
             exporter.sizes.shapes[picture_input(net).name][2:], table.names[:256], table.palette,  # type: ignore[arg-type]
             schedule, signal, {"prototxt": _hashes([net.file])[0], "weights": _hashes(weights_files)},
             f"clockwork-onnx {__version__}", _save(exporter.whole(), folder, "whole") if whole else "",
             plan.why, (*net.notes, *exporter.weights.notes),
+            ScoresSpec(plan.scores, channels, exporter.native_scores),
         )  # fmt: skip
+        if check is not None:
+            check(manifest)
         (folder / "manifest.json").write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
         folder.chmod(0o755)
         _put(folder, target, force)

@@ -13,7 +13,16 @@ from typing import Any
 from staged_onnx.processing import Preprocessing
 from weights.errors import BundleError
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "Bundle", "Manifest", "StageSpec", "ValueSpec", "read_bundle"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "Bundle",
+    "Manifest",
+    "ScoresSpec",
+    "StageSpec",
+    "ValueSpec",
+    "read_bundle",
+]
 
 FORMAT = "clockwork-bundle"
 FORMAT_VERSION = 1
@@ -42,10 +51,28 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class ValueSpec:
-    """A carried value: its shape at the reference size and its type."""
+    """A carried value: its shape at the reference size and its type.
+
+    stride: how many of the net's input pixels lie between two neighbours of the value, down and across; None
+    where that is not known, or the value is no map.
+    """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
+    stride: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ScoresSpec:
+    """The map that the head takes the labels from.
+
+    name: its value in the head's graph, or the carried value that the head reads. native: it has the frame's
+    own size, so that labels are taken from it as it is; otherwise it is resized to the frame first.
+    """
+
+    name: str
+    channels: int
+    native: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +94,7 @@ class Manifest:
     whole: str = ""
     why: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    scores: ScoresSpec | None = None
 
     @property
     def macs(self) -> int:
@@ -82,11 +110,16 @@ class Manifest:
             "frame": {"name": "frame", "dtype": "uint8", "layout": "HWC", "channels": "rgb"},
             "preprocessing": self.preprocessing.to_json(), "reference_size": list(self.reference_size),
             "stages": [_stage_json(stage) for stage in self.stages], "head": _stage_json(self.head),
-            "values": {name: {"shape": list(v.shape), "dtype": v.dtype} for name, v in self.values.items()},
+            "values": {name: _value_json(v) for name, v in self.values.items()},
             "classes": {"names": list(self.class_names), "palette": [list(c) for c in self.palette]},
             "schedule": self.schedule, "signal": self.signal, "whole": self.whole, "why": list(self.why),
-            "notes": list(self.notes),
+            "notes": list(self.notes), **({"scores": asdict(self.scores)} if self.scores is not None else {}),
         }  # fmt: skip
+
+
+def _value_json(value: ValueSpec) -> dict[str, Any]:
+    stride = {"stride": list(value.stride)} if value.stride is not None else {}
+    return {"shape": list(value.shape), "dtype": value.dtype, **stride}
 
 
 @dataclass(frozen=True)
@@ -156,6 +189,34 @@ class _Reader:
         )  # fmt: skip
 
 
+def _value(r: _Reader, name: str, data: Any) -> ValueSpec:
+    what = f'value "{name}"'
+    shape = r.sizes(data.get("shape") if isinstance(data, dict) else None, f'shape of "{name}"')
+    stride = data.get("stride")
+    if stride is not None and not (
+        isinstance(stride, list)
+        and len(stride) == 2
+        and all(type(s) in (int, float) and 0 < s < 1 << 15 for s in stride)
+    ):
+        raise r.fail(f'"stride" of {what}', stride, "two numbers above 0")
+    return ValueSpec(
+        shape,
+        r.get(data, "dtype", str, what, "float32"),
+        (float(stride[0]), float(stride[1])) if stride is not None else None,
+    )
+
+
+def _scores(r: _Reader, data: Any) -> ScoresSpec | None:
+    """The scores' entry; bundles of earlier releases have none."""
+    if data is None:
+        return None
+    what = "scores"
+    channels = r.get(data, "channels", int, what)
+    if not 0 < channels <= 256:
+        raise r.fail('"channels" of scores', channels, "1 to 256")
+    return ScoresSpec(r.get(data, "name", str, what), channels, r.get(data, "native", bool, what))
+
+
 def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
     what = "preprocessing"
     size = data.get("size") if isinstance(data, dict) else None
@@ -208,13 +269,7 @@ def from_json(data: Any, file: Path) -> Manifest:
         r.stage(s, f"stage {i + 1}") for i, s in enumerate(r.get(data, "stages", list, "the bundle"))
     )
     head = r.stage(data.get("head"), "the head")
-    values = {
-        name: ValueSpec(
-            r.sizes(v.get("shape") if isinstance(v, dict) else None, f'shape of "{name}"'),
-            r.get(v, "dtype", str, f'value "{name}"', "float32"),
-        )
-        for name, v in r.get(data, "values", dict, "the bundle").items()
-    }
+    values = {name: _value(r, name, v) for name, v in r.get(data, "values", dict, "the bundle").items()}
     _check_wiring(r, stages, head, values)
     classes = r.get(data, "classes", dict, "the bundle")
     palette = [r_colour(r, c) for c in r.get(classes, "palette", list, "classes")]
@@ -234,6 +289,7 @@ def from_json(data: Any, file: Path) -> Manifest:
         r.get(data, "schedule", str, "the bundle", "oracle"), signal,
         r.get(data, "source", dict, "the bundle", {}), r.get(data, "created_by", str, "the bundle", ""),
         whole, r.strings(data, "why", "the bundle"), r.strings(data, "notes", "the bundle"),
+        _scores(r, data.get("scores")),
     )  # fmt: skip
 
 

@@ -210,6 +210,7 @@ def _bundle(
 ) -> dict[str, Any]:
     import staged_onnx
     from caffe_port.shapes import measure
+    from runtime.schedule import parse_schedule
     from staged_onnx.export import check_target, input_shape, picture_input
 
     check_target(target, force)
@@ -245,6 +246,7 @@ def _bundle(
         weights_files=files,
         whole=whole,
         force=force,
+        check=lambda manifest: parse_schedule(schedule, manifest, files=False),
     )
     manifest = bundle.manifest
     return {

@@ -1,0 +1,151 @@
+"""The warp as a graph: a value follows the optical flow.
+
+Flow is backward flow: height x width x 2 float32, (x, y) in pixels of its own grid, and what belongs at pixel p of
+this frame is read from the earlier one at p + flow[p]. This is the convention of MXNet's GridGenerator
+(transform_type "warp") and BilinearSampler, which Deep Feature Flow and Accel use: with
+
+    grid = 2 (p + flow) / (size - 1) - 1
+
+they read at (grid + 1) (size - 1) / 2, bilinearly, with zeros outside. ONNX's GridSample does the same with
+align_corners=1 and padding_mode="zeros". Opset 17; ONNX Runtime has float32 kernels on the CPU and on CUDA.
+
+A value and the flow may have different grids. Both are laid over the frame with pixel centres at half, as all
+resizing here does; a value whose grid reaches beyond the frame, as in a net that pads its input by 100, says by
+its `extent` how far, and is laid centred over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import DTypeLike, NDArray
+from onnx import TensorProto, helper
+
+from caffe_port.graph import GraphBuilder
+from caffe_port.net import Net
+from caffe_port.shapes import Sizes
+from staged_onnx.processing import emit_resize
+from weights.errors import UsageError
+
+__all__ = ["PADDINGS", "bare_builder", "path_graph", "warp_graph"]
+
+PADDINGS = ("border", "zeros")
+"""What is read beyond the value's edge: its nearest pixel, or zero."""
+
+
+def bare_builder() -> GraphBuilder:
+    """A builder for a graph that is no part of a Caffe net."""
+    return GraphBuilder(Net("", "", (), (), ()), Sizes({}, {}, True))
+
+
+def warp_graph(
+    shape: Sequence[int],
+    flow: Sequence[int],
+    *,
+    dtype: DTypeLike = np.float32,
+    extent: tuple[float, float] = (1.0, 1.0),
+    padding: str = "border",
+) -> onnx.ModelProto:
+    """A model from `value` (`shape`, 1 x C x h x w) and `flow` (`flow`, H x W x 2) to `moved`, like the value.
+
+    dtype: the value's, float32 or float16; the warp itself is done in float32. extent: height and width of
+    the value's grid as a multiple of the frame's. padding: one of PADDINGS. Raises UsageError for shapes that
+    are no map and no flow.
+    """
+    if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
+        raise UsageError("only a map can be warped", found=_text(shape), expected="1 x C x h x w")
+    if len(flow) != 3 or flow[2] != 2 or min(flow) < 1:
+        raise UsageError("not a flow's shape", found=_text(flow), expected="H x W x 2")
+    if padding not in PADDINGS:
+        raise UsageError("unknown padding of a warp", found=padding, expected=" or ".join(PADDINGS))
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    g = bare_builder()
+    value = g.input("value", list(shape), kind)
+    field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, extent)
+    if kind != TensorProto.FLOAT:
+        value = g.node("Cast", value, to=TensorProto.FLOAT)
+    moved = _emit_warp(g, value, field, shape, (flow[0] * extent[0], flow[1] * extent[1]), padding)
+    if kind != TensorProto.FLOAT:
+        moved = g.node("Cast", moved, to=kind)
+    g.output(moved, "moved", list(shape), kind)
+    return g.model("warp")
+
+
+def path_graph(flow: Sequence[int]) -> onnx.ModelProto:
+    """A model from `path` and `flow` (both `flow`, H x W x 2) to `longer`, the path from the same start to here.
+
+    With the path that leads from the frame before to frame k and the flow that leads from this frame to the
+    one before, longer[p] = flow[p] + path[p + flow[p]]. A value that is moved along the path at once is
+    interpolated once, however long the path is; moved from frame to frame it would blur.
+    """
+    g = bare_builder()
+    shape = (1, 2, flow[0], flow[1])
+    path = _emit_planes(g, g.input("path", list(flow)))
+    field = _emit_planes(g, g.input("flow", list(flow)))
+    before = _emit_warp(g, path, field, shape, (flow[0], flow[1]), "border")
+    longer = g.node("Add", field, before)
+    rows = g.node("Transpose", g.node("Squeeze", longer, g.ints(0)), perm=[1, 2, 0])
+    g.output(rows, "longer", list(flow))
+    return g.model("path")
+
+
+def _emit_planes(g: GraphBuilder, flow: str) -> str:
+    """H x W x 2 to 1 x 2 x H x W."""
+    return str(g.node("Unsqueeze", g.node("Transpose", flow, perm=[2, 0, 1]), g.ints(0)))
+
+
+def _emit_flow(
+    g: GraphBuilder, flow: str, grid: Sequence[int], shape: Sequence[int], extent: tuple[float, float]
+) -> str:
+    """The flow at the value's pixels, 1 x 2 x h x w, still in pixels of the flow's grid."""
+    planes = _emit_planes(g, flow)
+    if extent != (1.0, 1.0):
+        down, across = (_normalised(_positions(shape[2 + i], grid[i], extent[i]), grid[i]) for i in (0, 1))
+        where = np.stack(np.meshgrid(across, down), axis=-1)[np.newaxis]
+        return str(_grid_sample(g, planes, g.const(where), "border"))
+    if tuple(shape[2:]) != tuple(grid[:2]):
+        return emit_resize(g, planes, g.ints(1, 2, shape[2], shape[3]))
+    return planes
+
+
+def _emit_warp(
+    g: GraphBuilder,
+    value: str,
+    field: str,
+    shape: Sequence[int],
+    flow_size: tuple[float, float],
+    padding: str,
+) -> str:
+    """`value` read at p + field[p]. flow_size: height and width of the value in the flow's pixels."""
+    height, width = shape[2], shape[3]
+    steps = [2 / max(width - 1, 1) * width / flow_size[1], 2 / max(height - 1, 1) * height / flow_size[0]]
+    scaled = g.node("Mul", field, g.const(np.array(steps, np.float32).reshape(1, 2, 1, 1)))
+    across = _normalised(np.arange(width), width).reshape(1, 1, width)
+    down = _normalised(np.arange(height), height).reshape(1, height, 1)
+    x, y = g.node("Split", scaled, g.ints(1, 1), outputs=2, axis=1)
+    x = g.node("Add", g.node("Squeeze", x, g.ints(1)), g.const(across))
+    y = g.node("Add", g.node("Squeeze", y, g.ints(1)), g.const(down))
+    last = g.ints(-1)
+    grid = g.node("Concat", g.node("Unsqueeze", x, last), g.node("Unsqueeze", y, last), axis=-1)
+    return str(_grid_sample(g, value, grid, padding))
+
+
+def _grid_sample(g: GraphBuilder, value: str, grid: str, padding: str) -> str:
+    return str(g.node("GridSample", value, grid, mode="bilinear", padding_mode=padding, align_corners=1))
+
+
+def _positions(count: int, size: int, extent: float) -> NDArray[np.float64]:
+    """Where the centres of `count` pixels, centred over `extent` times a grid of `size`, lie in that grid."""
+    frame = 0.5 + ((np.arange(count) + 0.5) / count - 0.5) * extent
+    return frame * size - 0.5
+
+
+def _normalised(position: NDArray[np.number], size: int) -> NDArray[np.float32]:
+    """Pixel positions as GridSample counts them: -1 at the first pixel, 1 at the last."""
+    return (2 * np.asarray(position, np.float64) / max(size - 1, 1) - 1).astype(np.float32)
+
+
+def _text(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,274 @@
+"""The command line: statuses, JSON, and one clear line for every kind of bad input with nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from small_nets import chain, thin_fcn8s
+
+import weights
+from caffe_port import random_weights
+from runtime.cli import cli, run
+
+LAYER = 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 1 } }'
+INPUT = (
+    'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
+)
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    err = capsys.readouterr().err.strip()
+    assert err.count("\n") == 0, err
+    assert err.startswith("clockwork: error: ")
+    return err
+
+
+@pytest.fixture
+def fcn(tmp_path: Path) -> tuple[Path, Path]:
+    """A thin FCN-8s as a user has it: prototxt and caffemodel."""
+    net = thin_fcn8s(tmp_path)
+    weights.write(tmp_path / "net.caffemodel", net, random_weights(net, seed=1))
+    return Path(net.file), tmp_path / "net.caffemodel"
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in (
+        "convert",
+        "inspect",
+        "verify",
+        "run",
+        "demo",
+        "eval",
+        "calibrate",
+        "bench",
+        "net",
+        "weights",
+    ):
+        assert name in shown
+        assert run([name, "--help"]) == 0
+    assert cli.name == "cli" or cli.name
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["convert"], ["net", "fcn8s"], ["convert", "a", "b", "--scale", "x"]]
+)
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    assert run(arguments) == 2
+
+
+def test_convert_to_a_plain_model(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "net.onnx"
+    assert run(["convert", str(fcn[0]), str(fcn[1]), "-o", str(target), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["inputs"] == {"data": [1, 3, "height", "width"]}
+    assert list(summary["outputs"]) == ["score"]
+    onnx.checker.check_model(onnx.load(target))
+
+
+def test_convert_to_a_bundle(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "net.staged"
+    cuts = ["--cut", "pool3", "--cut", "pool4", "--cut", "upscore2"]
+    arguments = ["convert", str(fcn[0]), str(fcn[1]), "-o", str(target), *cuts, "--mean", "1,2,3", "--json"]
+    assert run(arguments) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [s["name"] for s in summary["stages"]] == ["stage1", "stage2", "stage3", "head"]
+    assert summary["size"] == "native" and summary["signal"] == "score_pool4"
+    assert run(arguments) == 2
+    assert "--force" in error_line(capsys)
+    assert run([*arguments, "--force"]) == 0
+
+
+def test_a_default_schedule_must_fit(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(tmp_path.iterdir())
+    arguments = ["convert", str(fcn[0]), str(fcn[1]), "-o", str(tmp_path / "n.staged"), "--cut", "pool4"]
+    for schedule in ("pipeline:3", "sometimes", "rates:1,2,3"):
+        assert run([*arguments, "--schedule", schedule]) == 2
+        assert schedule in error_line(capsys)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_net_that_takes_one_size_gets_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        INPUT
+        + LAYER
+        + (
+            'layer { name: "ip" type: "InnerProduct" bottom: "c" top: "ip" inner_product_param { num_output: 8 } }'
+            'layer { name: "r" type: "Reshape" bottom: "ip" top: "r" reshape_param { shape { dim: 0 dim: 2 dim: 2 dim: 2 } } }'
+        )
+    )
+    (tmp_path / "n.prototxt").write_text(text, "utf-8")
+    arguments = [
+        "convert",
+        str(tmp_path / "n.prototxt"),
+        "--random-weights",
+        "0",
+        "-o",
+        str(tmp_path / "n.staged"),
+        "--cut",
+        "c",
+    ]
+    assert run([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["size"] == [8, 8]
+    assert run([*arguments, "--size", "native", "--force"]) == 2
+    assert "--size 8x8" in error_line(capsys)
+
+
+BAD_PROTOTXT = {
+    "unknown layer": (
+        INPUT + 'layer { name: "odd" type: "Odd" bottom: "data" top: "o" odd_param { x: 1 } }',
+        ("odd", "Odd"),
+    ),
+    "missing bottom": (INPUT + LAYER.replace('bottom: "data"', 'bottom: "nowhere"'), ('"c"', "nowhere")),
+    "not text": ("<html><body>404</body></html>", ("HTML",)),
+    "broken": ("layer { name: ", ("line 1",)),
+    "empty": ("", ("no layers",)),
+    "unknown field": (
+        INPUT + LAYER.replace("kernel_size: 1", "kernel_size: 1 kernel_shape: 2"),
+        ("kernel_shape", '"c"'),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_PROTOTXT)
+def test_bad_prototxt(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, words = BAD_PROTOTXT[case]
+    file = tmp_path / "bad.prototxt"
+    file.write_text(text, "utf-8")
+    assert run(["convert", str(file), "--random-weights", "0", "-o", str(tmp_path / "x.onnx")]) == 2
+    line = error_line(capsys)
+    for word in (*words, "bad.prototxt"):
+        assert word in line
+    assert set(tmp_path.iterdir()) == {file}
+
+
+def test_bad_weights(fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = fcn[1].read_bytes()
+    cases = {
+        "truncated": (whole[: len(whole) // 2], ()),
+        "page": (b"<!DOCTYPE html><html><body>Not found</body></html>", ("HTML",)),
+        "empty": (b"", ()),
+    }
+    for name, (data, words) in cases.items():
+        bad = tmp_path / f"{name}.caffemodel"
+        bad.write_bytes(data)
+        before = set(tmp_path.iterdir())
+        for target in ("x.onnx", "x.staged"):
+            cuts = ["--cut", "pool4"] if target.endswith("staged") else []
+            assert run(["convert", str(fcn[0]), str(bad), "-o", str(tmp_path / target), *cuts]) == 2
+            line = error_line(capsys)
+            assert bad.name in line or '"' in line  # the file, or the layer whose weights are cut off
+            for word in words:
+                assert word in line
+        assert set(tmp_path.iterdir()) == before
+
+
+def test_a_weight_of_the_wrong_shape(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = thin_fcn8s(tmp_path)
+    blobs = dict(random_weights(net))
+    blobs["fc7"] = (np.zeros((3, 3, 1, 1), np.float32), blobs["fc7"][1])
+    weights.write(tmp_path / "bad.caffemodel", net, blobs)
+    before = set(tmp_path.iterdir())
+    assert (
+        run(["convert", str(fcn[0]), str(tmp_path / "bad.caffemodel"), "-o", str(tmp_path / "x.onnx")]) == 2
+    )
+    line = error_line(capsys)
+    assert '"fc7"' in line and "(3, 3, 1, 1)" in line and "(14, 14, 1, 1)" in line
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_bad_runs(fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = tmp_path / "net.staged"
+    assert run(["convert", str(fcn[0]), str(fcn[1]), "-o", str(bundle), "--cut", "pool4", "--json"]) == 0
+    capsys.readouterr()
+    not_video = tmp_path / "notes.mp4"
+    not_video.write_text("dear diary")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    before = set(tmp_path.iterdir())
+    for source in (not_video, frames, tmp_path / "absent.mp4"):
+        assert run(["run", str(bundle), str(source), "-o", str(tmp_path / "out"), "--overlay"]) == 2
+        assert source.name in error_line(capsys).split("error: ")[1]
+    assert run(["run", str(tmp_path / "absent.staged"), str(not_video)]) == 2
+    assert "absent.staged" in error_line(capsys)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_run_writes_what_was_asked(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import av
+    import skimage.io
+    from PIL import Image
+
+    bundle, frames, out = tmp_path / "net.staged", tmp_path / "frames", tmp_path / "out"
+    cuts = ["--cut", "pool3", "--cut", "pool4", "--cut", "upscore2"]
+    assert run(["convert", str(fcn[0]), str(fcn[1]), "-o", str(bundle), *cuts, "--json"]) == 0
+    capsys.readouterr()
+    frames.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        skimage.io.imsave(
+            frames / f"f{number}.png", rng.integers(0, 256, (61, 83, 3), np.uint8), check_contrast=False
+        )
+    arguments = [
+        "run",
+        str(bundle),
+        str(frames),
+        "-o",
+        str(out),
+        "--schedule",
+        "alternating",
+        "--labels",
+        "--overlay",
+        "--timeline",
+        "--log",
+        "--report",
+        "--json",
+    ]
+    assert run(arguments) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["frames"] == 12
+    assert summary["fires"] == {"stage1": 12, "stage2": 12, "stage3": 6, "head": 12}
+    labels = sorted((out / "labels").iterdir())
+    assert [p.name for p in labels][:3] == ["f0.png", "f1.png", "f10.png"]
+    with Image.open(labels[0]) as image:
+        assert image.mode == "P" and image.size == (83, 61)
+    records = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+    assert [r["frame"] for r in records] == list(range(12))
+    assert [("stage3" in r["fired"]) for r in records] == [True, False] * 6
+    with av.open(str(out / "overlay.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 12
+    assert (out / "timeline.png").read_bytes()[:4] == b"\x89PNG"
+    assert "<html" in (out / "report.html").read_text().lower()
+
+
+def test_stages_chosen_automatically_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = chain(tmp_path)
+    arguments = [
+        "convert",
+        net.file,
+        "--random-weights",
+        "1",
+        "-o",
+        str(tmp_path / "c.staged"),
+        "--stages",
+        "2",
+        "--json",
+    ]
+    assert run(arguments) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert len(summary["stages"]) == 3 and all("stage" in line or "head" in line for line in summary["why"])
