@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from weights.errors import PrototxtError
+from weights.errors import ClockworkError, PrototxtError
 
 __all__ = ["Input", "Layer", "Net", "Shape", "resolve"]
 
@@ -32,7 +32,8 @@ class Layer:
     """One layer: `bottoms` and `tops` are names of values, `spec` is its parsed LayerParameter.
 
     `key` is unique in the net and is what weights are matched by; it differs from `name` only in nets that
-    give two layers one name (about 6 % of published ones do).
+    give two layers one name (about 6 % of published ones do). `refusal` is why the layer cannot be ported, in
+    a net that was read all the same (`read_net(..., tolerant=True)`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     tops: tuple[str, ...]
     spec: Any = field(repr=False, compare=False)
     key: str = ""
+    refusal: ClockworkError | None = field(default=None, repr=False, compare=False)
 
     @property
     def param_names(self) -> tuple[str, ...]:
@@ -81,14 +83,15 @@ def resolve(
     notes: Sequence[str] = (),
     hidden: Collection[str] = (),
     reads: Mapping[int, Sequence[tuple[str, str]]] | None = None,
+    refusals: Mapping[int, ClockworkError] | None = None,
 ) -> Net:
     """Give every write of a blob its own value and check that every bottom exists.
 
     `specs` are LayerParameter messages in file order; `hidden` are blobs that are no outputs though nothing
     reads them (Silence), unless there are no others; `reads` has (layer, blob) for layers that have been
-    taken out just before the layer at that position: what they read are outputs too. Raises PrototxtError
-    for a bottom that nothing makes and for a top that two layers make (Caffe: "produced by multiple
-    sources").
+    taken out just before the layer at that position: what they read are outputs too; `refusals` says of
+    layers, by position, why they cannot be ported. Raises PrototxtError for a bottom that nothing makes and
+    for a top that two layers make (Caffe: "produced by multiple sources").
     """
     specs = list(specs)
     given = {i.name for i in inputs}
@@ -150,7 +153,8 @@ def resolve(
         while key in keys:
             key, number = f"{spec.name}#{number}", number + 1
         keys.add(key)
-        layers.append(Layer(spec.name, spec.type, tuple(bottoms), tuple(tops), spec, key))
+        refusal = (refusals or {}).get(position)
+        layers.append(Layer(spec.name, spec.type, tuple(bottoms), tuple(tops), spec, key, refusal))
     read = {bottom for layer in layers for bottom in layer.bottoms}
     unread = [v for layer in layers for v in layer.tops if v in cut or v not in read]
     outputs = [v for v in unread if v in cut or v not in hidden] or unread

@@ -11,15 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from caffe_port import boundary, postprocessing
 from caffe_port.net import Input, Net, Shape, resolve
 from caffe_port.phase import NetState, keeps
 from caffe_port.registry import is_known, unknown_type
-from caffe_port.schema import layer_message
+from caffe_port.schema import bare_message, layer_message
 from caffe_port.text_format import Block, parse_text
 from caffe_port.upgrade import merge_v0_padding, upgrade_layer
-from weights.errors import PrototxtError
+from weights.errors import ClockworkError, PrototxtError
 
 __all__ = ["read_net"]
 
@@ -91,12 +92,14 @@ def read_net(
     stages: Sequence[str] = (),
     define: Mapping[str, str] | None = None,
     inputs: Mapping[str, Shape] | None = None,
+    tolerant: bool = False,
 ) -> Net:
     """Read a prototxt of any generation into a Net.
 
     `phase`, `level` and `stages` choose layers by their include / exclude rules; `define` gives the values of
     template variables (`${NAME}`); `inputs` states or overrides the shapes of inputs (N, C, H, W); a blob
-    that no layer makes becomes an input that way.
+    that no layer makes becomes an input that way. With `tolerant`, layers that cannot be ported stay in the
+    net with the reason, for `inspect_net` to report.
 
     Raises PrototxtError for text that is not a net or that Caffe would refuse, UnsupportedError for fields
     and layers that cannot be ported; both name the file, the layer and the line.
@@ -126,10 +129,17 @@ def read_net(
             found=f"{len(raw)} layers in all, none for {phase}",
             expected="a net definition with at least one layer for this phase",
         )
-    return _build(root, layers, given, file)
+    return _build(root, layers, given, file, tolerant)
 
 
-def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str) -> Net:
+def _message(block: Block, file: str) -> Any:
+    kind = block.text("type")
+    if not is_known(kind):
+        raise unknown_type(kind, {"file": file, "layer": block.text("name"), "layer_type": kind})
+    return layer_message(block, file=file)
+
+
+def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str, tolerant: bool) -> Net:
     net_inputs: list[Input] = boundary.legacy_inputs(root, given, file=file)
     notes: list[str] = []
     labels: set[str] = set()
@@ -173,12 +183,24 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str)
             found=", ".join(sorted(unknown)),
             expected=", ".join(i.name for i in net_inputs) or "no input at all",
         )
-    for block in cut.kept:
-        kind = block.text("type")
-        if not is_known(kind):
-            raise unknown_type(kind, {"file": file, "layer": block.text("name"), "layer_type": kind})
-    specs = [layer_message(block, file=file) for block in cut.kept]
+    specs: list[Any] = []
+    refusals: dict[int, ClockworkError] = {}
+    for position, block in enumerate(cut.kept):
+        try:
+            specs.append(_message(block, file))
+        except ClockworkError as error:
+            if not tolerant:
+                raise
+            refusals[position] = error
+            specs.append(bare_message(block))
     reads = {at: [(b.text("name"), blob) for b, blob in blobs] for at, blobs in cut.reads.items()}
     return resolve(
-        root.text("name"), file, net_inputs, specs, notes=notes, hidden=frozenset(silenced), reads=reads
+        root.text("name"),
+        file,
+        net_inputs,
+        specs,
+        notes=notes,
+        hidden=frozenset(silenced),
+        reads=reads,
+        refusals=refusals,
     )

@@ -118,8 +118,11 @@ def unknown_type(kind: str, where: Mapping[str, Any]) -> UnsupportedError:
 def rule_for(layer: Layer, net: Net) -> LayerRule:
     """The rule of a layer, with the number of its bottoms and tops checked.
 
-    Raises UnsupportedError for a type that is not known, ShapeError for a wrong number of bottoms or tops.
+    Raises UnsupportedError for a type that is not known, ShapeError for a wrong number of bottoms or tops,
+    and the layer's own refusal where it has one.
     """
+    if layer.refusal is not None:
+        raise layer.refusal
     _load()
     rule = _RULES.get(layer.type)
     if rule is None:

@@ -14,7 +14,7 @@ from caffe_port.proto import caffe_pb2
 from caffe_port.text_format import Block, Entry, Scalar, real_number, whole_number
 from weights.errors import PrototxtError, UnsupportedError
 
-__all__ = ["HARMLESS", "layer_message"]
+__all__ = ["HARMLESS", "bare_message", "layer_message"]
 
 HARMLESS: dict[tuple[str, str], str] = {
     ("LayerParameter", "strict_dim"): "DeepLab: loosens the shape check of training snapshots",
@@ -198,3 +198,10 @@ def layer_message(block: Block, *, file: str) -> Any:
     # Weights inside a prototxt and rules that have been applied already are of no further use.
     _fill(message, block, where, frozenset({"blobs", "include", "exclude", "loss_weight", "propagate_down"}))
     return message
+
+
+def bare_message(block: Block) -> Any:
+    """The message of a layer whose fields cannot be read: name, type, bottoms and tops."""
+    names = {name: block.text(name) for name in ("name", "type")}
+    ends = {name: block.texts(name) for name in ("bottom", "top")}
+    return caffe_pb2.LayerParameter(**names, **ends)  # type: ignore[attr-defined]

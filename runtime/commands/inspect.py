@@ -40,7 +40,13 @@ def command(
     from caffe_port.inspection import inspect_net
 
     net = caffe_port.read_net(
-        prototxt, phase, level=level, stages=net_stage, define=dict(define), inputs=dict(shape)
+        prototxt,
+        phase,
+        level=level,
+        stages=net_stage,
+        define=dict(define),
+        inputs=dict(shape),
+        tolerant=True,
     )
     found = inspect_net(net, weights.read(weights_path) if weights_path is not None else None)
     if as_json:
