@@ -1,7 +1,7 @@
 """The warp as a graph: a value follows the optical flow.
 
-Flow is backward flow: height x width x 2 float32, (x, y) in pixels of its own grid, and what belongs at pixel p of
-this frame is read from the earlier one at p + flow[p]. This is the convention of MXNet's GridGenerator
+Flow is backward flow: height x width x 2 float32, (x, y) in pixels of its own grid, and what belongs at pixel
+p of this frame is read from the earlier one at p + flow[p]. This is the convention of MXNet's GridGenerator
 (transform_type "warp") and BilinearSampler, which Deep Feature Flow and Accel use: with
 
     grid = 2 (p + flow) / (size - 1) - 1
@@ -10,8 +10,8 @@ they read at (grid + 1) (size - 1) / 2, bilinearly, with zeros outside. ONNX's G
 align_corners=1 and padding_mode="zeros". Opset 17; ONNX Runtime has float32 kernels on the CPU and on CUDA.
 
 A value and the flow may have different grids. Both are laid over the frame with pixel centres at half, as all
-resizing here does; a value whose grid reaches beyond the frame, as in a net that pads its input by 100, says by
-its `extent` how far, and is laid centred over it.
+resizing here does; a value whose grid reaches beyond the frame, as in a net that pads its input by 100, says
+by its `extent` how far, and is laid centred over it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def warp_graph(
     extent: tuple[float, float] = (1.0, 1.0),
     padding: str = "border",
 ) -> onnx.ModelProto:
-    """A model from `value` (`shape`, 1 x C x h x w) and `flow` (`flow`, H x W x 2) to `moved`, like the value.
+    """A model from `value` (`shape`, 1 x C x h x w) and `flow` (`flow`, H x W x 2) to `moved`, as the value.
 
     dtype: the value's, float32 or float16; the warp itself is done in float32. extent: height and width of
     the value's grid as a multiple of the frame's. padding: one of PADDINGS. Raises UsageError for shapes that
@@ -74,11 +74,12 @@ def warp_graph(
 
 
 def path_graph(flow: Sequence[int]) -> onnx.ModelProto:
-    """A model from `path` and `flow` (both `flow`, H x W x 2) to `longer`, the path from the same start to here.
+    """A model from `path` and `flow` (both `flow`, H x W x 2) to `longer`, the path that ends where this did.
 
-    With the path that leads from the frame before to frame k and the flow that leads from this frame to the
-    one before, longer[p] = flow[p] + path[p + flow[p]]. A value that is moved along the path at once is
-    interpolated once, however long the path is; moved from frame to frame it would blur.
+    With the flow that leads from this frame to the one before, and the path that leads from there to an
+    earlier frame, longer[p] = flow[p] + path[p + flow[p]] leads from here to that frame. A value that is
+    moved along the path at once is interpolated once, however long the path is; moved from frame to frame it
+    would blur.
     """
     g = bare_builder()
     shape = (1, 2, flow[0], flow[1])
