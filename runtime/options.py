@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ["DEFINE", "NUMBERS", "SHAPE", "SIZE", "json_option", "net_options", "print_json"]
+if TYPE_CHECKING:
+    from caffe_port import Net
+
+__all__ = ["DEFINE", "NUMBERS", "SHAPE", "SIZE", "NetOptions", "json_option", "net_options", "print_json"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,10 +73,39 @@ class _Define(click.ParamType):
 SIZE, NUMBERS, SHAPE, DEFINE = _Size(), _Numbers(), _Shape(), _Define()
 
 
-def net_options(command: F) -> F:
-    """The options that say how a prototxt is read; the command takes them as `define`, `shape`, `phase`,
-    `level` and `net_stage`."""
-    options: Iterable[Callable[[F], F]] = (
+@dataclass(frozen=True)
+class NetOptions:
+    """How a prototxt is read: what the options of `net_options` say."""
+
+    define: tuple[tuple[str, str], ...]
+    shape: tuple[tuple[str, tuple[int, ...]], ...]
+    phase: str
+    level: int
+    net_stage: tuple[str, ...]
+
+    def read(self, prototxt: Path, *, tolerant: bool = False) -> Net:
+        """The net; `tolerant` as in `read_net`."""
+        from caffe_port import read_net
+
+        return read_net(
+            prototxt,
+            self.phase,
+            level=self.level,
+            stages=self.net_stage,
+            define=dict(self.define),
+            inputs=dict(self.shape),
+            tolerant=tolerant,
+        )
+
+
+def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a prototxt is read; the command takes them as `reading: NetOptions`."""
+
+    @wraps(command)
+    def with_reading(*, define: Any, shape: Any, phase: str, level: int, net_stage: Any, **rest: Any) -> Any:
+        return command(reading=NetOptions(define, shape, phase, level, net_stage), **rest)
+
+    options = (
         click.option(
             "--define", "-D", type=DEFINE, multiple=True, help="Value of a template variable ${NAME}."
         ),
@@ -85,9 +120,9 @@ def net_options(command: F) -> F:
         click.option("--level", type=int, default=0, help="NetState level for the include / exclude rules."),
         click.option("--net-stage", multiple=True, help="NetState stage for the include / exclude rules."),
     )
-    for option in reversed(tuple(options)):
-        command = option(command)
-    return command
+    for option in reversed(options):
+        with_reading = option(with_reading)
+    return with_reading
 
 
 def json_option(command: F) -> F:

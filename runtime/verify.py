@@ -67,7 +67,7 @@ class Verification:
         return {**asdict(self), "passed": self.passed}
 
 
-def _session(model: onnx.ModelProto | str | PathLike[str], providers: Sequence[str]) -> ort.InferenceSession:
+def _session(model: onnx.ModelProto | str | PathLike[str], providers: Sequence[Any]) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else fspath(model)
@@ -132,7 +132,7 @@ def verify(
     reference: str | PathLike[str],
     tolerance: float = 1e-5,
     *,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
 ) -> Verification:
     """Run a model on the inputs of a reference and compare the outputs, by blob name.
 

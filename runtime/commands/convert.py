@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from runtime.options import NUMBERS, SIZE, json_option, net_options, print_json
+from runtime.options import NUMBERS, SIZE, NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
+
+if TYPE_CHECKING:
+    from caffe_port import Net
 
 
 @click.command("convert")
@@ -76,30 +79,19 @@ from weights.errors import UsageError
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @net_options
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     prototxt: Path,
     weights_path: str | None,
     target: Path,
-    cuts: tuple[str, ...],
-    stages: int | None,
-    size: Any,
-    channels: str | None,
-    mean: tuple[float, ...] | None,
-    scale: float,
-    class_table: str | None,
     outputs: tuple[str, ...],
-    schedule: str,
-    signal: str | None,
-    no_whole: bool,
     random_weights: int | None,
     fixed: bool,
     force: bool,
-    define: Any,
-    shape: Any,
-    phase: str,
-    level: int,
-    net_stage: tuple[str, ...],
+    reading: NetOptions,
     as_json: bool,
+    **bundle_options: Any,
 ) -> None:
     """Port a Caffe net: PROTOTXT and WEIGHTS (a .caffemodel or .h5; several separated by commas) to ONNX."""
     import caffe_port
@@ -112,52 +104,28 @@ def command(
         )
     if (weights_path is None) == (random_weights is None):
         raise UsageError("where do the weights come from?", expected="WEIGHTS, or --random-weights SEED")
-    net = caffe_port.read_net(
-        prototxt, phase, level=level, stages=net_stage, define=dict(define), inputs=dict(shape)
-    )
+    given = [
+        n for n in bundle_options if ctx.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if suffix == ".onnx" and given:
+        raise UsageError(
+            "cuts, pre-processing and classes belong to a bundle",
+            file=target,
+            found=", ".join(given),
+            expected="-o NAME.staged with them, or -o NAME.onnx without",
+            hint="a plain model takes the net's own input; --shape sets its size",
+        )
+    net = reading.read(prototxt)
     blobs: Mapping[str, tuple[np.ndarray, ...]]
     if weights_path is not None:
         blobs = weights.read(weights_path)
     else:
         blobs = caffe_port.random_weights(net, seed=random_weights or 0)
     if suffix == ".onnx":
-        if (
-            cuts
-            or stages
-            or class_table
-            or signal
-            or size is not None
-            or mean is not None
-            or channels
-            or scale != 1
-        ):
-            raise UsageError(
-                "cuts, pre-processing and classes belong to a bundle",
-                found=str(target),
-                expected="-o NAME.staged with them, or -o NAME.onnx without",
-                hint="a plain model takes the net's own input; --shape sets its size",
-            )
         summary = _plain(net, blobs, target, outputs, fixed, force)
     else:
         files = weights_path.split(",") if weights_path else []
-        summary = _bundle(
-            net,
-            blobs,
-            target,
-            cuts,
-            stages,
-            size,
-            channels,
-            mean,
-            scale,
-            class_table,
-            outputs,
-            schedule,
-            signal,
-            not no_whole,
-            files,
-            force,
-        )
+        summary = _bundle(net, blobs, target, outputs, files, force, **bundle_options)
     if as_json:
         print_json(summary)
     else:
@@ -165,7 +133,12 @@ def command(
 
 
 def _plain(
-    net: Any, blobs: Any, target: Path, outputs: tuple[str, ...], fixed: bool, force: bool
+    net: Net,
+    blobs: Mapping[str, tuple[np.ndarray, ...]],
+    target: Path,
+    outputs: tuple[str, ...],
+    fixed: bool,
+    force: bool,
 ) -> dict[str, Any]:
     import caffe_port
     from caffe_port.convert import draft_onnx
@@ -191,9 +164,13 @@ def _dims(value: Any) -> list[int | str]:
 
 
 def _bundle(
-    net: Any,
-    blobs: Any,
+    net: Net,
+    blobs: Mapping[str, tuple[np.ndarray, ...]],
     target: Path,
+    outputs: tuple[str, ...],
+    files: list[str],
+    force: bool,
+    *,
     cuts: tuple[str, ...],
     stages: int | None,
     size: Any,
@@ -201,12 +178,9 @@ def _bundle(
     mean: tuple[float, ...] | None,
     scale: float,
     class_table: str | None,
-    outputs: tuple[str, ...],
     schedule: str,
     signal: str | None,
-    whole: bool,
-    files: list[str],
-    force: bool,
+    no_whole: bool,
 ) -> dict[str, Any]:
     import staged_onnx
     from caffe_port.shapes import measure
@@ -244,7 +218,7 @@ def _bundle(
         schedule=schedule,
         signal=signal,
         weights_files=files,
-        whole=whole,
+        whole=not no_whole,
         force=force,
         check=lambda manifest: parse_schedule(schedule, manifest, files=False),
     )

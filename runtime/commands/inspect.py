@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.options import json_option, net_options, print_json
+from runtime.options import NetOptions, json_option, net_options, print_json
 
 if TYPE_CHECKING:
     from caffe_port.inspection import Inspection
@@ -23,11 +23,7 @@ STYLES = {"exact": "green", "approximated": "yellow", "unsupported": "red"}
 def command(
     prototxt: Path,
     weights_path: str | None,
-    define: Any,
-    shape: Any,
-    phase: str,
-    level: int,
-    net_stage: tuple[str, ...],
+    reading: NetOptions,
     as_json: bool,
 ) -> int:
     """List the layers of PROTOTXT: type, shapes, parameters, multiply-accumulates and a verdict each.
@@ -35,19 +31,10 @@ def command(
     With WEIGHTS also which of the net's weights were found, are missing or were left over. Exit status 1
     where a layer or its weights stand in the way of a conversion.
     """
-    import caffe_port
     import weights
     from caffe_port.inspection import inspect_net
 
-    net = caffe_port.read_net(
-        prototxt,
-        phase,
-        level=level,
-        stages=net_stage,
-        define=dict(define),
-        inputs=dict(shape),
-        tolerant=True,
-    )
+    net = reading.read(prototxt, tolerant=True)
     found = inspect_net(net, weights.read(weights_path) if weights_path is not None else None)
     if as_json:
         print_json(found.to_json())

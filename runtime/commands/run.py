@@ -121,7 +121,9 @@ def command(
             )
         )
         if not quiet and not as_json:
-            click.echo(f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True)
+            click.echo(
+                f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True
+            )
         outputs = stack.enter_context(_Outputs(folder, wanted, player, reader, fps, alpha))
         frames = stack.enter_context(closing(prefetch(mark_shots(reader, shots))))
         steps = _play(player, frames, outputs)
@@ -272,7 +274,8 @@ def _summary(
         "seconds": seconds,
         "frames_per_second": frames / seconds if seconds else None,
         "fires": {name: fires[name] for name in macs},
-        "mean_ms": {name: total / max(1, fires[name] if name in macs else frames) for name, total in spent.items()},
+        "mean_ms": {name: total / max(1, fires[name] if name in macs else frames)
+                    for name, total in spent.items()},
         "macs_per_frame": per_frame, "macs_of_oracle": per_frame / max(1, manifest.macs),
         "mean_age": {s.name: sum(step.ages.get(s.name, 0) for step in steps) / max(1, frames)
                      for s in manifest.stages},

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from runtime.options import json_option, net_options, print_json
+from runtime.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ def command(
     reference: Path,
     tolerance: float,
     device: str,
-    define: Any,
-    shape: Any,
-    phase: str,
-    level: int,
-    net_stage: tuple[str, ...],
+    reading: NetOptions,
     as_json: bool,
 ) -> int:
     """Compare MODEL with a REFERENCE, blob by blob; exit status 1 where one is beyond the tolerance.
@@ -62,9 +58,7 @@ def command(
             raise UsageError("a prototxt without weights", file=model, expected="MODEL WEIGHTS, or NAME.onnx")
         found = verify(model, reference, tolerance, providers=providers)
     else:
-        net = caffe_port.read_net(
-            model, phase, level=level, stages=net_stage, define=dict(define), inputs=dict(shape)
-        )
+        net = reading.read(model)
         outputs = list(read_reference(reference).outputs)
         ported = caffe_port.to_onnx(net, weights.read(weights_path), outputs)
         found = verify(ported, reference, tolerance, providers=providers)
@@ -85,11 +79,11 @@ def _print(found: Verification) -> None:
         table.add_column(head, justify="left" if head in ("blob", "verdict") else "right")
     for one in found.outputs:
         errors = (one.max_absolute, one.max_relative, one.mean_absolute)
-        verdict = Text("passed" if one.passed else "failed", style="green" if one.passed else "red")
+        shown = Text("passed" if one.passed else "failed", style="green" if one.passed else "red")
         if one.note:
-            verdict.append(f": {one.note}", style="")
-        shown = ("" if e is None else f"{e:.2e}" for e in errors)
-        table.add_row(Text(one.name), "x".join(map(str, one.shape)), *shown, verdict)
+            shown.append(f": {one.note}", style="")
+        numbers = ("" if e is None else f"{e:.2e}" for e in errors)
+        table.add_row(Text(one.name), "x".join(map(str, one.shape)), *numbers, shown)
     console = Console(highlight=False)
     console.print(table)
     if found.not_compared:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from runtime.options import json_option, net_options, print_json
+from runtime.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
 
 
@@ -69,22 +68,15 @@ def write(
     sources: str,
     target: Path,
     force: bool,
-    define: Any,
-    shape: Any,
-    phase: str,
-    level: int,
-    net_stage: tuple[str, ...],
+    reading: NetOptions,
     as_json: bool,
 ) -> None:
     """Write the weights of PROTOTXT's layers anew, from WEIGHTS (files overlaid, separated by commas)."""
-    import caffe_port
     import weights
 
     if target.exists() and not force:
         raise UsageError("the file exists", file=target, hint="--force replaces it")
-    net = caffe_port.read_net(
-        prototxt, phase, level=level, stages=net_stage, define=dict(define), inputs=dict(shape)
-    )
+    net = reading.read(prototxt)
     written = weights.write(target, net, weights.read(sources))
     if as_json:
         print_json(
