@@ -11,7 +11,7 @@ from caffe_port.graph import Draft, GraphBuilder, NeedsFixedSize
 from caffe_port.match import match_weights
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.shapes import Dims, Sizes, measure
-from weights.errors import UsageError
+from weights.errors import UnsupportedError, UsageError
 
 __all__ = ["ancestors", "check_values", "draft_onnx", "input_dims", "to_onnx"]
 
@@ -89,7 +89,12 @@ def draft_onnx(
         draft, notes = build(net, sizes, matched.blobs, layers, outputs)
     except NeedsFixedSize as needs:
         reason = str(needs)
-        draft, notes = build(net, measure(net, inputs, fixed=True), matched.blobs, layers, outputs)
+        try:
+            draft, notes = build(net, measure(net, inputs, fixed=True), matched.blobs, layers, outputs)
+        except NeedsFixedSize as still:
+            raise UnsupportedError(
+                "a number of items that is known only when the net runs", file=net.file, found=str(still)
+            ) from None
     facts = {"caffe.notes": "\n".join((*net.notes, *matched.notes, *notes)), "caffe.fixed_size": reason}
     onnx.helper.set_model_props(draft.model, {k: v for k, v in facts.items() if v})
     return draft

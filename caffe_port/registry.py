@@ -59,6 +59,7 @@ class LayerRule:
     adapt(layer, arrays, bottom_shapes) -> (arrays as `blobs` states them, what was done or ""): accepts other
     layouts of the weights file, where a fork or an older version wrote them.
     fork: whose layer this is. status: "exact", or "approximated" with `note` saying how far.
+    counted: the first dimension of its tops is known only when it runs; `shape` gives the most it can be.
     """
 
     type: str
@@ -73,6 +74,7 @@ class LayerRule:
     status: Literal["exact", "approximated"] = "exact"
     note: str = ""
     module: str = ""
+    counted: bool = False
 
 
 _RULES: dict[str, LayerRule] = {}

@@ -32,12 +32,21 @@ def canonical_axis(axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
-def layer_shapes(net: Net, layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """The shapes of one layer's tops; raises ShapeError or UnsupportedError naming the file and the layer."""
+def layer_shapes(
+    net: Net, layer: Layer, bottoms: tuple[Shape, ...], *, recount: bool = False
+) -> tuple[Shape, ...]:
+    """The shapes of one layer's tops; raises ShapeError or UnsupportedError naming the file and the layer.
+
+    With `recount` there is one item more than there can be where the rule says that items are counted when
+    the net runs.
+    """
     try:
-        tops = rule_for(layer, net).shape(layer, bottoms)
+        rule = rule_for(layer, net)
+        tops = rule.shape(layer, bottoms)
     except ClockworkError as error:
         raise error.located(**net.where(layer)) from None
+    if recount and rule.counted:
+        tops = tuple((top[0] + 1, *top[1:]) for top in tops)
     for top, shape in zip(layer.tops, tops, strict=True):
         if any(dim <= 0 for dim in shape) or count(shape) > MAX_ELEMENTS:
             raise ShapeError(
@@ -50,14 +59,17 @@ def layer_shapes(net: Net, layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Sh
     return tops
 
 
-def infer_shapes(net: Net, inputs: Mapping[str, Shape] | None = None) -> dict[str, Shape]:
+def infer_shapes(
+    net: Net, inputs: Mapping[str, Shape] | None = None, *, recount: bool = False
+) -> dict[str, Shape]:
     """The shape of every value of the net, inputs included; `inputs` overrides shapes of net inputs.
 
-    Raises ShapeError or UnsupportedError naming the file and the layer.
+    `recount`: as in `layer_shapes`, to see what depends on such a count. Raises ShapeError or
+    UnsupportedError naming the file and the layer.
     """
     shapes: dict[str, Shape] = {i.name: tuple((inputs or {}).get(i.name, i.shape)) for i in net.inputs}
     for layer in net.layers:
-        tops = layer_shapes(net, layer, tuple(shapes[b] for b in layer.bottoms))
+        tops = layer_shapes(net, layer, tuple(shapes[b] for b in layer.bottoms), recount=recount)
         shapes.update(zip(layer.tops, tops, strict=True))
     return shapes
 
@@ -67,7 +79,8 @@ class Sizes:
     """Shapes at the net's own input size, and which dimensions follow the frame size.
 
     `dims[value]` has None where the dimension changes with the frame's height or width; with `fixed` no
-    dimension does, and `reason` says why if nobody asked for it.
+    dimension does, and `reason` says why if nobody asked for it. A number of items that is counted only when
+    the net runs is None in both.
     """
 
     shapes: Mapping[str, Shape]
@@ -80,6 +93,14 @@ PROBE = (64, 128)
 """Added to height and width to see what follows them: multiples of the strides in use, and different."""
 
 
+def _open(shapes: Mapping[str, Shape], other: Mapping[str, Shape]) -> dict[str, Dims]:
+    """None wherever the two differ."""
+    return {
+        value: tuple(d if d == o else None for d, o in zip(shape, other[value], strict=True))
+        for value, shape in shapes.items()
+    }
+
+
 def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool = False) -> Sizes:
     """Shapes at the given input size, and what would change with another frame size.
 
@@ -88,7 +109,8 @@ def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool 
     size is fixed.
     """
     shapes = infer_shapes(net, inputs)
-    frozen = {value: tuple(shape) for value, shape in shapes.items()}
+    counted = any(rule_for(layer, net).counted for layer in net.layers)
+    frozen = _open(shapes, infer_shapes(net, inputs, recount=True) if counted else shapes)
     if fixed:
         return Sizes(shapes, frozen, True)
     larger = {
@@ -99,7 +121,7 @@ def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool 
     if not larger:
         return Sizes(shapes, frozen, True, "no input is a picture (N, C, H, W)")
     try:
-        other = infer_shapes(net, {**shapes, **larger})
+        other = infer_shapes(net, {**shapes, **larger}, recount=counted)
     except ClockworkError as error:
         return Sizes(shapes, frozen, True, str(error))
     for layer in net.layers:
@@ -113,5 +135,4 @@ def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool 
                 True,
                 f'the weights of layer "{layer.name}" ({layer.type}) fit one input size only',
             )
-    dims = {v: tuple(d if d == o else None for d, o in zip(shapes[v], other[v], strict=True)) for v in shapes}
-    return Sizes(shapes, dims, False)
+    return Sizes(shapes, _open(shapes, other), False)

@@ -18,7 +18,7 @@ TOLERANCE = 1e-5
 REFERENCES = sorted([*HERE.glob("layers/*/reference*.h5"), *HERE.glob("forks/*/reference*.h5")])
 
 # Valid nets that the port refuses, and says so. Everything else must match.
-NOT_SUPPORTED: frozenset[str] = frozenset({"filter"})
+NOT_SUPPORTED: frozenset[str] = frozenset()
 
 # Nets with a layer whose windows or boxes depend on the input's size in a way that ONNX cannot express: they
 # become models of one size, and say why.
