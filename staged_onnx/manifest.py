@@ -124,10 +124,15 @@ def _value_json(value: ValueSpec) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk: its folder and its manifest."""
+    """A bundle on disk: its folder and its manifest.
+
+    graphs: by a stage's name, a serialised graph that stands for its file; weights that such a graph keeps
+    outside are in the bundle's folder.
+    """
 
     path: Path
     manifest: Manifest
+    graphs: Mapping[str, bytes] = field(default_factory=dict)
 
     def model_path(self, stage: StageSpec) -> Path:
         """The ONNX file of a stage."""

@@ -1,0 +1,163 @@
+"""The head in two parts gives what the whole head gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from small_nets import chain, thin_fcn8s
+
+import staged_onnx
+from caffe_port import Net, random_weights
+from staged_onnx.split import split_head, split_manifest
+from weights.errors import BundleError, UsageError
+
+CUTS = ["pool3", "pool4", "upscore2"]
+
+
+def make(folder: Path, net: Net, cuts: list[str], size: tuple[int, int] | None) -> staged_onnx.Bundle:
+    how = staged_onnx.Preprocessing(size, "bgr", (100.0,), 0.02)
+    blobs = random_weights(net, seed=3)
+    return staged_onnx.export(
+        net, blobs, staged_onnx.plan(net, cuts), folder / "net.staged", preprocessing=how
+    )
+
+
+def run(bundle: staged_onnx.Bundle, frame: np.ndarray) -> dict[str, Any]:
+    values: dict[str, Any] = {"frame": frame}
+    for stage in (*bundle.manifest.stages, bundle.manifest.head):
+        options = ort.SessionOptions()
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(bundle.path)
+        )
+        model = bundle.graphs.get(stage.name, str(bundle.path / stage.model))
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        names = [i.name for i in session.get_inputs()]
+        assert sorted(names) == sorted(stage.inputs)
+        assert [o.name for o in session.get_outputs()] == list(stage.outputs)
+        values |= zip(stage.outputs, session.run(None, {n: values[n] for n in names}), strict=True)
+    return values
+
+
+def frame_of(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_labels_are_the_heads_own(tmp_path: Path, native: bool) -> None:
+    """At full scale, both where the scores have the frame's size and where they are resized to it."""
+    bundle = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None if native else (80, 96))
+    for size in ((80, 96), (75, 101)):
+        whole, parts = run(bundle, frame_of(*size)), run(split_head(bundle), frame_of(*size))
+        same = (whole["labels"] == parts["labels"]).mean()
+        assert parts["labels"].shape == size
+        assert same == 1 if native or size == (80, 96) else same > 0.97
+        assert len(np.unique(parts["labels"])) > 1
+
+
+def test_scores_on_a_coarser_grid(tmp_path: Path) -> None:
+    bundle = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None)
+    frame = frame_of(75, 101)
+    full, half = run(split_head(bundle), frame), run(split_head(bundle, Fraction(1, 2)), frame)
+    assert full["scores"].shape == (1, 5, 75, 101)
+    assert half["scores"].shape == (1, 5, 38, 51)
+    assert half["labels"].shape == (75, 101)
+    assert (half["labels"] == full["labels"]).mean() > 0.9
+
+
+def test_scores_are_never_enlarged(tmp_path: Path) -> None:
+    bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
+    assert run(split_head(bundle, Fraction(1, 2)), frame_of(64, 40))["scores"].shape == (1, 3, 16, 20)
+
+
+def test_a_head_without_layers_hands_on_what_it_reads(tmp_path: Path) -> None:
+    bundle = make(tmp_path, chain(tmp_path), ["a", "up"], (16, 24))
+    assert bundle.manifest.head.inputs == ("up", "frame")
+    frame = frame_of(16, 24)
+    np.testing.assert_array_equal(run(split_head(bundle), frame)["labels"], run(bundle, frame)["labels"])
+
+
+def test_what_the_split_manifest_says(tmp_path: Path) -> None:
+    manifest = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None).manifest
+    after = split_manifest(manifest, Fraction(1, 2))
+    assert [stage.name for stage in after.stages] == ["stage1", "stage2", "stage3", "head"]
+    assert after.stages[-1].outputs == after.head.inputs[:1] == ("scores",)
+    assert after.stages[-1].macs == manifest.head.macs and after.macs == manifest.macs
+    assert after.values["scores"].shape == (1, 5, 40, 48)
+
+
+def test_strides_of_the_values(tmp_path: Path) -> None:
+    values = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None).manifest.values
+    eight, sixteen = ("pool3", "score_pool3"), ("pool4", "score_pool4", "upscore2")
+    expected = dict.fromkeys(eight, (8, 8)) | dict.fromkeys(sixteen, (16, 16))
+    assert {name: value.stride for name, value in values.items()} == expected
+
+
+def test_another_value_called_scores_keeps_its_name(tmp_path: Path) -> None:
+    manifest = make(tmp_path, chain(tmp_path), ["a"], (16, 24)).manifest
+    taken = replace(manifest, values={**manifest.values, "scores": manifest.values["up"]})
+    assert split_manifest(taken).head.inputs[0] == "scores_"
+
+
+@pytest.mark.parametrize("scale", [Fraction(0), Fraction(-1), Fraction(3, 2), Fraction(1, 100)])
+def test_bad_scales(tmp_path: Path, scale: Fraction) -> None:
+    manifest = make(tmp_path, chain(tmp_path), ["a"], (16, 24)).manifest
+    with pytest.raises(UsageError, match="bad scale"):
+        split_manifest(manifest, scale)
+
+
+def test_a_bundle_of_an_earlier_release(tmp_path: Path) -> None:
+    bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
+    file = bundle.path / "manifest.json"
+    data = json.loads(file.read_text("utf-8"))
+    del data["scores"]
+    for value in data["values"].values():
+        value.pop("stride", None)
+    file.write_text(json.dumps(data), "utf-8")
+    old = staged_onnx.read_bundle(bundle.path)
+    assert old.manifest.scores is None and old.manifest.values["up"].stride is None
+    with pytest.raises(BundleError, match="convert the net again"):
+        split_head(old)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"name": "nothing", "channels": 3, "native": True},
+        {"name": "", "channels": 3, "native": True},
+    ],
+)
+def test_scores_that_are_not_in_the_head(tmp_path: Path, scores: dict[str, Any]) -> None:
+    bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
+    file = bundle.path / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "scores": scores}), "utf-8")
+    with pytest.raises(BundleError, match="no value of the scores' name"):
+        split_head(staged_onnx.read_bundle(bundle.path))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"scores": []},
+        {"scores": {"name": 1, "channels": 3, "native": True}},
+        {"scores": {"name": "up", "channels": 1000, "native": True}},
+        {"scores": {"name": "up", "channels": True, "native": True}},
+        {"scores": {"name": "up", "channels": 3, "native": 1}},
+        {"values": {"up": {"shape": [1, 3, 16, 24], "stride": [0, 2]}}},
+        {"values": {"up": {"shape": [1, 3, 16, 24], "stride": [2]}}},
+        {"values": {"up": {"shape": [1, 3, 16, 24], "stride": [float("nan"), 2]}}},
+        {"values": {"up": {"shape": [1, 3, 16, 24], "stride": "22"}}},
+    ],
+)
+def test_hostile_fields_are_refused(tmp_path: Path, part: dict[str, Any]) -> None:
+    bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
+    file = bundle.path / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **part}), "utf-8")
+    with pytest.raises(BundleError, match="in the manifest"):
+        staged_onnx.read_bundle(bundle.path)
