@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,14 +15,23 @@ import weights
 from evaluation import shapes
 from evaluation.datasets import shapes as shapes_data
 from evaluation.datasets.base import DataSet
-from evaluation.runs import Run, Strips, Watch, run_schedule, together
-from evaluation.scoring import Result, StepSeen, clips_of
+from evaluation.runs import Run, Strips, Watch, run_schedules, together
+from evaluation.scoring import Result, StepSeen
 from evaluation.summary import Summary, summarise, write_files
 from runtime.overlay import Overlay
 from runtime.video_writer import VideoWriter
 from staged_onnx import Bundle, Classes
 
-__all__ = ["CUTS", "SCHEDULES", "SHOWN", "DemoResult", "demo_classes", "embedded_bundle", "run_demo"]
+__all__ = [
+    "CUTS",
+    "SCHEDULES",
+    "SHOWN",
+    "DemoResult",
+    "demo_classes",
+    "demo_frames",
+    "embedded_bundle",
+    "run_demo",
+]
 
 NET = Path(__file__).with_name("demo_net")
 CUTS = ("pool3", "pool4", "upscore2")
@@ -38,6 +47,7 @@ SCHEDULES = (
 )
 SHOWN = "alternating"
 """The schedule whose labels the overlay video shows."""
+FRAMES = 30
 FPS = Fraction(10)
 
 
@@ -65,6 +75,11 @@ def demo_classes() -> Classes:
     return Classes(shapes.CLASS_NAMES, shapes.PALETTE)
 
 
+def demo_frames() -> int:
+    """How many frames the demo plays, all schedules together."""
+    return len(SCHEDULES) * len(shapes.KINDS) * FRAMES
+
+
 def embedded_bundle(path: Path) -> Bundle:
     """Convert the embedded shapes-fcn8s from its prototxt and caffemodel to a bundle at `path`."""
     prototxt, caffemodel = NET / "deploy.prototxt", NET / "shapes-fcn8s.caffemodel"
@@ -84,10 +99,10 @@ def embedded_bundle(path: Path) -> Bundle:
 def run_demo(
     folder: Path,
     *,
-    schedules: Iterable[str] = SCHEDULES,
+    schedules: Sequence[str] = SCHEDULES,
     data_set: DataSet | None = None,
     device: str = "auto",
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], Watch] | None = None,
 ) -> DemoResult:
     """Convert, play every schedule over held-out shots, and write what came of it into `folder`.
 
@@ -96,21 +111,24 @@ def run_demo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     bundle = embedded_bundle(folder / "shapes-fcn8s.staged")
-    data_set = data_set or shapes_data.read()
+    data_set = data_set or shapes_data.read(frames=FRAMES)
     run = Run(bundle, data_set, device=device)
     stages = tuple(stage.name for stage in bundle.manifest.stages)
-    clips = list(clips_of(data_set))
     strips = Strips(stages[-1])
-    results, moving = [], {}
+    moving_tallies = {schedule: run.tally(schedule) for schedule in schedules}
     video = folder / "overlay.mp4"
-    for schedule in schedules:
-        if progress is not None:
-            progress(schedule)
-        with _Recorder(video if schedule == SHOWN else None, stages) as recorder:
-            moving_tally = run.tally(schedule)
-            watchers = (strips.watch(schedule), _moving_only(moving_tally.add), recorder.add)
-            results.append(run_schedule(run, schedule, clips, together(watchers)))
-        moving[schedule] = moving_tally.result()
+    with _Recorder(video, stages) as recorder:
+
+        def watch(schedule: str) -> Watch:
+            watchers = [strips.watch(schedule), _moving_only(moving_tallies[schedule].add)]
+            if schedule == SHOWN:
+                watchers.append(recorder.add)
+            if progress is not None:
+                watchers.append(progress(schedule))
+            return together(watchers)
+
+        results = run_schedules(run, schedules, watch=watch)
+    moving = {schedule: tally.result() for schedule, tally in moving_tallies.items()}
     title = f"shapes-fcn8s on {len(data_set.shots)} held-out shots, {data_set.labelled} labelled frames"
     summary = summarise(title, results, data_set.classes, stages)
     outcome = DemoResult(summary, moving, ())
@@ -129,11 +147,11 @@ def _moving_only(watch: Watch) -> Watch:
 
 
 class _Recorder:
-    """Writes the overlay of every step to a video; with no path it does nothing."""
+    """Writes the overlay of every step that it is shown to a video."""
 
-    def __init__(self, path: Path | None, stages: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, stages: tuple[str, ...]) -> None:
         self._path = path
-        self._overlay = Overlay(demo_classes(), stages=stages, beside=True)
+        self._overlay = Overlay(demo_classes(), stages=(*stages, "head"), beside=True)
         self._writer: VideoWriter | None = None
 
     def __enter__(self) -> _Recorder:
@@ -144,8 +162,6 @@ class _Recorder:
             self._writer.close()
 
     def add(self, seen: StepSeen) -> None:
-        if self._path is None:
-            return
         picture = self._overlay.draw(seen.image, seen.step.labels, seen.step)
         if self._writer is None:
             self._writer = VideoWriter(self._path, FPS, (picture.shape[0], picture.shape[1]))

@@ -71,6 +71,7 @@ class ShotDifferences:
         self._pixels: NDArray[np.float32] | None = None
         self._layers: dict[str, NDArray[np.float32]] = {}
         self._label: NDArray[np.uint8] | None = None
+        self._output: NDArray[np.uint8] | None = None
         self._sums: dict[str, float] = {}
         self._frames = 0
         self.trace: list[dict[str, float]] = []
@@ -80,16 +81,18 @@ class ShotDifferences:
         pixels: NDArray[np.float32],
         layers: Mapping[str, NDArray[np.float32]],
         label: NDArray[np.uint8] | None = None,
+        output: NDArray[np.uint8] | None = None,
     ) -> None:
         """Take the next frame.
 
         `pixels`: the net's input, mean subtracted. `layers`: C x H x W maps by name. `label`: the true
         labels of this frame; None keeps those of the frame before, so that an unlabelled frame is a
-        frame without change.
+        frame without change. `output`: the net's final labels, whose change is called "output".
         """
         layers = {name: np.array(values) for name, values in layers.items()}
         if self._pixels is None:
             self._pixels, self._layers, self._label = pixels, layers, label
+            self._output = None if output is None else output.copy()
         if layers.keys() != self._layers.keys():
             raise UsageError(
                 "the layers changed within a shot", found=sorted(layers), expected=sorted(self._layers)
@@ -102,6 +105,9 @@ class ShotDifferences:
             values[name + ARGMAX] = argmax_change(new, self._layers[name], self._measure)
         no_label = label is None or self._label is None
         values["label"] = 0.0 if no_label else float(np.mean(label != self._label))
+        if output is not None and self._output is not None:
+            values["output"] = float(np.mean(output != self._output))
+            self._output = output.copy()
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self.trace.append(values)

@@ -34,6 +34,7 @@ __all__ = [
     "last_frame",
     "options_json",
     "parse_options",
+    "schedule_text",
     "translated",
     "whole_shots",
 ]
@@ -122,7 +123,12 @@ class Method:
     lead: int = 0
     period: int = 1
     stages: int | None = None
-    is_adaptive: bool = False
+    threshold: float | None = None
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether it is the adaptive clock, with `threshold`."""
+        return self.threshold is not None
 
 
 METHODS: dict[str, Method] = {
@@ -142,7 +148,25 @@ METHODS: dict[str, Method] = {
 
 def adaptive(threshold: float) -> Method:
     """The adaptive clock at a threshold, as a method."""
-    return Method(f"adaptive {threshold:g}", f"adaptive:{threshold:g}", is_adaptive=True)
+    return Method(f"adaptive {threshold:g}", f"adaptive:{threshold:g}", threshold=threshold)
+
+
+def schedule_text(
+    method: Method, options: Options, stages: int, paper_fill: Literal["library", "notebook"] = "notebook"
+) -> str:
+    """The schedule that a player runs for this method on a bundle of `stages` stages.
+
+    `paper_fill` is what fill = paper means.
+    """
+    if method.is_adaptive:
+        strict = "@strict" if options.comparison == ">" else ""
+        return f"{method.schedule}{strict}@{options.reference}"
+    if method.name == "alternating" and options.alternating == "last two stages" and stages > 2:
+        return "rates:" + ",".join(["1"] * (stages - 2) + ["2", "2"])
+    if method.schedule.startswith("pipeline:"):
+        fill = paper_fill if options.fill == "paper" else options.fill
+        return f"{method.schedule}@{'lib' if fill == 'library' else 'youtube'}"
+    return method.schedule
 
 
 def translated(data_set: DataSet, method: Method, options: Options) -> Iterator[Clip]:

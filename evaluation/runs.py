@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +12,17 @@ import runtime
 from evaluation.datasets.base import DataSet
 from evaluation.metrics import remap
 from evaluation.report import ShownFrame
-from evaluation.scoring import Clip, Costs, Player, Result, StepSeen, Tally, clips_of, score_clips, warm_up
+from evaluation.scoring import Clip, Costs, Result, StepSeen, Tally, clips_of, score_clips, warm_up
+from evaluation.stages import TruncatedPlayer
+from runtime import Schedule
 from staged_onnx import Bundle
 
-__all__ = ["Gallery", "Run", "Strips", "Watch", "run_schedule", "run_schedules", "together"]
+__all__ = ["Gallery", "Run", "Strips", "Watch", "run_schedule", "run_schedules", "run_truncated", "together"]
 
 Watch = Callable[[StepSeen], None]
+
+TURN = 30
+"""Frames that one schedule plays before the next has its turn."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,9 @@ class Run:
         """What each stage costs, from the manifest."""
         return Costs.of(self.bundle.manifest)
 
-    @contextmanager
-    def player(self, schedule: str) -> Iterator[Player]:
+    def player(self, schedule: str | Schedule) -> runtime.Player:
         """An open player with that schedule."""
-        with runtime.open(
-            self.bundle.path, device=self.device, schedule=schedule, signal=self.signal
-        ) as player:
-            yield player
+        return runtime.open(self.bundle.path, device=self.device, schedule=schedule, signal=self.signal)
 
     def tally(self, schedule: str) -> Tally:
         """An empty count for one schedule."""
@@ -56,26 +56,60 @@ class Run:
 
 
 def run_schedule(
-    run: Run, schedule: str, clips: Sequence[Clip], watch: Watch | None = None, name: str | None = None
+    run: Run,
+    schedule: str | Schedule,
+    clips: Sequence[Clip],
+    watch: Watch | None = None,
+    name: str | None = None,
 ) -> Result:
     """Play `clips` with one schedule; the result is called `name`, or as the schedule."""
+    tally = run.tally(name or str(schedule))
     with run.player(schedule) as player:
         warm_up(player, clips)
-        return score_clips(player, run.tally(name or schedule), clips, watch=watch)
+        return score_clips(player, tally, clips, watch=watch)
+
+
+def run_truncated(
+    run: Run, stages: int, clips: Sequence[Clip], watch: Watch | None = None, name: str = "truncated"
+) -> Result:
+    """Play `clips` with the bundle's first `stages` stages alone, on every frame."""
+    player = TruncatedPlayer(run.bundle, stages, run.device)
+    warm_up(player, clips)
+    return score_clips(player, run.tally(name), clips, watch=watch)
 
 
 def run_schedules(
     run: Run,
-    schedules: Iterable[str],
+    schedules: Sequence[str],
     *,
     watch: Callable[[str], Watch] | None = None,
 ) -> list[Result]:
-    """Play every shot of the data set with each schedule; `watch(schedule)` gives what sees its steps."""
-    clips = list(clips_of(run.data_set))
-    return [
-        run_schedule(run, schedule, clips, watch(schedule) if watch is not None else None)
-        for schedule in schedules
-    ]
+    """Play every shot of the data set with each schedule; `watch(schedule)` gives what sees its steps.
+
+    The schedules take turns on a few shots at a time, so that whatever else slows the machine for a while
+    slows all of them.
+    """
+    tallies = [run.tally(schedule) for schedule in schedules]
+    watches = [watch(schedule) if watch is not None else None for schedule in schedules]
+    with run.player(schedules[0]) as player:
+        for batch in _batches(clips_of(run.data_set)):
+            for schedule, tally, see in zip(schedules, tallies, watches, strict=True):
+                player.reset(schedule, signal=run.signal)
+                warm_up(player, batch, frames=1)
+                score_clips(player, tally, batch, watch=see)
+    return [tally.result() for tally in tallies]
+
+
+def _batches(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
+    """Consecutive clips, together of at least `TURN` frames."""
+    batch: list[Clip] = []
+    for clip in clips:
+        batch.append(clip)
+        if sum(len(c.samples) for c in batch) >= TURN:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def together(watchers: Sequence[Watch]) -> Watch:

@@ -74,3 +74,14 @@ def test_layers_must_stay_the_same_within_a_shot() -> None:
     shot.add(pixels, {"a": pixels})
     with pytest.raises(UsageError, match="layers changed"):
         shot.add(pixels, {"b": pixels})
+
+
+def test_the_output_s_own_change() -> None:
+    shot = ShotDifferences()
+    pixels = np.ones((3, 1, 2), np.float32)
+    labels = np.zeros((1, 2), np.uint8)
+    shot.add(pixels, {}, output=labels)
+    labels[0, 0] = 1
+    shot.add(pixels, {}, output=labels)
+    shot.add(pixels, {}, output=labels)
+    assert [frame["output"] for frame in shot.trace] == [0.0, 0.5, 0.0]

@@ -33,4 +33,4 @@ def test_pictures_are_large_enough_to_translate() -> None:
 
 
 def test_the_catalogue_names_every_data_set() -> None:
-    assert catalogue.NAMES == tuple(sorted(catalogue.NAMES))
+    assert tuple(sorted(catalogue.NAMES)) == catalogue.NAMES

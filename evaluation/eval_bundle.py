@@ -1,0 +1,207 @@
+"""`clockwork eval BUNDLE`: score schedules on labelled video."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evaluation import catalogue
+from evaluation.datasets import folders
+from evaluation.datasets import shapes as shapes_data
+from evaluation.datasets.base import DataSet
+from evaluation.demo import demo_classes, embedded_bundle
+from evaluation.report import Page, write_page
+from evaluation.runs import Gallery, Run, Strips, Watch, run_schedules, together
+from evaluation.summary import Summary, summarise, write_files
+from evaluation.terminal import Bar, device_option, terminal
+from runtime.options import json_option, print_json
+from staged_onnx import Bundle, Classes, classes, read_bundle
+from weights.errors import UsageError
+
+__all__ = ["command"]
+
+DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline:2", "adaptive:0.25")
+
+
+@click.command("bundle")
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--frames", type=click.Path(path_type=Path), help="Folder of frames.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Folder of label images named as the frames.")
+@click.option(
+    "--data-set",
+    type=click.Choice(catalogue.NAMES),
+    help="A data set in its original layout under --data, instead of --frames and --labels.",
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--map", "class_map", help="Label class of each net class, e.g. 0,1,1,2 (255: none).")
+@click.option("--ignore", type=click.IntRange(0, 255), multiple=True, help="Label class that is not scored.")
+@click.option("--classes", "class_names", help="Names of the label classes: camvid, voc, ... or a file.")
+@click.option("--schedule", "schedules", multiple=True, help="Schedule to play; give it several times.")
+@click.option("--signal", help="Carried value that adaptive clocks watch.")
+@click.option("--boundary", is_flag=True, help="Score the 10-pixel band around the foreground, too.")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for an HTML page.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for CSV, markdown, JSON, plots.")
+@device_option
+@json_option
+def command(
+    bundle: Path | None,
+    frames: Path | None,
+    labels: Path | None,
+    data_set: str | None,
+    data: Path | None,
+    class_map: str | None,
+    ignore: tuple[int, ...],
+    class_names: str | None,
+    schedules: tuple[str, ...],
+    signal: str | None,
+    boundary: bool,
+    report: Path | None,
+    out: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Play BUNDLE over labelled video with each schedule and say what it earned and cost."""
+    with ExitStack() as stack:
+        if bundle is None:
+            if frames or labels or data_set or class_map:
+                raise UsageError("a data set without a bundle", hint="name the bundle to be scored")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            opened = embedded_bundle(folder / "shapes-fcn8s.staged")
+            chosen, table = shapes_data.read(), demo_classes()
+        else:
+            opened = read_bundle(bundle)
+            table_map = _class_map(class_map, len(opened.manifest.class_names))
+            table = _label_classes(opened, table_map, class_names)
+            chosen = _data(frames, labels, data_set, data, table, ignore, table_map)
+            if data_set is not None and class_names is None:
+                table = _label_classes(opened, table_map, None, chosen)
+        run = Run(opened, chosen, device, signal, boundary_radius=5 if boundary else None)
+        wanted = schedules or DEFAULT_SCHEDULES
+        stages = tuple(stage.name for stage in opened.manifest.stages)
+        strips, gallery = Strips(stages[-1]), Gallery(chosen)
+        with Bar(sum(len(shot.samples) for shot in chosen.shots) * len(wanted)) as bar:
+
+            def watch(schedule: str) -> Watch:
+                watchers = [strips.watch(schedule), bar.watch(schedule)]
+                if report is not None:
+                    watchers.append(gallery.watch(schedule))
+                return together(watchers)
+
+            results = run_schedules(run, wanted, watch=watch)
+        title = f"{opened.manifest.name} on {chosen.name}, {chosen.labelled} labelled frames"
+        summary = summarise(title, results, chosen.classes, stages)
+        if out is not None:
+            write_files(out, _files(summary, strips))
+        if report is not None:
+            write_page(report / "index.html", _page(summary, strips, gallery, opened, table))
+        if as_json:
+            print_json(summary.as_json())
+            return
+        _print(summary)
+        for folder_written in (out, report / "index.html" if report is not None else None):
+            if folder_written is not None:
+                terminal().print(f"Written: {folder_written}")
+
+
+def _class_map(text: str | None, net_classes: int) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        table = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError("--map takes whole numbers", found=text, expected="e.g. 0,1,1,2") from None
+    if not all(0 <= value <= 255 for value in table):
+        raise UsageError("--map names an impossible label class", found=text, expected="0 to 255")
+    if len(table) != net_classes:
+        raise UsageError(
+            "--map has one entry a class of the net", found=f"{len(table)} entries", expected=net_classes
+        )
+    return table
+
+
+def _label_classes(
+    bundle: Bundle, class_map: tuple[int, ...] | None, names: str | None, data_set: DataSet | None = None
+) -> Classes:
+    """Names and colours of the label classes: as asked for, as the data set's, or as the net's."""
+    if names is not None:
+        return classes(names)
+    manifest = bundle.manifest
+    if data_set is not None:
+        numbered = classes(len(data_set.classes))
+        same = data_set.classes == manifest.class_names
+        return Classes(data_set.classes, manifest.palette if same else numbered.palette)
+    if class_map is None:
+        return Classes(manifest.class_names, manifest.palette)
+    return classes(1 + max((value for value in class_map if value != 255), default=0))
+
+
+def _data(
+    frames: Path | None,
+    labels: Path | None,
+    name: str | None,
+    root: Path | None,
+    table: Classes,
+    ignore: tuple[int, ...],
+    class_map: tuple[int, ...] | None,
+) -> DataSet:
+    if name is not None:
+        if root is None or frames is not None or labels is not None:
+            raise UsageError("--data-set goes with --data, not with --frames and --labels")
+        return catalogue.read(name, root, class_map)
+    if frames is None or labels is None:
+        raise UsageError(
+            "nothing to score", expected="--frames and --labels, or --data-set and --data", hint="see --help"
+        )
+    return folders.read(
+        frames,
+        labels,
+        classes=table.names,
+        ignored=ignore,
+        prediction_map=class_map,
+        name=f"{frames.parent.name}/{frames.name}" if frames.parent.name else frames.name,
+    )
+
+
+def _files(summary: Summary, strips: Strips) -> dict[str, Any]:
+    sentences = [f"- {sentence}" for sentence in summary.findings()]
+    texts = [summary.table().markdown(), summary.front_table().markdown(), *sentences, ""]
+    return {
+        "schedules.csv": summary.table().csv(),
+        "schedules.md": "\n".join(texts),
+        "classes.csv": summary.class_table().csv(),
+        "results.json": json.dumps(summary.as_json(), indent=1, allow_nan=False) + "\n",
+        **{name: figure for name, _, figure in summary.plots(strips)},
+    }
+
+
+def _page(summary: Summary, strips: Strips, gallery: Gallery, bundle: Bundle, table: Classes) -> Page:
+    manifest = bundle.manifest
+    names = [str(entry.get("name")) for entry in manifest.source.get("weights", [])]
+    shares = (f"{part.name} {part.macs / manifest.macs:.0%}" for part in (*manifest.stages, manifest.head))
+    return Page(
+        title=summary.title,
+        facts={
+            "network": manifest.name,
+            "weights": ", ".join(names) or "not stated",
+            "stages, share of multiply-accumulates": ", ".join(shares),
+            "classes": str(len(summary.classes)),
+            "frames": str(max((result.frames for result in summary.results), default=0)),
+        },
+        findings=summary.findings(),
+        tables=[summary.table(), summary.front_table(), summary.class_table()],
+        plots=[(caption, figure) for _, caption, figure in summary.plots(strips)],
+        frames=gallery.frames(),
+        classes=table,
+    )
+
+
+def _print(summary: Summary) -> None:
+    console = terminal()
+    console.print(summary.table().rich())
+    for sentence in summary.findings():
+        console.print(sentence)

@@ -1,0 +1,316 @@
+"""`clockwork eval paper`: the clockwork paper's tables and figures."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from matplotlib.figure import Figure
+
+from evaluation import figures, plots, protocols
+from evaluation.datasets.base import DataSet
+from evaluation.demo import embedded_bundle
+from evaluation.own_clocks import pixel_schedule
+from evaluation.paper import (
+    SHAPES,
+    TABLES,
+    Experiment,
+    bundle_for,
+    experiments,
+    has_paper_weights,
+    result_table,
+    rows_json,
+    run_experiment,
+    table_methods,
+    video_for_figures,
+)
+from evaluation.protocols import Options, options_json, parse_options
+from evaluation.runs import Strips
+from evaluation.summary import write_files
+from evaluation.tables import Table
+from evaluation.terminal import Bar, device_option, terminal
+from runtime.options import json_option, print_json
+from staged_onnx import Bundle, read_bundle
+from weights.errors import UsageError
+
+__all__ = ["command"]
+
+THRESHOLDS = (0.1, 0.25, 0.35)
+SWEEP = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+TIMELINE_SHOTS = 4
+
+
+@dataclass
+class _Outcome:
+    """What is printed, written and handed out as JSON."""
+
+    tables: list[Table] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    files: dict[str, str | Figure] = field(default_factory=dict)
+    table_values: list[dict[str, Any]] = field(default_factory=list)
+    figure_values: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_table(self, name: str, table: Table) -> None:
+        self.tables.append(table)
+        self.files |= {f"{name}.csv": table.csv(), f"{name}.md": table.markdown()}
+
+
+@dataclass(frozen=True)
+class _Request:
+    data: Path
+    bundles: tuple[Bundle, ...]
+    baselines: dict[int, Bundle]
+    options: Options
+    thresholds: tuple[float, ...]
+    with_paper: bool | None
+    device: str
+    signal: str | None
+
+
+@click.command("paper")
+@click.option(
+    "--table",
+    "tables",
+    type=click.Choice([str(n) for n in TABLES]),
+    multiple=True,
+    help="1 differences, 3 and 5 translated pictures, 4 and 6 video.",
+)
+@click.option(
+    "--figure",
+    "pictures",
+    type=click.Choice(["6", "7"]),
+    multiple=True,
+    help="6 threshold sweep, 7 when clocks fire.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=SHAPES,
+    show_default=True,
+    help="Folder with the data sets, or the word shapes for generated video.",
+)
+@click.option(
+    "--model", "models", type=click.Path(path_type=Path), multiple=True, help="Bundle; one a set of classes."
+)
+@click.option(
+    "--baseline", "cut", multiple=True, metavar="STAGES=BUNDLE", help="A net truncated after so many stages."
+)
+@click.option(
+    "--threshold", "thresholds", type=float, multiple=True, help="Thresholds of the adaptive clock."
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A choice of docs/paper.md.")
+@click.option("--paper-numbers", is_flag=True, help="Show the paper's numbers with any weights.")
+@click.option("--signal", help="Carried value that adaptive clocks watch.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for CSV, markdown, JSON, plots.")
+@device_option
+@json_option
+def command(
+    tables: tuple[str, ...],
+    pictures: tuple[str, ...],
+    data: Path,
+    models: tuple[Path, ...],
+    cut: tuple[str, ...],
+    thresholds: tuple[float, ...],
+    settings: tuple[str, ...],
+    paper_numbers: bool,
+    signal: str | None,
+    out: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """The tables and figures of the clockwork paper, for any bundle."""
+    if not tables and not pictures:
+        raise UsageError("nothing to do", expected="--table 1|3|4|5|6 or --figure 6|7")
+    options = parse_options(settings)
+    with ExitStack() as stack:
+        if models:
+            bundles = tuple(read_bundle(path) for path in models)
+        elif data == SHAPES:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            bundles = (embedded_bundle(folder / "shapes-fcn8s.staged"),)
+        else:
+            raise UsageError("no bundle for this data", file=data, hint="name one with --model")
+        request = _Request(
+            data,
+            bundles,
+            _baselines(cut),
+            options,
+            thresholds,
+            True if paper_numbers else None,
+            device,
+            signal,
+        )
+        outcome = _Outcome()
+        for number in (int(text) for text in tables):
+            if number == 1:
+                _table_1(request, outcome)
+            else:
+                _table(number, request, outcome)
+        if "6" in pictures:
+            _figure_6(request, outcome)
+        if "7" in pictures:
+            _figure_7(request, outcome)
+    document = {
+        "data": str(data),
+        "models": [bundle.manifest.name for bundle in bundles],
+        "options": options_json(options),
+        "tables": outcome.table_values,
+        "figures": outcome.figure_values,
+        "notes": outcome.notes,
+    }
+    if out is not None:
+        outcome.files["results.json"] = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        write_files(out, outcome.files)
+    if as_json:
+        print_json(document)
+        return
+    console = terminal()
+    for table in outcome.tables:
+        console.print(table.rich())
+    for note in outcome.notes:
+        console.print(note)
+    if out is not None:
+        console.print(f"Written: {out}")
+
+
+def _baselines(settings: Sequence[str]) -> dict[int, Bundle]:
+    found = {}
+    for setting in settings:
+        stages, equals, path = setting.partition("=")
+        if not equals or not stages.isdigit() or int(stages) < 1:
+            raise UsageError(
+                "not a truncated net", found=setting, expected="STAGES=BUNDLE, e.g. 1=pool3.staged"
+            )
+        found[int(stages)] = read_bundle(path)
+    return found
+
+
+def _frames(experiment: Experiment, methods: Sequence[protocols.Method]) -> int:
+    return sum(len(clip.samples) for method in methods for clip in experiment.clips(method))
+
+
+def _table(number: int, request: _Request, outcome: _Outcome) -> None:
+    methods = table_methods(number, request.thresholds or THRESHOLDS)
+    for place, experiment in enumerate(experiments(number, request.data, request.options)):
+        bundle = bundle_for(experiment.data_set, request.bundles, request.options)
+        fitting = [m for m in methods if (m.stages or 0) < len(bundle.manifest.stages)]
+        with Bar(_frames(experiment, fitting)) as bar:
+            rows = run_experiment(
+                experiment,
+                bundle,
+                fitting,
+                request.options,
+                device=request.device,
+                signal=request.signal,
+                baselines=request.baselines,
+                with_paper=request.with_paper,
+                watch=bar.watch,
+            )
+        title = f"Table {number}: {bundle.manifest.name} on {experiment.data_set.name}"
+        outcome.add_table(f"table-{number}-{experiment.key or place + 1}", result_table(title, rows))
+        classes = experiment.data_set.classes
+        outcome.table_values.append(
+            {
+                "table": number,
+                "data": experiment.data_set.name,
+                "model": bundle.manifest.name,
+                "rows": rows_json(rows, classes, timings=True),
+            }
+        )
+        if experiment.note:
+            outcome.notes.append(experiment.note)
+        if not has_paper_weights(bundle) and request.with_paper is None and experiment.key:
+            outcome.notes.append(
+                f"{bundle.manifest.name} does not have the paper's weights: its numbers are not shown."
+            )
+
+
+def _video(request: _Request) -> tuple[DataSet, Bundle, Experiment]:
+    video = video_for_figures(request.data)
+    bundle = bundle_for(video, request.bundles, request.options)
+    number = 6 if request.data == SHAPES else 4
+    found = [e for e in experiments(number, request.data, request.options) if e.key in ("", "youtube")]
+    return video, bundle, found[-1]
+
+
+def _table_1(request: _Request, outcome: _Outcome) -> None:
+    video, bundle, experiment = _video(request)
+    rows, differences = figures.layer_changes(experiment, video, bundle, request.options, request.device)
+    with_paper = has_paper_weights(bundle) if request.with_paper is None else request.with_paper
+    is_paper_net = with_paper and len(bundle.manifest.stages) == 3
+    title = f"Table 1: changes from frame to frame, {bundle.manifest.name} on {video.name}"
+    outcome.add_table("table-1", figures.difference_table(title, rows, is_paper_net))
+    outcome.files["differences.png"] = plots.difference_bars(differences)
+    outcome.table_values.append(
+        {
+            "table": 1,
+            "data": video.name,
+            "model": bundle.manifest.name,
+            "rows": [
+                {"name": name, "mean": found.mean, "std": found.std, "shots": found.shots}
+                for name, found in differences.items()
+            ],
+        }
+    )
+
+
+def _figure_6(request: _Request, outcome: _Outcome) -> None:
+    _, bundle, experiment = _video(request)
+    thresholds = request.thresholds or SWEEP
+    with Bar(_frames(experiment, [protocols.adaptive(t) for t in thresholds])) as bar:
+        results = figures.sweep(
+            experiment,
+            bundle,
+            thresholds,
+            request.options,
+            device=request.device,
+            signal=request.signal,
+            watch=bar.watch,
+        )
+    deepest = bundle.manifest.stages[-1].name
+    rates = [result.fires[deepest] / max(result.frames, 1) for result in results]
+    accuracies = [result.scores.mean_iu for result in results]
+    outcome.files["figure-6.png"] = plots.threshold_sweep(thresholds, rates, accuracies)
+    title = f"Figure 6: threshold sweep, {bundle.manifest.name} on {experiment.data_set.name}"
+    rows = tuple(zip(thresholds, rates, accuracies, (r.macs_of_oracle for r in results), strict=True))
+    outcome.add_table("figure-6", Table(title, ("threshold", "fire rate", "mean IU", "MACs/oracle"), rows))
+    outcome.figure_values.append(
+        {
+            "figure": 6,
+            "points": [
+                {"threshold": t, "fire_rate": rate, "mean_iu": iu, "macs_of_oracle": cost}
+                for t, rate, iu, cost in rows
+            ],
+        }
+    )
+
+
+def _figure_7(request: _Request, outcome: _Outcome) -> None:
+    video, bundle, _ = _video(request)
+    threshold = (request.thresholds or THRESHOLDS)[0]
+    options, stages = request.options, len(bundle.manifest.stages)
+    schedules = [
+        "alternating",
+        protocols.schedule_text(protocols.adaptive(threshold), options, stages),
+        pixel_schedule(bundle, threshold, options),
+    ]
+    shown = replace(video, shots=video.shots[:TIMELINE_SHOTS])
+    strips = figures.timeline(shown, bundle, schedules, device=request.device, signal=request.signal)
+    outcome.files["figure-7.png"] = plots.update_timeline(strips.fired, strips.starts, strips.stage)
+    outcome.figure_values.append({"figure": 7, **_strips_json(strips)})
+    for name, fired in strips.fired.items():
+        outcome.notes.append(f"Figure 7: {name} fires on {sum(fired)} of {len(fired)} frames.")
+
+
+def _strips_json(strips: Strips) -> dict[str, Any]:
+    return {
+        "stage": strips.stage,
+        "shots": strips.starts,
+        "fired": {name: [i for i, on in enumerate(fired) if on] for name, fired in strips.fired.items()},
+    }

@@ -1,0 +1,66 @@
+"""What the commands of this room share: the terminal, the progress bar, the device option."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from evaluation.runs import Watch
+from evaluation.scoring import StepSeen
+
+__all__ = ["Bar", "device_option", "terminal"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def device_option(command: Command) -> Command:
+    """`--device`: where the stages run."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda or cuda:N; cuda never falls back.",
+    )(command)
+
+
+def terminal() -> Console:
+    """Standard output."""
+    # A table that is piped into a file must not be cut at 80 columns.
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+class Bar:
+    """A progress bar on stderr, where that is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def watch(self, schedule: str) -> Watch:
+        """What moves the bar on by one frame a step."""
+
+        def advance(seen: StepSeen) -> None:
+            del seen
+            self._progress.update(self._task, advance=1, description=schedule)
+
+        return advance
