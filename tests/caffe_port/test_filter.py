@@ -49,10 +49,8 @@ def test_the_count_stays_open(tmp_path: Path, fixed: bool) -> None:
 
 
 def test_layers_that_need_the_count(tmp_path: Path) -> None:
-    text = (
-        TEXT
-        + 'layer { name: "s" type: "Slice" bottom: "y" top: "p" top: "q" slice_param { axis: 0 slice_point: 1 } }'
-    )
+    slices = "slice_param { axis: 0 slice_point: 1 }"
+    text = TEXT + f'layer {{ name: "s" type: "Slice" bottom: "y" top: "p" top: "q" {slices} }}'
     with pytest.raises(UnsupportedError, match=r'known only when the net runs; found layer "s" \(Slice\)'):
         to_onnx(read_text(text, tmp_path), {})
 
