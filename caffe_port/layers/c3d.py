@@ -9,6 +9,7 @@ convolution3d_param and pooling3d_param.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,16 +42,21 @@ def _only(spec: Any, *names: str) -> None:
         raise UnsupportedError("a field that C3D's layer does not have", found=", ".join(others))
 
 
+def _single(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> Triple:
+    """Kernel, stride and pad for H and W, of which C3D takes one value each."""
+    values = (kernel, stride or (1,), pad or (0,))
+    if any(len(v) != 1 for v in values):
+        raise PrototxtError("kernel_size, stride or pad is not one value")
+    return (values[0][0], values[1][0], values[2][0])
+
+
 def _conv(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
     """Kernel, stride and pad along L, H and W."""
     spec = _spec(layer)
     _only(spec, *CONVOLUTION_FIELDS)
     if len(bottom) != 5:
         raise ShapeError("a volume is needed", found=bottom, expected="(N, C, L, H, W)")
-    values = [tuple(v) for v in (spec.kernel_size, spec.stride or (1,), spec.pad or (0,))]
-    if any(len(v) != 1 for v in values):
-        raise PrototxtError("kernel_size, stride or pad is not one value")
-    kernel, stride, pad = (v[0] for v in values)
+    kernel, stride, pad = _single(spec.kernel_size, spec.stride, spec.pad)
     if not spec.kernel_depth or not kernel or not stride or not spec.temporal_stride or not spec.num_output:
         raise PrototxtError("kernel, stride or num_output is 0", expected="1 or more, kernel_depth too")
     return (
@@ -110,14 +116,15 @@ def _pool(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
     _only(spec, *POOLING_FIELDS)
     if len(bottom) != 5:
         raise ShapeError("a volume is needed", found=bottom, expected="(N, C, L, H, W)")
-    if not spec.kernel_depth or not spec.kernel_size or not spec.stride or not spec.temporal_stride:
+    kernel, stride, pad = _single(spec.kernel_size, spec.stride, spec.pad)
+    if not spec.kernel_depth or not kernel or not stride or not spec.temporal_stride:
         raise PrototxtError("kernel or stride is 0", expected="kernel_size and kernel_depth of 1 or more")
-    if spec.pool not in (MAX, AVE) or (spec.pad and spec.pool != AVE):
+    if spec.pool not in (MAX, AVE) or (pad and spec.pool != AVE):
         raise PrototxtError("what C3D does not do", expected="pool: MAX without pad, or pool: AVE")
     return (
-        (spec.kernel_depth, spec.kernel_size, spec.kernel_size),
-        (spec.temporal_stride, spec.stride, spec.stride),
-        (0, spec.pad, spec.pad),
+        (spec.kernel_depth, kernel, kernel),
+        (spec.temporal_stride, stride, stride),
+        (0, pad, pad),
     )
 
 

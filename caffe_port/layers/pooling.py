@@ -8,10 +8,14 @@ and AveragePool with ceil_mode follow the same clip rule.
 
 With kernel < stride and no pad Caffe keeps a window that starts beyond the picture: MAX gives -FLT_MAX
 there (and -1 in its mask), AVE 0 / 0 or 0 / negative; all are reproduced.
+
+Forks pool volumes (N, C, ...) too, with one value an axis (yjxiong/caffe and others, pooling_layer.cpp for
+N axes); their AVE differ at the border, so only averages over whole windows are taken there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +24,7 @@ import numpy as np
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
-from weights.errors import PrototxtError, ShapeError
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 MAX, AVE, STOCHASTIC = 0, 1, 2
 LOWEST = float(np.finfo(np.float32).min)
@@ -28,16 +32,16 @@ LOWEST = float(np.finfo(np.float32).min)
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, stride and pad as (height, width), and how sizes are rounded."""
+    """Kernel, stride and pad as (height, width) or one value an axis, and how sizes are rounded."""
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    pad: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
     ceil: bool
     whole: bool
 
     def sizes(self, bottom: Shape) -> tuple[int, ...]:
-        """Height and width of the result."""
+        """Height and width of the result (all axes but the first two)."""
         out = []
         for n, k, s, p in zip(bottom[2:], self.kernel, self.stride, self.pad, strict=True):
             span = n + 2 * p - k
@@ -46,6 +50,11 @@ class Window:
                 size -= 1
             out.append(size)
         return tuple(out)
+
+    def parted(self, bottom: Shape) -> bool:
+        """Whether some windows do not lie in the bottom as a whole."""
+        axes = zip(bottom[2:], self.sizes(bottom), self.kernel, self.stride, self.pad, strict=True)
+        return any(p > 0 or (size - 1) * s + k > n for n, size, k, s, p in axes)
 
     def beyond(self) -> bool:
         """Whether a window may start beyond the picture."""
@@ -56,44 +65,48 @@ class Window:
         )
 
 
-def _pair(spec: object, square: str, h: str, w: str, default: int | None) -> tuple[int, int]:
-    has = spec.HasField  # type: ignore[attr-defined]
+def _axes(spec: Any, square: str, h: str, w: str, axes: int, default: int | None) -> tuple[int, ...]:
+    has = spec.HasField
+    values: Sequence[int] = getattr(spec, square)
     if has(h) or has(w):
-        if has(square) and getattr(spec, square):
+        if any(values):
             raise PrototxtError(f"{square} is given both ways", expected=f"{square} or {h} and {w}")
+        if axes != 2:
+            raise PrototxtError(f"{h} and {w} in a volume", expected=f"{square}, once or once an axis")
         if not (has(h) and has(w)) and default is None:
             raise PrototxtError(f"half a kernel: {h} and {w} go together")
         return (getattr(spec, h) if has(h) else default or 0, getattr(spec, w) if has(w) else default or 0)
-    if not has(square) and default is None:
+    if not values and default is None:
         raise PrototxtError(
             "no kernel size", expected=f"{square}, or both {h} and {w}, or global_pooling: true"
         )
-    value = getattr(spec, square)
-    return (value, value)
+    if len(values) not in (0, 1, axes):
+        raise PrototxtError(
+            f"{square} does not fit the axes", found=f"{len(values)} values", expected=f"1 or {axes}"
+        )
+    return tuple(values) if len(values) == axes else ((values[0] if values else default or 0),) * axes
 
 
 def window(layer: Layer, bottom: Shape) -> Window:
     """The geometry that `pooling_param` gives for a bottom of this shape."""
     spec = layer.spec.pooling_param
-    if len(bottom) != 4:
+    if len(bottom) < 4:
         raise ShapeError("pooling needs four axes", found=bottom, expected="(N, C, H, W)")
-    pad = _pair(spec, "pad", "pad_h", "pad_w", 0)
-    if spec.HasField("stride_h") or spec.HasField("stride_w"):
-        stride = _pair(spec, "stride", "stride_h", "stride_w", 1)
-    else:
-        stride = (spec.stride, spec.stride)
+    axes = len(bottom) - 2
+    pad = _axes(spec, "pad", "pad_h", "pad_w", axes, 0)
+    stride = _axes(spec, "stride", "stride_h", "stride_w", axes, 1)
     ceil = spec.ceil_mode and spec.round_mode == 0
     if spec.global_pooling:
-        if spec.HasField("kernel_size") or spec.HasField("kernel_h") or spec.HasField("kernel_w"):
+        if spec.kernel_size or spec.HasField("kernel_h") or spec.HasField("kernel_w"):
             raise PrototxtError("global_pooling with a kernel size", expected="one of them")
-        if pad != (0, 0) or stride != (1, 1):
+        if any(pad) or max(stride) > 1:
             raise PrototxtError(
                 "global_pooling with pad or stride",
                 found=f"pad {pad}, stride {stride}",
                 expected="pad 0 and stride 1",
             )
-        return Window((bottom[2], bottom[3]), stride, pad, ceil, True)
-    kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w", None)
+        return Window(bottom[2:], stride, pad, ceil, True)
+    kernel = _axes(spec, "kernel_size", "kernel_h", "kernel_w", axes, None)
     if 0 in kernel or 0 in stride:
         raise PrototxtError("kernel or stride is 0", expected="1 or more")
     if any(p >= k for p, k in zip(pad, kernel, strict=True)) and any(pad):
@@ -107,10 +120,21 @@ def window(layer: Layer, bottom: Shape) -> Window:
 
 def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
-    sizes = window(layer, bottom).sizes(bottom)
-    if len(layer.tops) == 2 and layer.spec.pooling_param.pool != MAX:
+    w, method = window(layer, bottom), layer.spec.pooling_param.pool
+    if len(layer.tops) == 2 and method != MAX:
         raise PrototxtError("a mask top", found="a pooling method other than MAX", expected="pool: MAX")
-    return ((*bottom[:2], *sizes),) * len(layer.tops)
+    if len(bottom) > 4 and (
+        len(layer.tops) == 2
+        or method == STOCHASTIC
+        or any(k < s for k, s in zip(w.kernel, w.stride, strict=True))
+        or (method == AVE and w.parted(bottom))
+    ):
+        raise UnsupportedError(
+            "pooling of a volume in a way that forks do differently",
+            found=f"method {method}, {len(layer.tops)} tops, {w.kernel} by {w.stride} on {bottom[2:]}",
+            expected="MAX without a mask or AVE of whole windows, which leave nothing out",
+        )
+    return ((*bottom[:2], *w.sizes(bottom)),) * len(layer.tops)
 
 
 def _widened(g: GraphBuilder, x: str, w: Window, value: float) -> str:
@@ -207,7 +231,10 @@ def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, s
 def emit_pool(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
-    w = window(layer, g.shape(layer.bottoms[0]))
+    bottom = g.shape(layer.bottoms[0])
+    w = window(layer, bottom)
+    if len(bottom) > 4:
+        g.require_fixed(layer, "pooling of a volume")
     if len(layer.tops) == 2:
         return _with_mask(g, layer, bottoms[0], w)
     return (pooled(g, layer, bottoms[0], w, layer.spec.pooling_param.pool),)

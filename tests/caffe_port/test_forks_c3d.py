@@ -12,6 +12,7 @@ from caffe_port.convert import to_onnx
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 SHAPE = (2, 4, 5, 7, 6)
+Triple = tuple[int, int, int]
 WINDOW = "kernel_size: 3 kernel_depth: 2 stride: 2 temporal_stride: 2 pad: 1 temporal_pad: 1"
 
 
@@ -90,9 +91,56 @@ def test_pooling(tmp_path: Path, param: str, pool: str, k: int, kl: int, s: int,
     np.testing.assert_allclose(run(net, {"x": x})["y"], expected, rtol=1e-5, atol=1e-6)
 
 
+def volume(x: np.ndarray, pool: str, k: Triple, s: Triple, p: Triple) -> np.ndarray:
+    """Caffe's own pooling on more axes: the last window starts inside, MAX leaves padding out."""
+    sizes = []
+    for n, kernel, stride, pad in zip(x.shape[2:], k, s, p, strict=True):
+        size = -(-(n + 2 * pad - kernel) // stride) + 1
+        sizes.append(size - (pad > 0 and (size - 1) * stride >= n + pad))
+    y = np.zeros((*x.shape[:2], *sizes))
+    for at in np.ndindex(*sizes):
+        start = [i * stride - pad for i, stride, pad in zip(at, s, p, strict=True)]
+        part = x[(..., *(slice(max(a, 0), a + kernel) for a, kernel in zip(start, k, strict=True)))]
+        y[(..., *at)] = part.max((2, 3, 4)) if pool == "MAX" else part.mean((2, 3, 4))
+    return y
+
+
+@pytest.mark.parametrize(
+    ("rest", "pool", "k", "s", "p"),
+    [
+        ("kernel_size: 2 stride: 2", "MAX", (2, 2, 2), (2, 2, 2), (0, 0, 0)),
+        ("kernel_size: [1, 2, 2] stride: [1, 2, 2]", "MAX", (1, 2, 2), (1, 2, 2), (0, 0, 0)),
+        ("kernel_size: 3 stride: 2 pad: [1, 0, 1]", "MAX", (3, 3, 3), (2, 2, 2), (1, 0, 1)),
+        ("pool: AVE kernel_size: [5, 3, 2] stride: [1, 2, 2]", "AVE", (5, 3, 2), (1, 2, 2), (0, 0, 0)),
+        ("pool: AVE global_pooling: true", "AVE", (5, 7, 6), (1, 1, 1), (0, 0, 0)),
+    ],
+)
+def test_pooling_with_one_value_an_axis(
+    tmp_path: Path, rest: str, pool: str, k: Triple, s: Triple, p: Triple
+) -> None:
+    net = read_text(one_layer("Pooling", {"x": SHAPE}, f"pooling_param {{ {rest} }}"), tmp_path)
+    x = noise(*SHAPE)
+    np.testing.assert_allclose(run(net, {"x": x})["y"], volume(x, pool, k, s, p), rtol=1e-5, atol=1e-6)
+
+
+def test_pooling_of_pictures_with_one_value_an_axis(tmp_path: Path) -> None:
+    rest = "pooling_param { kernel_size: 3 kernel_size: 2 stride: [2, 1] }"
+    x = noise(1, 2, 8, 6)
+    y = run(read_text(one_layer("Pooling", {"x": (1, 2, 8, 6)}, rest), tmp_path), {"x": x})["y"]
+    same = "pooling_param { kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 }"
+    expected = run(read_text(one_layer("Pooling", {"x": (1, 2, 8, 6)}, same), tmp_path), {"x": x})["y"]
+    np.testing.assert_array_equal(y, expected)
+
+
 @pytest.mark.parametrize(
     ("kind", "shape", "rest", "error", "message"),
     [
+        ("Pooling", SHAPE, "pool: AVE kernel_size: 2 stride: 2", UnsupportedError, "pooling of a volume"),
+        ("Pooling", SHAPE, "kernel_size: 1 stride: 3", UnsupportedError, "pooling of a volume"),
+        ("Pooling", SHAPE, "pool: STOCHASTIC kernel_size: 2", UnsupportedError, "pooling of a volume"),
+        ("Pooling", SHAPE, "kernel_h: 2 kernel_w: 2", PrototxtError, "kernel_h and kernel_w in a volume"),
+        ("Pooling", SHAPE, "kernel_size: [2, 2]", PrototxtError, "kernel_size does not fit the axes"),
+        ("Pooling3D", SHAPE, "kernel_size: [2, 2] kernel_depth: 1", PrototxtError, "is not one value"),
         ("Pooling3D", SHAPE, "kernel_size: 2 kernel_depth: 1 stride: 8", UnsupportedError, "starts beyond"),
         ("Pooling3D", SHAPE, "kernel_size: 2 kernel_depth: 1 pad: 1", PrototxtError, "what C3D does not do"),
         ("Pooling3D", (1, 2, 3, 4), "kernel_size: 2 kernel_depth: 1", ShapeError, "a volume is needed"),
