@@ -20,7 +20,7 @@ from evaluation.sequences import translated
 from evaluation.tables import Cell, Table
 from runtime import Schedule
 from staged_onnx import Bundle
-from weights.errors import DataSetError, UsageError
+from weights.errors import UsageError
 
 __all__ = [
     "SHAPES",
@@ -84,22 +84,11 @@ def experiments(table: int, data: Path, options: Options) -> list[Experiment]:
     """What a table plays, from the folder `data` (or `SHAPES`): every data set of the table that is there."""
     if data == SHAPES:
         return _shapes(table, options)
-    makers: dict[int, tuple[Callable[[Path, Options], list[Experiment]], ...]] = {
-        3: (_pascal,),
-        5: (_pascal,),
-        4: (_nyudv2, _youtube),
-        6: (_nyudv2, _youtube, _cityscapes),
-    }
-    found: list[Experiment] = []
-    missing: list[DataSetError] = []
-    for make in makers[table]:
-        try:
-            found += make(data, options)
-        except DataSetError as error:
-            missing.append(error)
-    if not found:
-        raise missing[0]
-    return found
+    makers = {"pascal": _pascal, "nyudv2": _nyudv2, "youtube": _youtube, "cityscapes": _cityscapes}
+    wanted = _TABLE_DATA[table]
+    # A data set that is not there is left out; one that is there and broken is an error.
+    present = [name for name in wanted if (_folder(data, name) / _PLACES[name][0]).is_dir()]
+    return [found for name in present or wanted[:1] for found in makers[name](data, options)]
 
 
 def video_for_figures(data: Path) -> DataSet:
@@ -248,6 +237,9 @@ def _translated(key: str, pictures: DataSet, shift: int, options: Options) -> Ex
 
 def _pascal(data: Path, options: Options) -> list[Experiment]:
     pictures = pascal_voc.read(_folder(data, "pascal"))
+    # Every new frame size opens the sessions anew, so pictures of one size follow each other.
+    by_size = sorted(pictures.shots, key=lambda shot: shot.samples[0].read_image().shape)
+    pictures = replace(pictures, shots=tuple(by_size))
     return [_translated(f"pascal-{shift}", pictures, shift, options) for shift in SHIFTS]
 
 
@@ -286,6 +278,13 @@ def _cityscapes(data: Path, options: Options) -> list[Experiment]:
         )
     ]
 
+
+_TABLE_DATA = {
+    3: ("pascal",),
+    4: ("nyudv2", "youtube"),
+    5: ("pascal",),
+    6: ("nyudv2", "youtube", "cityscapes"),
+}
 
 # A folder that marks each data set, and names under which it may lie in the folder of all data.
 _VOC = ("VOC2011", "VOCdevkit/VOC2011", "VOC2012", "VOCdevkit/VOC2012", "pascal")

@@ -1,0 +1,229 @@
+"""`clockwork eval` and `clockwork demo` as a user calls them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from toy_bundle import toy_frame
+
+from evaluation import demo, paper
+from evaluation.datasets import shapes as shapes_data
+from runtime.cli import run
+from staged_onnx import Bundle, read_bundle
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Six frames whose net labels are 0 1 2 0 1 2, and labels of other classes: 5 for 0, 4 for 1 and 2."""
+    frames, labels = tmp_path / "frames", tmp_path / "labels"
+    frames.mkdir()
+    labels.mkdir()
+    for i in range(6):
+        label = i % 3
+        Image.fromarray(toy_frame(label)).save(frames / f"f{i}.png")
+        truth = np.full((8, 8), 5 if label == 0 else 4, np.uint8)
+        truth[0] = 6  # to be ignored
+        Image.fromarray(truth).save(labels / f"f{i}.png")
+    return frames, labels
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = run([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def folder_options(pair: tuple[Path, Path]) -> tuple[object, ...]:
+    return ("--frames", pair[0], "--labels", pair[1], "--map", "5,4,4", "--ignore", 6, "--device", "cpu")
+
+
+def test_eval_of_a_folder_pair_as_json(
+    toy: Bundle, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("eval", toy.path, *folder_options(pair), "--json")
+    schedules = ("--schedule", "oracle", "--schedule", "skip:2", "--schedule", "alternating")
+    status, out, _ = call(capsys, *arguments, *schedules)
+    assert status == 0
+    document = json.loads(out)
+    found = {entry["schedule"]: entry for entry in document["schedules"]}
+    assert list(found) == ["oracle", "skip:2", "alternating"]
+    oracle = found["oracle"]
+    assert (oracle["mean_iu"], oracle["fw_iu"], oracle["pixel_accuracy"]) == (1.0, 1.0, 1.0)
+    assert oracle["fires"] == {"stage1": 6, "stage2": 6, "stage3": 6, "head": 6}
+    assert oracle["macs_of_oracle"] == 1.0 and oracle["macs_per_frame"] == toy.manifest.macs
+    assert oracle["class_iu"] == {**{f"class {i}": None for i in range(4)}, "class 4": 1.0, "class 5": 1.0}
+    # Labels 5 4 4 5 4 4; every second one is the one before: 5 5 4 4 4 4.
+    assert found["skip:2"]["pixel_accuracy"] == pytest.approx(4 / 6)
+    assert found["skip:2"]["macs_of_oracle"] == 0.5
+    assert found["alternating"]["mean_age"]["stage3"] == 0.5
+    assert found["alternating"]["time_of_oracle"] > 0 and found["alternating"]["ms_per_frame"] > 0
+
+
+def test_eval_prints_and_writes(
+    toy: Bundle, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_folder = tmp_path / "out"
+    status, out, _ = call(
+        capsys, "eval", toy.path, *folder_options(pair), "-o", out_folder, "--report", tmp_path / "page"
+    )
+    assert status == 0
+    for words in ("oracle", "skip:2", "adaptive:0.25", "At equal cost, clockwork lies", "Not beaten"):
+        assert words in out
+    assert sorted(p.name for p in out_folder.iterdir()) == [
+        "accuracy-cost.png",
+        "classes.csv",
+        "results.json",
+        "schedules.csv",
+        "schedules.md",
+        "timeline.png",
+    ]
+    rows = list(csv.DictReader((out_folder / "schedules.csv").open()))
+    assert rows[0]["schedule"] == "oracle" and float(rows[0]["mean IU"]) == 1.0
+    page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
+    assert "toy on" in page and page.count("data:image/") > 10
+
+
+def test_eval_of_a_data_set_with_the_boundary(
+    toy: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, value in (("val", 0), ("valannot", 0)):
+        (tmp_path / folder).mkdir()
+        for i in range(2):
+            shape = (8, 8, 3) if folder == "val" else (8, 8)
+            Image.fromarray(np.full(shape, value, np.uint8)).save(tmp_path / folder / f"a_{i}.png")
+    arguments = ("eval", toy.path, "--data-set", "camvid", "--data", tmp_path, "--device", "cpu")
+    status, out, _ = call(capsys, *arguments, "--schedule", "oracle", "--boundary", "--json")
+    assert status == 0
+    (entry,) = json.loads(out)["schedules"]
+    assert entry["class_iu"]["sky"] == 1.0 and entry["boundary"]["mean_iu"] is None
+
+
+PAIR = ("BUNDLE", "--frames", "FRAMES", "--labels", "LABELS")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("BUNDLE",), "nothing to score; expected --frames and --labels"),
+        (("BUNDLE", "--data-set", "camvid", "--data", "TMP/no"), "the CamVid data set is not here"),
+        (PAIR, "a label that is neither scored nor ignored"),
+        ((*PAIR, "--map", "1,2"), "found 2 entries; expected 3"),
+        ((*PAIR, "--map", "a"), "--map takes whole numbers"),
+        (("BUNDLE", "--frames", "TMP/no", "--labels", "LABELS"), "the folder of frames is missing"),
+        (("TMP/no.staged", *PAIR[1:]), "no.staged"),
+        (PAIR[1:], "a data set without a bundle"),
+        (("paper",), "nothing to do; expected --table"),
+        (("paper", "--table", "5", "--data", "TMP"), "no bundle for this data"),
+        (("paper", "--table", "5", "--data", "TMP", "--model", "BUNDLE"), "PASCAL VOC data set is not here"),
+        (("paper", "--table", "5", "--set", "fill=x"), "no such choice for fill"),
+        (("paper", "--table", "5", "--baseline", "x"), "not a truncated net"),
+        (("paper", "--table", "6", "--model", "BUNDLE"), "no bundle for shapes"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: tuple[str, ...],
+    message: str,
+    toy: Bundle,
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"BUNDLE": toy.path, "FRAMES": pair[0], "LABELS": pair[1], "TMP": tmp_path}
+
+    def place(text: str) -> str:
+        for name, path in places.items():
+            text = text.replace(name, str(path))
+        return text
+
+    out_folder = tmp_path / "out"
+    status, out, err = call(capsys, "eval", *map(place, arguments), "-o", out_folder)
+    assert status == 2 and out == ""
+    assert len(err.strip().splitlines()) == 1 and message in err
+    assert not out_folder.exists()
+
+
+def test_a_small_video_without_a_bundle_is_the_shapes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = shapes_data.read(frames=3, size=(64, 80))
+    monkeypatch.setattr(shapes_data, "read", lambda: small)
+    status, out, _ = call(capsys, "eval", "--schedule", "oracle", "--device", "cpu", "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert document["title"] == "shapes-fcn8s on shapes, held-out shots, 18 labelled frames"
+    assert document["classes"] == list(small.classes)
+
+
+def test_eval_paper_writes_what_it_prints(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = shapes_data.pictures(2, (80, 240))
+    small = shapes_data.read(frames=4, size=(64, 80), kinds=["fast", "slow"])
+    monkeypatch.setattr(shapes_data, "pictures", lambda count: pictures)
+    monkeypatch.setattr(shapes_data, "read", lambda: small)
+    wanted = ("--table", 1, "--table", 3, "--table", 5, "--table", 6, "--figure", 6, "--figure", 7)
+    arguments = ("eval", "paper", *wanted, "--device", "cpu", "-o", tmp_path / "out")
+    status, out, _ = call(capsys, *arguments)
+    assert status == 0
+    for words in ("Table 1", "Table 3", "Table 5", "Table 6", "Figure 6", "2-stage baseline (untrained)"):
+        assert words in out
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "differences.png",
+        *(f"figure-6.{kind}" for kind in ("csv", "md", "png")),
+        "figure-7.png",
+        "results.json",
+        *(f"table-{n}.{kind}" for n in ("1", "3-1", "3-2", "5-1", "5-2", "6-1") for kind in ("csv", "md")),
+    ]
+    document = json.loads((tmp_path / "out/results.json").read_text())
+    assert [t["table"] for t in document["tables"]] == [1, 3, 3, 5, 5, 6]
+    assert document["options"]["fill"] == "paper"
+    rows = document["tables"][3]["rows"]
+    assert rows[0]["method"] == "frame oracle" and 0 < rows[0]["boundary"]["fw_iu"] < 1
+    status, out, _ = call(capsys, *arguments, "--json")
+    assert without_times(json.loads(out)) == without_times(document)
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        times = ("ms_per_frame", "stage_ms", "time_of_oracle")
+        return {k: without_times(v) for k, v in value.items() if k not in times}
+    return [without_times(v) for v in value] if isinstance(value, list) else value
+
+
+def test_the_demo_leaves_its_files_and_says_the_same_twice(tmp_path: Path) -> None:
+    small = shapes_data.read(frames=4, size=(64, 80), kinds=["fast", "static"])
+    schedules = ("oracle", "skip:2", demo.SHOWN)
+    results = [
+        demo.run_demo(tmp_path / name, schedules=schedules, data_set=small, device="cpu") for name in "ab"
+    ]
+    first, second = (result.as_json(timings=False) for result in results)
+    assert first == second
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {
+        "shapes-fcn8s.staged",
+        "overlay.mp4",
+        "timeline.png",
+        "accuracy-cost.png",
+        "report.json",
+    }
+    assert {p.name for p in results[0].files} == {p.name for p in (tmp_path / "a").iterdir()}
+    report = json.loads((tmp_path / "a/report.json").read_text())
+    assert [s["schedule"] for s in report["schedules"]] == list(schedules)
+    assert set(report["moving_shots"]) == set(schedules)
+    static = first["schedules"][0]["mean_iu"]
+    assert report["moving_shots"]["oracle"]["mean_iu"] != static  # the static shot is left out of it
+    with av.open(str(tmp_path / "a/overlay.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 8
+    assert len(read_bundle(tmp_path / "a/shapes-fcn8s.staged").manifest.stages) == 3
+
+
+def test_the_demo_s_frames_are_those_of_its_progress_bar() -> None:
+    assert demo.demo_frames() == len(demo.SCHEDULES) * shapes_data.read(frames=demo.FRAMES).labelled
+    assert Path("shapes") == paper.SHAPES
