@@ -37,8 +37,8 @@ class Pending:
     """A frame under way: `finish` waits for its labels and makes the step."""
 
     __slots__ = (
-        "ages", "began", "frame", "index", "labels", "moved", "name", "provenance", "shot", "signal",
-        "tasks", "time",
+        "ages", "began", "decided", "frame", "index", "labels", "moved", "name", "provenance", "shot",
+        "signal", "tasks", "time",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +49,7 @@ class Pending:
         self.name = name
         self.time = time
         self.shot = shot
-        self.began = began
+        self.began = self.decided = began
         self.tasks: list[tuple[str, Task]] = []
         self.provenance: dict[str, dict[str, int]] = {}
         self.ages: dict[str, int] = {}
@@ -66,7 +66,8 @@ class Pending:
         ms: dict[str, float] = {}
         for name, task in self.tasks:
             ms[name] = ms.get(name, 0.0) + task.ms
-        ms["total"] = (time.perf_counter() - self.began) * 1e3
+        ended = max((task.ended for _, task in self.tasks), default=self.decided)
+        ms["total"] = (max(ended, self.decided) - self.began) * 1e3
         return Step(
             self.index, self.name, self.time, self.shot, labels, tuple(self.provenance), self.ages,
             self.signal, ms, self.provenance, self.moved,
@@ -193,6 +194,14 @@ class Engine:
         if self._hears:
             self._previous = image.copy()
         self.position += 1
+        pending.decided = time.perf_counter()
+
+    def close(self) -> None:
+        """Let go of sessions and buffers, also where somebody still holds the engine (a traceback, say)."""
+        self._bindings.clear()
+        self._probes.clear()
+        self._mover = None
+        self.cache.entries.clear()
 
     def learn_costs(self, step: Step) -> None:
         """Remember what the step's stages took, for budgets."""

@@ -69,6 +69,11 @@ class Parts:
                 expected=f"uint8 {size}",
             )
 
+    def close(self) -> None:
+        """End all sessions, also where somebody still holds this object."""
+        for part in (*self.stages, self.head):
+            part.session.close()
+
     def _open(self, bundle: Bundle, spec: StageSpec, outputs: tuple[str, ...], profile: str | None) -> Part:
         shapes = {name: self.values[name].shape for name in spec.inputs}
         prefix = f"{profile}{spec.name}" if profile is not None else None

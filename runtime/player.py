@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,6 +65,10 @@ class Player:
         self._closed = True
         self._turn += 1
         self.lanes.close()
+        for engine in self._engines.values():
+            engine.close()
+        for parts in self._parts.values():
+            parts.close()
         self._engine = None
         self._engines.clear()
         self._parts.clear()
@@ -146,6 +151,7 @@ def open_player(
     precision: str = "fp32",
     provider_options: Mapping[str, object] | None = None,
     threads: int = 0,
+    spin: bool = False,
     overlap: bool = False,
     ahead: int = 1,
 ) -> Player:
@@ -154,17 +160,29 @@ def open_player(
     device: "auto", "cpu", "cuda" or "cuda:N". schedule: text or a Schedule, by default the bundle's.
     signal: the value that adaptive clocks watch, by default the bundle's. precision: "fp32", "tf32" or
     "fp16". provider_options: over the defaults for CUDA. threads: of one operator on the CPU, 0 for
-    automatic. overlap: run stages in threads of their own, so that those that do not wait for each other run
-    at the same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
-    stay the same.
-    Raises BundleError, ScheduleError, DeviceError or UsageError.
+    automatic; spin: see `choose_device`. overlap: run stages in threads of their own, so that those that
+    do not wait for each other run at the same time, and begin up to `ahead` frames before the labels of
+    the one before are out; the steps stay the same. Raises BundleError, ScheduleError, DeviceError or
+    UsageError.
     """
     if not 0 <= ahead <= 8:
         raise UsageError("bad number of frames to run ahead", found=ahead, expected="0 to 8")
     bundle = read_bundle(path)
     chosen = _as_schedule(schedule, bundle, signal)
-    where = choose_device(device, precision=precision, provider_options=provider_options, threads=threads)
+    if overlap and threads == 0:
+        # stages side by side share the cores; one after another each may have them all
+        threads = max(1, _cores() // len(bundle.manifest.stages))
+    where = choose_device(
+        device, precision=precision, provider_options=provider_options, threads=threads, spin=spin
+    )
     return Player(bundle, where, chosen, lanes=Threads(ahead) if overlap else Inline())
+
+
+def _cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _as_schedule(schedule: str | Schedule | None, bundle: Bundle, signal: str | None) -> Schedule:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import onnxruntime as ort
 
 from runtime.cache import Entry, FeatureCache, Version
 from runtime.clocks import Learned, Sensor
 from runtime.device import Device
-from runtime.session import Session, allocate, read_dims
+from runtime.session import Binding, Session, allocate, read_dims
 from runtime.signals import sensor_graph
 from staged_onnx import Manifest
 from weights.errors import ScheduleError
@@ -80,7 +79,7 @@ class _SensorProbe:
                 Entry(name, built.snapshot_shape, built.snapshot_dtype, device, moved=True)
             )
         self.draft: Version | None = None
-        self.bindings: dict[tuple[int, ...], ort.IOBinding] = {}
+        self.bindings: dict[tuple[int, ...], Binding] = {}
 
     def start(self) -> None:
         if self.reference is not None:
@@ -165,7 +164,7 @@ class _ModelProbe:
             )
         self.output = output.name
         self.result = allocate(shape, output.dtype, _HOST)
-        self.bindings: dict[tuple[int, ...], ort.IOBinding] = {}
+        self.bindings: dict[tuple[int, ...], Binding] = {}
 
     def start(self) -> None:
         """The frame before is an older version of the frame's own entry."""

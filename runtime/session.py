@@ -14,7 +14,7 @@ import onnxruntime as ort
 from runtime.device import Device
 from weights.errors import BundleError, DeviceError
 
-__all__ = ["Port", "Session", "allocate", "read_dims"]
+__all__ = ["Binding", "Port", "Session", "allocate", "read_dims"]
 
 Shape = tuple[int, ...]
 Dims = tuple[int | str | None, ...]
@@ -62,6 +62,15 @@ def allocate(shape: Shape, dtype: type[np.generic], device: Device) -> ort.OrtVa
     return buffer
 
 
+class Binding:
+    """Where one run of a session reads and writes."""
+
+    __slots__ = ("io",)
+
+    def __init__(self, io: ort.IOBinding) -> None:
+        self.io = io
+
+
 class Session:
     """An open ONNX Runtime session in which every free dimension is fixed.
 
@@ -87,6 +96,7 @@ class Session:
         source = fspath(model) if not isinstance(model, bytes) else model
         if device.precision == "fp16" and self.file is not None:
             source = _half(self.file)
+        self._bindings: list[Binding] = []
         self._session = self._open(source, sizes, profile)
         self.inputs = {p.name: p for p in map(self._port, self._session.get_inputs())}
         self.outputs = {p.name: p for p in map(self._port, self._session.get_outputs())}
@@ -145,6 +155,8 @@ class Session:
         options.log_severity_level = 4
         options.intra_op_num_threads = self.device.threads
         options.inter_op_num_threads = 1
+        if not self.device.spin:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile
@@ -175,26 +187,37 @@ class Session:
             return known
         binding = self.bind(inputs, {})
         for name in self.outputs:
-            binding.bind_output(name, self.device.kind, self.device.index)
+            binding.io.bind_output(name, self.device.kind, self.device.index)
         self.run(binding)
-        values = zip(self.outputs, binding.get_outputs(), strict=True)
+        values = zip(self.outputs, binding.io.get_outputs(), strict=True)
         return {name: tuple(value.shape()) for name, value in values}
 
-    def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> ort.IOBinding:
+    def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> Binding:
         """Fix where the graph reads and writes; good for any number of runs."""
-        binding = self._session.io_binding()
+        binding = Binding(self._session.io_binding())
+        self._bindings.append(binding)
         for name in self.inputs:
-            binding.bind_ortvalue_input(name, inputs[name])
+            binding.io.bind_ortvalue_input(name, inputs[name])
         for name, value in outputs.items():
-            binding.bind_ortvalue_output(name, value)
+            binding.io.bind_ortvalue_output(name, value)
         return binding
 
-    def run(self, binding: ort.IOBinding) -> None:
+    def run(self, binding: Binding) -> None:
         """One pass; returns when the outputs are written. Raises DeviceError where it fails."""
         try:
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(binding.io)
+            return
         except Exception as error:  # ONNX Runtime raises many types
-            raise DeviceError(f"{self.name} failed", file=self.file, found=_one_line(error)) from None
+            found = _one_line(error)
+        # raised out here, it does not carry ONNX Runtime's frames, which would keep the session alive
+        raise DeviceError(f"{self.name} failed", file=self.file, found=found)
+
+    def close(self) -> None:
+        """End the session and its threads, also where somebody still holds this object or a binding."""
+        for binding in self._bindings:
+            del binding.io
+        self._bindings.clear()
+        del self._session
 
     def end_profile(self) -> str:
         """Stop recording times and return the record's path."""
