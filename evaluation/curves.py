@@ -14,7 +14,16 @@ import numpy as np
 
 from evaluation.scoring import Result
 
-__all__ = ["Advantage", "Curve", "Point", "advantage", "curves_of", "family_of", "pareto_front"]
+__all__ = [
+    "Advantage",
+    "Curve",
+    "Point",
+    "advantage",
+    "curves_of",
+    "deepest_rate",
+    "family_of",
+    "pareto_front",
+]
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,17 @@ def family_of(schedule: str) -> str:
             return "skip"
         return "clockwork"
     return kind
+
+
+def deepest_rate(schedule: str, stages: int) -> int | None:
+    """Every how many frames the deepest stage fires under a fixed-rate schedule; None for others."""
+    kind, _, value = schedule.partition(":")
+    last = value.partition("@")[0].split(",")[-1]
+    if kind == "oracle":
+        return 1
+    if kind in ("skip", "rates") and last.isdigit():
+        return int(last)
+    return {"alternating": 2, "exponential": 2 ** (stages - 1)}.get(kind)
 
 
 def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,16 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from evaluation import plots
-from evaluation.curves import Advantage, Curve, Point, advantage, curves_of, family_of, pareto_front
+from evaluation.curves import (
+    Advantage,
+    Curve,
+    Point,
+    advantage,
+    curves_of,
+    deepest_rate,
+    family_of,
+    pareto_front,
+)
 from evaluation.runs import Strips
 from evaluation.scoring import Result
 from evaluation.tables import Cell, Table, schedule_table
@@ -23,8 +32,9 @@ __all__ = ["Summary", "summarise", "write_files"]
 class Summary:
     """Results of one bundle on one data set, compared.
 
-    `advantages` compare families at equal cost; `adaptive_gain` gives for each adaptive schedule the mean IU
-    it has above the fixed clockwork curve at its own cost (NaN outside that curve).
+    `rate_gains`: (N, clockwork schedule, its mean IU above skip:N), for schedules whose deepest stage fires
+    every N-th frame. `advantages` compare families at equal cost; `adaptive_gain` gives for each adaptive
+    schedule the mean IU it has above the fixed clockwork curve at its own cost (NaN outside that curve).
     """
 
     title: str
@@ -34,6 +44,7 @@ class Summary:
     curves: tuple[Curve, ...]
     front: tuple[Point, ...]
     advantages: tuple[Advantage, ...]
+    rate_gains: tuple[tuple[int, str, float], ...]
     adaptive_gain: tuple[tuple[str, float], ...]
 
     def as_json(self, timings: bool = True) -> dict[str, Any]:
@@ -53,6 +64,9 @@ class Summary:
             "curves": [asdict(curve) for curve in self.curves],
             "pareto_front": [asdict(point) for point in self.front],
             "advantages": [asdict(found) for found in self.advantages],
+            "above_skip_at_equal_rate": [
+                {"rate": rate, "schedule": name, "mean_iu": gain} for rate, name, gain in self.rate_gains
+            ],
             "adaptive_above_fixed": {name: gain for name, gain in self.adaptive_gain if gain == gain},
         }
 
@@ -76,6 +90,9 @@ class Summary:
     def findings(self) -> list[str]:
         """What the numbers say, in sentences."""
         sentences = []
+        if self.rate_gains:
+            gains = ", ".join(f"{name} {gain:+.4f}" for _, name, gain in self.rate_gains)
+            sentences.append(f"Mean IU above skip at the same rate of the deepest stage: {gains}.")
         for found in self.advantages:
             word = "above" if found.mean >= 0 else "below"
             sentences.append(
@@ -144,8 +161,19 @@ def summarise(
         curves=tuple(curves.values()),
         front=tuple(pareto_front(points)),
         advantages=tuple(a for a in found if a is not None),
+        rate_gains=tuple(_rate_gains(results, len(stages))),
         adaptive_gain=tuple(gains),
     )
+
+
+def _rate_gains(results: Sequence[Result], stages: int) -> Iterator[tuple[int, str, float]]:
+    skip = {
+        deepest_rate(r.schedule, stages): r.scores.mean_iu for r in results if family_of(r.schedule) == "skip"
+    }
+    for result in results:
+        rate = deepest_rate(result.schedule, stages)
+        if rate is not None and rate in skip and family_of(result.schedule) == "clockwork":
+            yield rate, result.schedule, result.scores.mean_iu - skip[rate]
 
 
 def write_files(folder: Path, files: dict[str, str | Figure]) -> list[Path]:

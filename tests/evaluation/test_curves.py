@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from evaluation.curves import Curve, Point, advantage, curves_of, family_of, pareto_front
+from evaluation.curves import Curve, Point, advantage, curves_of, deepest_rate, family_of, pareto_front
 from evaluation.metrics import Scores
 from evaluation.scoring import Result
 
@@ -79,3 +79,9 @@ def test_pareto_front() -> None:
     ]
     assert [p.schedule for p in pareto_front(points)] == ["c", "d"]
     assert pareto_front([]) == []
+
+
+def test_how_often_the_deepest_stage_fires() -> None:
+    rates = {"oracle": 1, "skip:3": 3, "rates:1,2,4@0,1,0": 4, "alternating": 2, "exponential": 4}
+    assert {name: deepest_rate(name, 3) for name in rates} == rates
+    assert deepest_rate("adaptive:0.1", 3) is None and deepest_rate("pipeline:2", 3) is None

@@ -44,6 +44,13 @@ def test_advantages_are_at_equal_cost() -> None:
     assert dict(SUMMARY.adaptive_gain)["adaptive:0.1"] == pytest.approx(0.75 - 0.768)
 
 
+def test_gains_at_equal_rate() -> None:
+    ((rate, name, gain),) = SUMMARY.rate_gains
+    assert (rate, name) == (2, "rates:1,2") and gain == pytest.approx(0.76 - 0.6)
+    assert "at the same rate of the deepest stage: rates:1,2 +0.1600." in SUMMARY.findings()[0]
+    assert SUMMARY.as_json()["above_skip_at_equal_rate"][0]["rate"] == 2
+
+
 def test_the_front_is_what_nothing_beats() -> None:
     assert [p.schedule for p in SUMMARY.front] == ["rates:1,4", "adaptive:0.2", "rates:1,2", "oracle"]
 
