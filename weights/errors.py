@@ -14,6 +14,7 @@ __all__ = [
     "ClockworkError",
     "DataSetError",
     "DeviceError",
+    "FlowError",
     "PrototxtError",
     "ScheduleError",
     "ShapeError",
@@ -121,6 +122,10 @@ class DeviceError(ClockworkError):
 
 class VideoError(ClockworkError):
     """Frames that cannot be read or written."""
+
+
+class FlowError(ClockworkError):
+    """An optical flow estimator that is missing or unknown, or a flow that cannot be used."""
 
 
 class DataSetError(ClockworkError):
