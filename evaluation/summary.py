@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -67,7 +68,7 @@ class Summary:
             "above_skip_at_equal_rate": [
                 {"rate": rate, "schedule": name, "mean_iu": gain} for rate, name, gain in self.rate_gains
             ],
-            "adaptive_above_fixed": {name: gain for name, gain in self.adaptive_gain if gain == gain},
+            "adaptive_above_fixed": {n: gain for n, gain in self.adaptive_gain if not math.isnan(gain)},
         }
 
     def table(self) -> Table:
@@ -101,7 +102,7 @@ class Summary:
                 f"multiply-accumulates (area {found.area:+.4f})."
             )
         for name, gain in self.adaptive_gain:
-            if gain == gain:
+            if not math.isnan(gain):
                 word = "above" if gain >= 0 else "below"
                 sentences.append(f"{name} lies {abs(gain):.4f} mean IU {word} fixed clocks of the same cost.")
         if self.front:
