@@ -73,8 +73,9 @@ def warp_graph(
     return g.model("warp")
 
 
-def path_graph(flow: Sequence[int]) -> onnx.ModelProto:
-    """A model from `path` and `flow` (both `flow`, H x W x 2) to `longer`, the path that ends where this did.
+def path_graph(flow: Sequence[int], grid: tuple[int, int]) -> onnx.ModelProto:
+    """A model from `path` (h x w x 2) and `flow` (`flow`, H x W x 2) to `longer`, the path that ends where
+    the flow does. grid: h and w; each is in pixels of its own grid.
 
     With the flow that leads from this frame to the one before, and the path that leads from there to an
     earlier frame, longer[p] = flow[p] + path[p + flow[p]] leads from here to that frame. A value that is
@@ -82,13 +83,15 @@ def path_graph(flow: Sequence[int]) -> onnx.ModelProto:
     would blur.
     """
     g = bare_builder()
-    shape = (1, 2, flow[0], flow[1])
-    path = _emit_planes(g, g.input("path", list(flow)))
-    field = _emit_planes(g, g.input("flow", list(flow)))
-    before = _emit_warp(g, path, field, shape, (flow[0], flow[1]), "border")
-    longer = g.node("Add", field, before)
+    shape = (1, 2, *grid)
+    path = _emit_planes(g, g.input("path", [*grid, 2]))
+    field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, (1.0, 1.0))
+    if tuple(flow[:2]) != grid:
+        scale = np.array([grid[1] / flow[1], grid[0] / flow[0]], np.float32).reshape(1, 2, 1, 1)
+        field = g.node("Mul", field, g.const(scale))
+    longer = g.node("Add", field, _emit_warp(g, path, field, shape, grid, "border"))
     rows = g.node("Transpose", g.node("Squeeze", longer, g.ints(0)), perm=[1, 2, 0])
-    g.output(rows, "longer", list(flow))
+    g.output(rows, "longer", [*grid, 2])
     return g.model("path")
 
 

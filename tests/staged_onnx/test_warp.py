@@ -107,7 +107,7 @@ def test_float16_values_stay_float16() -> None:
 def test_a_path_is_the_sum_of_flows_along_the_way() -> None:
     """Moving along the path at once is moving frame by frame, but for the blur."""
     flows = [constant_flow((24, 32), x, y) for x, y in ((2, 1), (-1, 3), (4, -2))]
-    longer = path_graph((24, 32, 2))
+    longer = path_graph((24, 32, 2), (24, 32))
     path = flows[0]
     for flow in flows[1:]:
         path = run(longer, path=path, flow=flow)
@@ -118,7 +118,18 @@ def test_a_path_follows_the_pixel() -> None:
     flow = RNG.uniform(-3, 3, size=(15, 18, 2)).astype(np.float32)
     path = RNG.uniform(-3, 3, size=(15, 18, 2)).astype(np.float32)
     before = sampled(path.transpose(2, 0, 1)[None], flow, "nearest")[0].transpose(1, 2, 0)
-    np.testing.assert_allclose(run(path_graph((15, 18, 2)), path=path, flow=flow), flow + before, atol=1e-5)
+    np.testing.assert_allclose(
+        run(path_graph((15, 18, 2), (15, 18)), path=path, flow=flow), flow + before, atol=1e-5
+    )
+
+
+def test_a_path_on_a_coarser_grid_than_the_flow() -> None:
+    path = run(
+        path_graph((24, 64, 2), (12, 16)),
+        path=constant_flow((12, 16), 1, 1),
+        flow=constant_flow((24, 64), 8, -2),
+    )
+    np.testing.assert_allclose(path, constant_flow((12, 16), 3, 0), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +150,6 @@ def test_what_cannot_be_warped_is_refused(
 
 
 def test_the_graph_is_valid(tmp_path: Path) -> None:
-    for model in (warp_graph((1, 3, 5, 6), (10, 12, 2)), path_graph((5, 6, 2))):
+    for model in (warp_graph((1, 3, 5, 6), (10, 12, 2)), path_graph((9, 7, 2), (5, 6))):
         onnx.checker.check_model(model, full_check=True)
         assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
