@@ -6,6 +6,7 @@ place of a value depends on rounding; none of them knows the port. `make_fork_fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, floor, sqrt
 
 import numpy as np
@@ -287,6 +288,28 @@ def interp(x: Array, size: tuple[int, int], pad_beg: int = 0, pad_end: int = 0) 
     return top
 
 
+def resize(x: Array, size: tuple[int, int]) -> Array:
+    """zimenglan-sysu-512/pose_action_caffe util_img.cpp, BiLinearResizeMat_cpu: place i n / m, 0 beyond."""
+    rows, columns = x.shape[2:]
+    top = np.zeros((*x.shape[:2], *size), np.float64)
+    ratio_h, ratio_w = F(rows) / F(size[0]), F(columns) / F(size[1])
+    for i in range(size[0]):
+        for j in range(size[1]):
+            h, w = F(i) * ratio_h, F(j) * ratio_w
+            h0, w0 = floor(h), floor(w)
+            for dh, share_h in ((0, 1 - np.float64(h - F(h0))), (1, np.float64(h - F(h0)))):
+                for dw, share_w in ((0, 1 - np.float64(w - F(w0))), (1, np.float64(w - F(w0)))):
+                    if h0 + dh < rows and w0 + dw < columns:
+                        top[:, :, i, j] += share_h * share_w * x[:, :, h0 + dh, w0 + dw]
+    return top
+
+
+def l2_norm(x: Array) -> Array:
+    """zlmzju/caffe l2_norm_layer.cpp: each item by its own length, the square of it at least 1e-12."""
+    x = x.astype(np.float64)
+    return x / np.sqrt(np.maximum((x**2).sum((1, 2, 3), keepdims=True), 1e-12))
+
+
 def padding(x: Array, beg: int, end: int) -> Array:
     """gpapan/caffe (DeepLab v1) padding_layer.cpp: zeros, or a crop where both are negative."""
     size = (x.shape[2] + beg + end, x.shape[3] + beg + end)
@@ -432,11 +455,27 @@ def convolution_3d(
     return top
 
 
-def max_pool_3d(x: Array, kernels: tuple[int, int, int], strides: tuple[int, int, int]) -> Array:
-    """facebookarchive/C3D pool3d_layer.cpp, MAX without pad; sizes round up."""
+def pool_3d(
+    x: Array, kernels: tuple[int, int, int], strides: tuple[int, int, int], take: Callable[..., Array]
+) -> Array:
+    """facebookarchive/C3D pool3d_layer.cpp without pad; sizes round up. `take` is np.max or np.mean."""
     out = [ceil((n - k) / s) + 1 for n, k, s in zip(x.shape[2:], kernels, strides, strict=True)]
-    top = np.zeros((*x.shape[:2], *out), F)
+    top = np.zeros((*x.shape[:2], *out), np.float64)
     for at in np.ndindex(*out):
         where = tuple(slice(i * s, i * s + k) for i, s, k in zip(at, strides, kernels, strict=True))
-        top[(slice(None), slice(None), *at)] = x[(slice(None), slice(None), *where)].max((2, 3, 4))
+        top[(slice(None), slice(None), *at)] = take(x[(slice(None), slice(None), *where)], axis=(2, 3, 4))
     return top
+
+
+def deconvolution_3d(
+    x: Array, w: Array, b: Array | None, *, strides: tuple[int, int, int], pads: tuple[int, int, int]
+) -> Array:
+    """facebookarchive/C3D deconvolution3d_layer.cpp: every value spreads its kernel; the pad is cut off."""
+    out = [s * (n - 1) + k for n, k, s in zip(x.shape[2:], w.shape[2:], strides, strict=True)]
+    top = np.zeros((x.shape[0], w.shape[1], *out))
+    for n, c, *at in np.ndindex(x.shape):
+        where = tuple(slice(i * s, i * s + k) for i, s, k in zip(at, strides, w.shape[2:], strict=True))
+        top[(n, slice(None), *where)] += np.float64(x[(n, c, *at)]) * w[c]
+    inner = tuple(slice(p, n - p) for n, p in zip(out, pads, strict=True))
+    top = top[(slice(None), slice(None), *inner)]
+    return top if b is None else top + b.reshape(1, -1, 1, 1, 1)

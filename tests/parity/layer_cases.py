@@ -1028,6 +1028,24 @@ POOLING: list[Case] = [
     ),
     Case("spp_max_4", given(1, 2, 16, 23) + layer("SPP", "data", "y", "pyramid_height: 4")),
     Case(
+        "spp_then_ip",
+        given(2, 3, 13, 10)
+        + layer("SPP", "data", "s", "pyramid_height: 3")
+        + layer("InnerProduct", "s", "y", "num_output: 4"),
+    ),
+    Case(
+        "pool_clip_then_ip",
+        given(2, 3, 5, 8)
+        + layer("Pooling", "data", "a", "pool: MAX kernel_size: 2 stride: 2 pad: 1")
+        + layer("Pooling", "data", "b", "pool: AVE kernel_size: 2 stride: 2 pad: 1")
+        + layer("Pooling", "data", "c mask", "pool: MAX kernel_size: 2 stride: 3 pad: 1")
+        + layer("InnerProduct", "a", "ya", "num_output: 4")
+        + layer("InnerProduct", "b", "yb", "num_output: 4")
+        + layer("InnerProduct", "c", "yc", "num_output: 4")
+        + layer("Eltwise", "a b", "sum"),
+        outputs=("ya", "yb", "yc", "sum", "mask"),
+    ),
+    Case(
         "spp_resized",
         given(1, 2, 12, 14) + several("SPP", "pyramid_height: 3", "pyramid_height: 2 pool: AVE"),
         {"data": ("normal", 2.0, 1.0)},

@@ -232,6 +232,25 @@ CASES: list[ForkCase] = [
         resized=BIGGER,
     ),
     on_data(
+        "bilinear_interpolation",
+        own("BilinearInterpolation", "data like", "y"),
+        {"y": lambda x, like: ref.interp(x, like.shape[2:])},
+        inputs={"data": X["data"], "like": ((1, 2, 9, 5), NORMAL)},
+        resized={"data": (1, 4, 3, 8), "like": (1, 2, 7, 11)},
+    ),
+    on_data(
+        "resize",
+        own("Resize", "data", "a", "resize_param { height: 9 width: 4 }")
+        + own("Resize", "data", "b", "resize_param { height_fac: 1.7 width_fac: 0.5 }")
+        + own("Resize", "data like", "c"),
+        {
+            "a": lambda x, _: ref.resize(x, (9, 4)),
+            "b": lambda x, _: ref.resize(x, (int(x.shape[2] * 1.7), int(x.shape[3] * 0.5))),
+            "c": lambda x, like: ref.resize(x, like.shape[2:]),
+        },
+        inputs={"data": X["data"], "like": ((1, 2, 9, 5), NORMAL)},
+    ),
+    on_data(
         "padding",
         own("Padding", "data", "grow", "padding_param { pad_beg: 1 pad_end: 2 }")
         + own("Padding", "data", "cut", "padding_param { pad_beg: -2 pad_end: -1 }")
@@ -274,6 +293,13 @@ CASES: list[ForkCase] = [
         {"y": ref.bn_pspnet, "z": lambda x, *b: ref.bn_pspnet(x, *b, 0.1), "w": ref.bn_pspnet},
         inputs=X2,
         blobs={"y": STATISTICS, "z": STATISTICS, "w": STATISTICS},
+    ),
+    on_data(
+        "bn_cudnn",
+        own("CuDNNBatchNorm", "data", "y", "cudnn_batch_norm_param { eps: 0.1 }")
+        + own("CuDNNBatchNorm", "data", "z", "cudnn_batch_norm_param { eps: 1e-9 }"),
+        {"y": lambda x, *b: ref.bn_pspnet(x, *b, 0.1), "z": lambda x, *b: ref.bn_pspnet(x, *b, 1e-5)},
+        blobs={"y": STATISTICS, "z": STATISTICS},
     ),
     on_data(
         "upsample_scale",
@@ -367,6 +393,9 @@ CASES: list[ForkCase] = [
         {"y": lambda x, a, b: a * x + b},
         inputs={"data": X2["data"], "a": ((2, 4, 1, 1), NORMAL), "b": X2["data"]},
         resized={"data": (2, 4, 3, 9), "a": (2, 4, 1, 1), "b": (2, 4, 3, 9)},
+    ),
+    on_data(
+        "l2_norm", own("L2Norm", "data", "y"), {"y": ref.l2_norm}, inputs=X2, resized={"data": (2, 4, 3, 8)}
     ),
     on_data(
         "crop_center",
@@ -485,6 +514,26 @@ CASES: list[ForkCase] = [
             "c": lambda x, r: ref.roi_pooling(x, r, size=(2, 2), scale=0.0625, pad_ratio=0.25),
         },
         inputs=REGIONS,
+    ),
+    on_data(
+        "rois_4d",
+        own(
+            "ROIPooling",
+            "data rois",
+            "a",
+            "roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.0625 }",
+        )
+        + own(
+            "ROIAlign",
+            "data rois",
+            "b",
+            "roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.0625 }",
+        ),
+        {
+            "a": lambda x, r: ref.roi_pooling(x, r.reshape(-1, 5), size=(3, 2), scale=0.0625),
+            "b": lambda x, r: ref.roi_align(x, r.reshape(-1, 5), size=(3, 2), scale=0.0625),
+        },
+        inputs={"data": REGIONS["data"], "rois": ((8, 5, 1, 1), ROIS)},
     ),
     on_data(
         "psroi_pooling",
@@ -609,13 +658,28 @@ CASES: list[ForkCase] = [
             "data",
             "z",
             "pooling_param { pool: MAX kernel_size: 2 kernel_depth: 2 stride: 2 temporal_stride: 1 }",
+        )
+        + own(
+            "Pooling3D",
+            "data",
+            "v",
+            "pooling_param { pool: AVE kernel_size: 2 kernel_depth: 2 stride: 1 temporal_stride: 2 }",
+        )
+        + own(
+            "Deconvolution3D",
+            "data",
+            "w",
+            "convolution_param { num_output: 3 kernel_size: 4 kernel_depth: 3 stride: 2 pad: 1 "
+            "temporal_stride: 2 temporal_pad: 0 }",
         ),
         {
             "y": lambda x, w, b: ref.convolution_3d(x, w, b, strides=(1, 2, 2), pads=(1, 1, 1)),
-            "z": lambda x: ref.max_pool_3d(x, (2, 2, 2), (1, 2, 2)),
+            "z": lambda x: ref.pool_3d(x, (2, 2, 2), (1, 2, 2), np.max),
+            "v": lambda x: ref.pool_3d(x, (2, 2, 2), (2, 1, 1), np.mean),
+            "w": lambda x, w, b: ref.deconvolution_3d(x, w, b, strides=(2, 2, 2), pads=(0, 1, 1)),
         },
         inputs=CLIP5,
-        blobs={"y": ((3, 2, 3, 3, 3), (3,))},
+        blobs={"y": ((3, 2, 3, 3, 3), (3,)), "w": ((2, 3, 3, 4, 4), (3,))},
     ),
 ]
 
