@@ -51,6 +51,11 @@ class Window:
             out.append(size)
         return tuple(out)
 
+    def clips(self, bottom: Shape) -> bool:
+        """Whether a last window is dropped because it starts beyond the pad."""
+        axes = zip(bottom[2:], self.sizes(bottom), self.stride, self.kernel, self.pad, strict=True)
+        return self.ceil and any(-(-(n + 2 * p - k) // s) >= size for n, size, s, k, p in axes)
+
     def parted(self, bottom: Shape) -> bool:
         """Whether some windows do not lie in the bottom as a whole."""
         axes = zip(bottom[2:], self.sizes(bottom), self.kernel, self.stride, self.pad, strict=True)
@@ -105,7 +110,7 @@ def window(layer: Layer, bottom: Shape) -> Window:
                 found=f"pad {pad}, stride {stride}",
                 expected="pad 0 and stride 1",
             )
-        return Window(bottom[2:], stride, pad, ceil, True)
+        return Window(bottom[2:], (1,) * axes, pad, ceil, True)
     kernel = _axes(spec, "kernel_size", "kernel_h", "kernel_w", axes, None)
     if 0 in kernel or 0 in stride:
         raise PrototxtError("kernel or stride is 0", expected="1 or more")
@@ -164,20 +169,49 @@ def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> st
     return str(g.node("Div", total, g.const(2 * np.outer(*counts)[None, None])))
 
 
+def _common(g: GraphBuilder, layer: Layer, w: Window) -> dict[str, Any]:
+    """Kernel, stride and pads as ONNX has them.
+
+    Where the size is known and a window is dropped, the pads are written out instead of `ceil_mode`: ONNX
+    Runtime's kernels drop that window too, but its shape inference does not, and it then plans memory for the
+    larger result and fails.
+    """
+    bottom = g.shape(layer.bottoms[0])
+    ends, ceil = list(w.pad), int(w.ceil)
+    if None not in g.dims(layer.bottoms[0]) and w.clips(bottom):
+        axes = zip(bottom[2:], w.sizes(bottom), w.kernel, w.stride, w.pad, strict=True)
+        ends, ceil = [max(0, (size - 1) * s + k - n - p) for n, size, k, s, p in axes], 0
+    return {
+        "kernel_shape": list(w.kernel),
+        "strides": list(w.stride),
+        "pads": [*w.pad, *ends],
+        "ceil_mode": ceil,
+    }
+
+
+def _average(g: GraphBuilder, layer: Layer, x: str, w: Window) -> str:
+    common = _common(g, layer, w)
+    y = str(g.node("AveragePool", x, count_include_pad=1, **common))
+    if common["ceil_mode"] == w.ceil:
+        return y
+    # The pads written out count as pads; Caffe's end with the pad.
+    bottom = g.shape(layer.bottoms[0])
+    axes = zip(bottom[2:], w.sizes(bottom), w.kernel, w.stride, w.pad, strict=True)
+    shares = [
+        np.array([k / (min(i * s + k, n + 2 * p) - i * s) for i in range(size)], np.float32)
+        for n, size, k, s, p in axes
+    ]
+    return str(g.node("Mul", y, g.const(np.outer(*shares)[None, None])))
+
+
 def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
     if w.whole:
         return str(g.node("GlobalMaxPool" if method == MAX else "GlobalAveragePool", x))
     if w.beyond():
         return _beyond(g, layer, x, w, method)
-    common: dict[str, Any] = {
-        "kernel_shape": list(w.kernel),
-        "strides": list(w.stride),
-        "pads": list(w.pad) * 2,
-        "ceil_mode": int(w.ceil),
-    }
     if method == MAX:
-        return str(g.node("MaxPool", x, **common))
-    return str(g.node("AveragePool", x, count_include_pad=1, **common))
+        return str(g.node("MaxPool", x, **_common(g, layer, w)))
+    return _average(g, layer, x, w)
 
 
 def pooled(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
@@ -213,18 +247,9 @@ def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, s
     """MAX with its mask: the place of each maximum, counted within its plane of height x width."""
     if w.beyond():
         return _mask_beyond(g, x, w)
-    kernel = list(w.kernel)
     if w.whole:
         g.require_fixed(layer, "a mask of global pooling")
-    y, index = g.node(
-        "MaxPool",
-        x,
-        outputs=2,
-        kernel_shape=kernel,
-        strides=list(w.stride),
-        pads=list(w.pad) * 2,
-        ceil_mode=int(w.ceil),
-    )
+    y, index = g.node("MaxPool", x, outputs=2, **_common(g, layer, w))
     return y, g.node("Cast", g.node("Mod", index, _plane(g, x)), to=1)
 
 
