@@ -77,7 +77,11 @@ class Parts:
     def _open(self, bundle: Bundle, spec: StageSpec, outputs: tuple[str, ...], profile: str | None) -> Part:
         shapes = {name: self.values[name].shape for name in spec.inputs}
         prefix = f"{profile}{spec.name}" if profile is not None else None
-        session = Session(bundle.model_path(spec), self.device, shapes, name=spec.name, profile=prefix)
+        graph = bundle.graphs.get(spec.name)
+        session = Session(
+            bundle.model_path(spec) if graph is None else graph, self.device, shapes, name=spec.name,
+            folder=None if graph is None else bundle.path, profile=prefix,
+        )  # fmt: skip
         for what, names, ports in (
             ("input", spec.inputs, session.inputs),
             ("output", outputs, session.outputs),

@@ -6,6 +6,7 @@ import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from os import PathLike
 from types import TracebackType
 from typing import Any
@@ -22,7 +23,7 @@ from runtime.step import Step
 from staged_onnx import Bundle, read_bundle
 from weights.errors import ClockworkError, UsageError, VideoError
 
-__all__ = ["Player", "open_player"]
+__all__ = ["Player", "open_player", "threads_a_stage"]
 
 SIZES_KEPT = 2
 
@@ -30,13 +31,20 @@ SIZES_KEPT = 2
 class Player:
     """Plays frames through the stages of a bundle by a schedule. Use it in a `with`, or close it.
 
-    bundle, device, schedule: what it was opened with; `device.reason` says why this device. lanes: where the
-    stages run; the default runs them one after another. Sessions and buffers are opened with the first frame
-    of each size and kept for the SIZES_KEPT sizes last played.
+    bundle, device, schedule: what it was opened with; `device.reason` says why this device. lanes: where
+    the stages run; the default runs them one after another. parts: sessions opened already, which stay
+    their owner's to close. Sessions and buffers are opened with the first frame of each size and kept for
+    the SIZES_KEPT sizes last played.
     """
 
     def __init__(
-        self, bundle: Bundle, device: Device, schedule: Schedule, *, lanes: Lanes | None = None
+        self,
+        bundle: Bundle,
+        device: Device,
+        schedule: Schedule,
+        *,
+        lanes: Lanes | None = None,
+        parts: Parts | None = None,
     ) -> None:
         check_schedule(schedule, bundle.manifest)
         self.bundle = bundle
@@ -44,6 +52,9 @@ class Player:
         self.schedule = schedule
         self.lanes = lanes if lanes is not None else Inline()
         self._parts: OrderedDict[tuple[int, int], Parts] = OrderedDict()
+        self._lent = parts
+        if parts is not None:
+            self._parts[parts.size] = parts
         self._engines: dict[tuple[int, int], Engine] = {}
         self._engine: Engine | None = None
         self._turn = 0
@@ -68,7 +79,8 @@ class Player:
         for engine in self._engines.values():
             engine.close()
         for parts in self._parts.values():
-            parts.close()
+            if parts is not self._lent:
+                parts.close()
         self._engine = None
         self._engines.clear()
         self._parts.clear()
@@ -169,20 +181,20 @@ def open_player(
         raise UsageError("bad number of frames to run ahead", found=ahead, expected="0 to 8")
     bundle = read_bundle(path)
     chosen = _as_schedule(schedule, bundle, signal)
-    if overlap and threads == 0:
-        # stages side by side share the cores; one after another each may have them all
-        threads = max(1, _cores() // len(bundle.manifest.stages))
     where = choose_device(
         device, precision=precision, provider_options=provider_options, threads=threads, spin=spin
     )
+    if overlap:
+        where = replace(where, threads=threads_a_stage(bundle, where))
     return Player(bundle, where, chosen, lanes=Threads(ahead) if overlap else Inline())
 
 
-def _cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def threads_a_stage(bundle: Bundle, device: Device) -> int:
+    """Threads of one operator where stages run side by side: those asked for, else a share of the cores."""
+    if device.threads:
+        return device.threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // len(bundle.manifest.stages))
 
 
 def _as_schedule(schedule: str | Schedule | None, bundle: Bundle, signal: str | None) -> Schedule:

@@ -14,7 +14,7 @@ from runtime.signals import sensor_graph
 from staged_onnx import Manifest
 from weights.errors import ScheduleError
 
-__all__ = ["Probe", "open_probe"]
+__all__ = ["Probe", "frame_mean", "measure_of", "open_probe"]
 
 
 class Probe(Protocol):
@@ -41,6 +41,32 @@ def open_probe(
     return _SensorProbe(what, stage, manifest, cache, device)
 
 
+def measure_of(sensor: Sensor, shape: tuple[int, ...], manifest: Manifest) -> str:
+    """The measure of a sensor on a value of this shape: "argmax", "relative" or "peak".
+
+    Raises ScheduleError where the measure needs channels and there are none.
+    """
+    measure = sensor.measure
+    if measure == "auto":
+        classes = len(manifest.class_names)
+        scores = len(shape) == 4 and shape[1] > 1 and classes in (0, shape[1])
+        measure = "argmax" if scores else "relative"
+    if measure in ("argmax", "peak") and (len(shape) != 4 or shape[1] < 2):
+        raise ScheduleError(
+            f'"{sensor.value}" is no score map',
+            found="x".join(map(str, shape)),
+            expected="N x C x h x w with 2 channels or more",
+            hint="watch another blob: --signal BLOB",
+        )
+    return measure
+
+
+def frame_mean(manifest: Manifest) -> tuple[float, ...]:
+    """The net's mean in the order of a frame's channels, R, G, B."""
+    how = manifest.preprocessing
+    return how.mean[::-1] if how.channels == "bgr" else how.mean
+
+
 class _SensorProbe:
     """Measures a value of the cache against a reference, which is an entry of the cache too."""
 
@@ -49,23 +75,9 @@ class _SensorProbe:
     ) -> None:
         self.sensor = sensor
         self.entry = cache[sensor.value]
-        classes = len(manifest.class_names)
         shape = self.entry.shape
-        scores = len(shape) == 4 and shape[1] > 1 and classes in (0, shape[1])
-        measure = sensor.measure
-        if measure == "auto":
-            measure = "argmax" if scores else "relative"
-        if measure in ("argmax", "peak") and (len(shape) != 4 or shape[1] < 2):
-            raise ScheduleError(
-                f'"{sensor.value}" is no score map',
-                found="x".join(map(str, shape)),
-                expected="N x C x h x w with 2 channels or more",
-                hint="watch another blob: --signal BLOB",
-            )
-        mean: tuple[float, ...] = (0.0,)
-        if sensor.value == "frame":
-            how = manifest.preprocessing
-            mean = how.mean[::-1] if how.channels == "bgr" else how.mean
+        measure = measure_of(sensor, shape, manifest)
+        mean = frame_mean(manifest) if sensor.value == "frame" else (0.0,)
         built = sensor_graph(measure, shape, self.entry.dtype.type, mean=mean)
         inputs = {"value": shape}
         if built.snapshot_shape is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -74,7 +75,8 @@ class Binding:
 class Session:
     """An open ONNX Runtime session in which every free dimension is fixed.
 
-    model: a file or a serialised graph. shapes: the shape of every input by name; the graph's free dimensions
+    model: a file or a serialised graph. folder: where a serialised graph keeps its weights, if it keeps them
+    outside. shapes: the shape of every input by name; the graph's free dimensions
     are bound to them before it is optimised, so that size arithmetic folds away. profile: prefix of the file
     in which ONNX Runtime records every node's time. Raises BundleError where the file or the shapes do not
     fit and DeviceError where the graph cannot run on the device alone.
@@ -87,15 +89,17 @@ class Session:
         shapes: Mapping[str, Shape],
         *,
         name: str = "graph",
+        folder: str | PathLike[str] | None = None,
         profile: str | None = None,
     ) -> None:
         self.name = name
+        self._folder = fspath(folder) if folder is not None else None
         self.file = None if isinstance(model, bytes) else fspath(model)
         self.device = device
         sizes = self._sizes(read_dims(model), shapes)
         source = fspath(model) if not isinstance(model, bytes) else model
-        if device.precision == "fp16" and self.file is not None:
-            source = _half(self.file)
+        if device.precision == "fp16" and (self.file is not None or self._folder is not None):
+            source = _half(source, self._folder or os.path.dirname(self.file or ""))
         self._bindings: list[Binding] = []
         self._session = self._open(source, sizes, profile)
         self.inputs = {p.name: p for p in map(self._port, self._session.get_inputs())}
@@ -157,6 +161,10 @@ class Session:
         options.inter_op_num_threads = 1
         if not self.device.spin:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._folder is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", self._folder
+            )
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile
@@ -245,13 +253,19 @@ def read_dims(model: Model) -> dict[str, Dims]:
     }
 
 
-def _half(file: str) -> bytes:
-    """The graph of a file with float16 inside and between the stages."""
+def _half(source: str | bytes, folder: str) -> bytes:
+    """A graph with float16 inside and between the stages; its weights are read from `folder`."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     try:
-        return bytes(convert_float_to_float16(onnx.load(file)).SerializeToString())
+        if isinstance(source, bytes):
+            proto = onnx.load_from_string(source)
+        else:
+            proto = onnx.load(source, load_external_data=False)
+        onnx.load_external_data_for_model(proto, folder)
+        return bytes(convert_float_to_float16(proto).SerializeToString())
     except Exception as error:  # the converter raises whatever onnx and protobuf raise
+        file = None if isinstance(source, bytes) else source
         raise BundleError("cannot be turned into float16", file=file, found=_one_line(error)) from None
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from toy_bundles import chain, frame_of
 
 import runtime
+from runtime.device import choose_device
+from runtime.player import Player
+from staged_onnx import read_bundle
 from weights.errors import BundleError, ScheduleError, UsageError, VideoError
 
 REDS = [7, 20, 33, 46, 59, 72, 85, 98]
@@ -254,3 +259,21 @@ def test_a_stage_that_contradicts_its_manifest(tmp_path: Path) -> None:
     (bundle / "stage2.onnx").write_bytes(b"<html>")
     with pytest.raises(BundleError, match=r"stage2.onnx: frame 0: not an ONNX model"):
         play(bundle, "oracle", FRAMES[:1])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_graph_can_stand_for_a_stages_file(tmp_path: Path, precision: str) -> None:
+    """A bundle whose stage is given as a graph, with its weights in the bundle's folder."""
+    path = chain(tmp_path / "one.staged", 1)
+    model = onnx.load(path / "stage1.onnx")
+    (mark,) = (t for t in model.graph.initializer if onnx.numpy_helper.to_array(t).tolist() == 1000)
+    mark.CopyFrom(onnx.numpy_helper.from_array(np.array([1100.0], np.float32), mark.name))
+    (path / "weights").mkdir()
+    (path / "weights" / "stage1.bin").write_bytes(mark.raw_data)
+    onnx.external_data_helper.set_external_data(mark, "weights/stage1.bin", 0, 4)
+    mark.ClearField("raw_data")
+    bundle = dataclasses.replace(read_bundle(path), graphs={"stage1": model.SerializeToString()})
+    plan = runtime.parse_schedule("oracle", bundle.manifest)
+    with Player(bundle, choose_device("cpu", precision=precision), plan) as player:
+        (step,) = player.play([frame_of(3)])
+    assert np.all(step.labels == 103)
