@@ -18,7 +18,7 @@ from evaluation.demo import demo_classes, embedded_bundle
 from evaluation.report import Page, write_page
 from evaluation.runs import Gallery, Run, Strips, Watch, run_schedules, together
 from evaluation.summary import Summary, summarise, write_files
-from evaluation.terminal import Bar, device_option, terminal
+from evaluation.terminal import Bar, device_option, terminal, times_option
 from runtime.options import json_option, print_json
 from staged_onnx import Bundle, Classes, classes, read_bundle
 from weights.errors import UsageError
@@ -47,6 +47,7 @@ DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for an HTML page.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for CSV, markdown, JSON, plots.")
 @device_option
+@times_option
 @json_option
 def command(
     bundle: Path | None,
@@ -63,6 +64,7 @@ def command(
     report: Path | None,
     out: Path | None,
     device: str,
+    no_times: bool,
     as_json: bool,
 ) -> None:
     """Play BUNDLE over labelled video with each schedule and say what it earned and cost."""
@@ -96,13 +98,13 @@ def command(
         title = f"{opened.manifest.name} on {chosen.name}, {chosen.labelled} labelled frames"
         summary = summarise(title, results, chosen.classes, stages)
         if out is not None:
-            write_files(out, _files(summary, strips))
+            write_files(out, _files(summary, strips, not no_times))
         if report is not None:
-            write_page(report / "index.html", _page(summary, strips, gallery, opened, table))
+            write_page(report / "index.html", _page(summary, strips, gallery, opened, table, not no_times))
         if as_json:
-            print_json(summary.as_json())
+            print_json(summary.as_json(not no_times))
             return
-        _print(summary)
+        _print(summary, not no_times)
         for folder_written in (out, report / "index.html" if report is not None else None):
             if folder_written is not None:
                 terminal().print(f"Written: {folder_written}")
@@ -167,19 +169,21 @@ def _data(
     )
 
 
-def _files(summary: Summary, strips: Strips) -> dict[str, Any]:
+def _files(summary: Summary, strips: Strips, timings: bool) -> dict[str, Any]:
     sentences = [f"- {sentence}" for sentence in summary.findings()]
-    texts = [summary.table().markdown(), summary.front_table().markdown(), *sentences, ""]
+    texts = [summary.table(timings).markdown(), summary.front_table().markdown(), *sentences, ""]
     return {
-        "schedules.csv": summary.table().csv(),
+        "schedules.csv": summary.table(timings).csv(),
         "schedules.md": "\n".join(texts),
         "classes.csv": summary.class_table().csv(),
-        "results.json": json.dumps(summary.as_json(), indent=1, allow_nan=False) + "\n",
+        "results.json": json.dumps(summary.as_json(timings), indent=1, allow_nan=False) + "\n",
         **{name: figure for name, _, figure in summary.plots(strips)},
     }
 
 
-def _page(summary: Summary, strips: Strips, gallery: Gallery, bundle: Bundle, table: Classes) -> Page:
+def _page(
+    summary: Summary, strips: Strips, gallery: Gallery, bundle: Bundle, table: Classes, timings: bool
+) -> Page:
     manifest = bundle.manifest
     names = [str(entry.get("name")) for entry in manifest.source.get("weights", [])]
     shares = (f"{part.name} {part.macs / manifest.macs:.0%}" for part in (*manifest.stages, manifest.head))
@@ -193,15 +197,15 @@ def _page(summary: Summary, strips: Strips, gallery: Gallery, bundle: Bundle, ta
             "frames": str(max((result.frames for result in summary.results), default=0)),
         },
         findings=summary.findings(),
-        tables=[summary.table(), summary.front_table(), summary.class_table()],
+        tables=[summary.table(timings), summary.front_table(), summary.class_table()],
         plots=[(caption, figure) for _, caption, figure in summary.plots(strips)],
         frames=gallery.frames(),
         classes=table,
     )
 
 
-def _print(summary: Summary) -> None:
+def _print(summary: Summary, timings: bool) -> None:
     console = terminal()
-    console.print(summary.table().rich())
+    console.print(summary.table(timings).rich())
     for sentence in summary.findings():
         console.print(sentence)

@@ -33,8 +33,8 @@ from evaluation.paper import (
 from evaluation.protocols import Options, options_json, parse_options
 from evaluation.runs import Strips
 from evaluation.summary import write_files
-from evaluation.tables import Table
-from evaluation.terminal import Bar, device_option, terminal
+from evaluation.tables import TIMES, Table
+from evaluation.terminal import Bar, device_option, terminal, times_option
 from runtime.options import json_option, print_json
 from staged_onnx import Bundle, read_bundle
 from weights.errors import UsageError
@@ -71,6 +71,7 @@ class _Request:
     with_paper: bool | None
     device: str
     signal: str | None
+    timings: bool
 
 
 @click.command("paper")
@@ -109,6 +110,7 @@ class _Request:
 @click.option("--signal", help="Carried value that adaptive clocks watch.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for CSV, markdown, JSON, plots.")
 @device_option
+@times_option
 @json_option
 def command(
     tables: tuple[str, ...],
@@ -122,6 +124,7 @@ def command(
     signal: str | None,
     out: Path | None,
     device: str,
+    no_times: bool,
     as_json: bool,
 ) -> None:
     """The tables and figures of the clockwork paper, for any bundle."""
@@ -145,6 +148,7 @@ def command(
             True if paper_numbers else None,
             device,
             signal,
+            not no_times,
         )
         outcome = _Outcome()
         for number in (int(text) for text in tables):
@@ -213,14 +217,16 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
                 watch=bar.watch,
             )
         title = f"Table {number}: {bundle.manifest.name} on {experiment.data_set.name}"
-        outcome.add_table(f"table-{number}-{experiment.key or place + 1}", result_table(title, rows))
+        table = result_table(title, rows)
+        shown = table if request.timings else table.without(TIMES)
+        outcome.add_table(f"table-{number}-{experiment.key or place + 1}", shown)
         classes = experiment.data_set.classes
         outcome.table_values.append(
             {
                 "table": number,
                 "data": experiment.data_set.name,
                 "model": bundle.manifest.name,
-                "rows": rows_json(rows, classes, timings=True),
+                "rows": rows_json(rows, classes, request.timings),
             }
         )
         if experiment.note:

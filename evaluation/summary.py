@@ -24,7 +24,7 @@ from evaluation.curves import (
 )
 from evaluation.runs import Strips
 from evaluation.scoring import Result
-from evaluation.tables import Cell, Table, schedule_table
+from evaluation.tables import TIMES, Cell, Table, schedule_table
 
 __all__ = ["Summary", "summarise", "write_files"]
 
@@ -71,9 +71,10 @@ class Summary:
             "adaptive_above_fixed": {n: gain for n, gain in self.adaptive_gain if not math.isnan(gain)},
         }
 
-    def table(self) -> Table:
+    def table(self, timings: bool = True) -> Table:
         """One row a schedule."""
-        return schedule_table(self.title, self.results, self.stages)
+        table = schedule_table(self.title, self.results, self.stages)
+        return table if timings else table.without(TIMES)
 
     def class_table(self) -> Table:
         """IU of every class, one column a schedule."""

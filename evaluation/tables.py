@@ -12,7 +12,10 @@ from rich.table import Table as RichTable
 
 from evaluation.scoring import Result
 
-__all__ = ["Cell", "Table", "schedule_table"]
+__all__ = ["TIMES", "Cell", "Table", "schedule_table"]
+
+TIMES = ("time/oracle", "ms/frame")
+"""Columns that are not the same in every run."""
 
 Cell = str | float | int | None
 
@@ -28,6 +31,12 @@ class Table:
     def texts(self) -> list[list[str]]:
         """The rows as they are shown."""
         return [[_text(cell) for cell in row] for row in self.rows]
+
+    def without(self, columns: Sequence[str]) -> Table:
+        """The table without these columns; names that it does not have are ignored."""
+        kept = [i for i, column in enumerate(self.columns) if column not in columns]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return Table(self.title, tuple(self.columns[i] for i in kept), rows)
 
     def markdown(self) -> str:
         """A markdown table under its title."""

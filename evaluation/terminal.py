@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evaluation.runs import Watch
 from evaluation.scoring import StepSeen
 
-__all__ = ["Bar", "device_option", "terminal"]
+__all__ = ["Bar", "device_option", "terminal", "times_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,6 +25,13 @@ def device_option(command: Command) -> Command:
         default="auto",
         show_default=True,
         help="auto, cpu, cuda or cuda:N; cuda never falls back.",
+    )(command)
+
+
+def times_option(command: Command) -> Command:
+    """`--no-times`: leave measured times out, so that every run gives the same."""
+    return click.option(
+        "--no-times", is_flag=True, help="Leave measured times out: the rest is the same in every run."
     )(command)
 
 
