@@ -21,14 +21,38 @@ from weights.errors import ClockworkError
 __all__ = ["cli", "main"]
 
 OWN = ("inspect", "convert", "verify", "run", "calibrate", "bench", "net", "weights")
-ORDER = ("demo", "inspect", "convert", "verify", "run", "eval", "calibrate", "bench", "net", "weights")
+SHORT_HELP = {
+    "demo": "Port the embedded shapes net and play it with every schedule.",
+    "inspect": "Layers, shapes, costs, and whether each layer ports exactly.",
+    "convert": "Prototxt and weights to one ONNX model or a bundle of stages.",
+    "verify": "A model's outputs against reference outputs.",
+    "run": "A bundle over a video: labels, overlay, timeline, log.",
+    "eval": "Score schedules on labelled video; the paper's tables.",
+    "calibrate": "The threshold that fires the deep stage on a share of a video.",
+    "bench": "Time stages, schedules and the un-staged net in one run.",
+    "net": "Write the prototxts of published nets.",
+    "weights": "Look into weights files and write them anew.",
+}
+"""Shown by --help in this order, without importing the commands."""
 PLUGINS = "clockwork.commands"
 
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         names = {*OWN, *(point.name for point in entry_points(group=PLUGINS))}
-        return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
+        order = list(SHORT_HELP)
+        return sorted(names, key=lambda n: (order.index(n) if n in order else len(order), n))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            text = SHORT_HELP.get(name)
+            if text is None:
+                command = self.get_command(ctx, name)
+                text = command.get_short_help_str() if command is not None else ""
+            rows.append((name, text))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in OWN:
