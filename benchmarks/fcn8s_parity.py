@@ -69,8 +69,10 @@ def main() -> None:
             reader.setInput(x)
             theirs = reader.forward("score")
             error = float(np.abs(whole - theirs).max() / np.abs(theirs).max())
-            print(f"{height} x {width}: labels staged == whole: {same}; carried values differ by {worst:.1e}; "
-                  f"whole against OpenCV {error:.1e}")
+            print(
+                f"{height} x {width}: labels staged == whole: {same}; carried values differ by {worst:.1e}; "
+                f"whole against OpenCV {error:.1e}"
+            )
 
 
 if __name__ == "__main__":
