@@ -47,7 +47,9 @@ def _int(text: str) -> int:
 
 
 def _stated_shape(layer: Block) -> Shape | None:
-    """N x C x H x W as far as the layer's own parameters say it."""
+    """N x C x H x W as far as the layer says it; clips of video have more axes or more channels."""
+    if layer.text("type").startswith(("Video", "Volume", "Sequence")):
+        return None
     batch, channels, height, width = 1, 3, 0, 0
     for name in (
         "data_param",
