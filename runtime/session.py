@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -278,5 +279,11 @@ def _placements(session: ort.InferenceSession) -> list[tuple[str, str]]:
     ]
 
 
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_PLACE = re.compile(r"\S*/onnxruntime_src/.*?\)(?: const)? (?=[A-Z\"'\[(])")
+
+
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    """The message, without ONNX Runtime's error code and the place in its source, kept short."""
+    text = _PLACE.sub("", _CODE.sub("", " ".join(str(error).split())))
+    return text if len(text) <= 300 else f"{text[:300]}..."
