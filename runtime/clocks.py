@@ -12,13 +12,17 @@ from typing import Protocol
 
 import numpy as np
 
+from runtime.transform import Moment
+
 __all__ = [
     "All",
     "Always",
     "Any",
     "Budget",
     "Clock",
+    "Drift",
     "Every",
+    "Follow",
     "Learned",
     "Never",
     "Not",
@@ -38,8 +42,10 @@ class Tick(Protocol):
     """Frames since the start of the shot."""
     since: int
     """Frames since this stage last fired."""
+    before: bool
+    """Whether the stage before this one fires on this frame."""
 
-    def measure(self, sensor: Sensor | Learned) -> float:
+    def measure(self, sensor: Sensor | Learned | Drift) -> float:
         """The number that a sensor gives on this frame."""
 
     def fits(self, budget_ms: float) -> bool:
@@ -69,6 +75,15 @@ class Never:
     def fires(self, tick: Tick) -> bool:
         """False."""
         return False
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Fires when the stage before does."""
+
+    def fires(self, tick: Tick) -> bool:
+        """As the stage before."""
+        return tick.before
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,17 @@ class Sensor:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """A number measured on how a value has been moved since it was computed.
+
+    value: one that is transformed. measure: of the moment, which has this frame and the value's own.
+    """
+
+    value: str
+    measure: Callable[[Moment], float]
+
+
+@dataclass(frozen=True)
 class Watch:
     """Fires when a sensor's number reaches `theta`.
 
@@ -109,7 +135,7 @@ class Watch:
     frames since the last firing before which it never fires; maximum: those after which it always does.
     """
 
-    sensor: Sensor
+    sensor: Sensor | Drift
     theta: float
     strict: bool = False
     below: bool = False
@@ -200,7 +226,7 @@ class Not:
         return not self.clock.fires(tick)
 
 
-def sensors_of(clock: Clock) -> Iterator[Sensor | Learned]:
+def sensors_of(clock: Clock) -> Iterator[Sensor | Learned | Drift]:
     """Everything that a clock measures, in the order in which it is written."""
     match clock:
         case Watch(sensor=sensor):

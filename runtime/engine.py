@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime as ort
 
 from runtime.cache import Entry, FeatureCache, Version
-from runtime.clocks import All, Any, Budget, Clock, Learned, Not, Sensor, sensors_of
+from runtime.clocks import All, Any, Budget, Clock, Drift, Learned, Not, Sensor, sensors_of
 from runtime.lanes import Lanes, Task
 from runtime.mover import Mover, Slot
 from runtime.parts import Part, Parts
@@ -37,8 +37,8 @@ class Pending:
     """A frame under way: `finish` waits for its labels and makes the step."""
 
     __slots__ = (
-        "ages", "began", "decided", "frame", "index", "labels", "moved", "name", "provenance", "shot",
-        "signal", "tasks", "time",
+        "ages", "began", "decided", "frame", "host_ms", "index", "labels", "moved", "name", "provenance",
+        "shot", "signal", "tasks", "time",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,7 @@ class Pending:
         self.ages: dict[str, int] = {}
         self.moved: dict[str, int] = {}
         self.signal: float | None = None
+        self.host_ms: dict[str, float] = {}
         self.labels: Labels | None = None
 
     def finish(self) -> Step:
@@ -63,7 +64,7 @@ class Pending:
             task.wait()
         assert self.labels is not None
         labels = self.labels.array
-        ms: dict[str, float] = {}
+        ms = dict(self.host_ms)
         for name, task in self.tasks:
             ms[name] = ms.get(name, 0.0) + task.ms
         ended = max((task.ended for _, task in self.tasks), default=self.decided)
@@ -93,12 +94,13 @@ class _Tick:
 
     position: int
     since: int
+    before: bool
     stage: int
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def measure(self, sensor: Sensor | Learned) -> float:
+    def measure(self, sensor: Sensor | Learned | Drift) -> float:
         return self.engine._measure(self.stage, sensor)
 
     def fits(self, budget_ms: float) -> bool:
@@ -131,12 +133,12 @@ class Engine:
         self._frame = self.cache["frame"]
         self._labels = allocate(parts.size, np.uint8, device)
         self._bindings: dict[tuple[str, tuple[int, ...]], Callable[[], None]] = {}
-        self._probes: list[dict[Sensor | Learned, Probe]] = [
-            {s: open_probe(s, part.spec.name, manifest, self.cache, device) for s in found}
+        self._mover = Mover(schedule.transforms, self.cache, device) if schedule.transforms else None
+        self._probes: list[dict[Sensor | Learned | Drift, Probe]] = [
+            {s: open_probe(s, part.spec.name, manifest, self.cache, device, self._mover) for s in found}
             for part, found in zip(parts.stages, sensors, strict=True)
         ]
         self._hears = any(isinstance(s, Learned) and callable(s.model) for part in sensors for s in part)
-        self._mover = Mover(schedule.transforms, self.cache, device) if schedule.transforms else None
         self._costs: dict[str, deque[float]] = {
             part.spec.name: deque(maxlen=_COSTS_KEPT) for part in (*parts.stages, parts.head)
         }
@@ -151,7 +153,7 @@ class Engine:
         self._lags = [schedule.lags_at(position) | self._recurrent for position in fills]
         self._tick = _Tick(self)
         self._previous: np.ndarray | None = None
-        self._heard: dict[Sensor | Learned, float] = {}
+        self._heard: dict[Sensor | Learned | Drift, float] = {}
         if any(_has_budget(clock) for clock in schedule.clocks):
             self._warm_up()
         self.start_shot()
@@ -191,6 +193,7 @@ class Engine:
             pending.ages[part.spec.name] = position - self.cache[part.spec.outputs[0]].read(0).position
         if self._mover is not None:
             pending.moved.update(self._mover.counts())
+            pending.host_ms = self._mover.ms
         if self._hears:
             self._previous = image.copy()
         self.position += 1
@@ -219,6 +222,7 @@ class Engine:
             return True
         tick = self._tick
         tick.position, tick.since, tick.stage = self.position, self.position - self._fired_at[number], number
+        tick.before = number > 0 and self._fired_at[number - 1] == self.position
         fires = clock.fires(tick)
         for probe in probes.values():
             probe.settle(fires)
@@ -226,7 +230,7 @@ class Engine:
             self._pending.signal = next(iter(self._heard.values()))
         return fires
 
-    def _measure(self, number: int, sensor: Sensor | Learned) -> float:
+    def _measure(self, number: int, sensor: Sensor | Learned | Drift) -> float:
         if sensor not in self._heard:
             probe = self._probes[number][sensor]
             self._ready(probe)
@@ -327,8 +331,10 @@ class Engine:
         assert self._mover is not None
         for name in part.spec.outputs:
             if self._mover.moves(name):
-                work, read, written = self._mover.move(name)
-                self._submit("transform", work, read, [written])
+                moved = self._mover.move(name)
+                if moved is not None:
+                    work, read, written = moved
+                    self._submit("transform", work, read, [written])
 
     def _bound(self, part: Part, buffers: tuple[int, ...], outputs: list[ort.OrtValue]) -> Callable[[], None]:
         """A run of the part between these buffers: one number an input, then one an output."""

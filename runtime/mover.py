@@ -10,7 +10,7 @@ import numpy as np
 from runtime.cache import Entry, FeatureCache
 from runtime.device import Device
 from runtime.session import Session
-from runtime.transform import Moment, Transform
+from runtime.transform import Feed, Moment, Transform
 from weights.errors import ScheduleError
 
 __all__ = ["Mover", "Slot"]
@@ -27,11 +27,13 @@ class Mover:
         self.cache = cache
         self.device = device
         self._feeds: dict[str, Entry] = {}
-        self._made: dict[str, int] = {}
+        self._made: dict[str, int | None] = {}
         self._sessions: dict[str, Session] = {}
         self._runs: dict[tuple[str, tuple[int, ...]], Callable[[], None]] = {}
         self._sources: dict[str, np.ndarray] = {}
         self._image: np.ndarray | None = None
+        self.ms: dict[str, float] = {}
+        """Milliseconds that feeds noted on this frame."""
 
     def begin_frame(self, frame: object, image: np.ndarray, position: int, index: int) -> None:
         """Open a frame. The image is copied, since its owner may reuse its memory for the next one."""
@@ -39,6 +41,7 @@ class Mover:
         self._image = image.copy()
         self._frame, self._position, self._index = frame, position, index
         self._made.clear()
+        self.ms = {}
 
     def moves(self, value: str) -> bool:
         """Whether there is a transform for this value."""
@@ -56,15 +59,31 @@ class Mover:
             value: count for value in self.transforms if (count := self.cache[value].read(0).transforms) > 0
         }
 
-    def move(self, value: str) -> tuple[Callable[[], None], list[Slot], Slot]:
-        """The work of moving a value, the buffers that it reads and the one that it writes."""
+    def moment(self, value: str) -> Moment:
+        """This frame, as a value that was computed on an earlier one sees it."""
+        assert self._image is not None and self._previous is not None
+        return Moment(
+            self._frame, self._image, self._previous, self._sources[value], self._position, self._index,
+            self.ms,
+        )  # fmt: skip
+
+    def move(self, value: str) -> tuple[Callable[[], None], list[Slot], Slot] | None:
+        """The work of moving a value, the buffers that it reads and the one that it writes.
+
+        None where a feed has nothing to move it by.
+        """
         transform = self.transforms[value]
         entry = self.cache[value]
-        feeds = [(self._feed(transform, i), feed.name) for i, feed in enumerate(transform.feeds)]
+        feeds = []
+        for feed in transform.feeds:
+            filled = self._feed(feed, value)
+            if filled is None:
+                return None
+            feeds.append((filled, feed.name))
         if value not in self._sessions:
             self._sessions[value] = self._open(transform, entry)
         start, moved = entry.move(chained=transform.chained)
-        buffers = [self._made[name] for _, name in feeds]
+        buffers = [self._made[name] or 0 for _, name in feeds]
         key = (value, (start.buffer, moved.buffer, *buffers))
         run = self._runs.get(key)
         if run is None:
@@ -77,16 +96,15 @@ class Mover:
         read = [(entry, start.buffer), *((feed, b) for (feed, _), b in zip(feeds, buffers, strict=True))]
         return run, read, (entry, moved.buffer)
 
-    def _feed(self, transform: Transform, number: int) -> Entry:
-        """The entry of a feed, filled for this frame."""
-        feed = transform.feeds[number]
+    def _feed(self, feed: Feed, value: str) -> Entry | None:
+        """The entry of a feed, filled for this frame; None where there is nothing to move by."""
         if feed.name in self._made:
-            return self._feeds[feed.name]
-        assert self._image is not None and self._previous is not None
-        source = self._sources[transform.value]
-        array = np.ascontiguousarray(
-            feed.make(Moment(self._frame, self._image, self._previous, source, self._position, self._index))
-        )
+            return self._feeds[feed.name] if self._made[feed.name] is not None else None
+        made = feed.make(self.moment(value))
+        if made is None:
+            self._made[feed.name] = None
+            return None
+        array = np.ascontiguousarray(made)
         entry = self._feeds.get(feed.name)
         if entry is None:
             entry = Entry(f"feed {feed.name}", array.shape, array.dtype.type, self.device, spare=1)

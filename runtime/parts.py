@@ -34,12 +34,20 @@ class Part:
 class Parts:
     """Sessions of all stages and of the head, with every size fixed for frames of `size` (height, width).
 
-    profile: a prefix under which each session records the time of its nodes. Raises BundleError or
-    DeviceError where a session cannot be opened or the stages do not fit each other at this size.
+    profile: a prefix under which each session records the time of its nodes. shared: parts of another bundle
+    at this size and on this device; stages that are the same in both are not opened again, and stay the
+    other's to close. Raises BundleError or DeviceError where a session cannot be opened or the stages do not
+    fit each other at this size.
     """
 
     def __init__(
-        self, bundle: Bundle, device: Device, size: tuple[int, int], *, profile: str | None = None
+        self,
+        bundle: Bundle,
+        device: Device,
+        size: tuple[int, int],
+        *,
+        profile: str | None = None,
+        shared: Parts | None = None,
     ) -> None:
         self.device = device
         self.size = size
@@ -49,6 +57,7 @@ class Parts:
         # its input shapes is run once; a value that is read before it is made has its manifest's shape.
         probe: dict[str, ort.OrtValue] = {"frame": allocate((*size, 3), np.uint8, device)}
         self.stages: list[Part] = []
+        self._borrowed = {part.spec: part for part in shared.stages} if shared is not None else {}
         for spec in manifest.stages:
             for name in spec.inputs:
                 if name not in probe:
@@ -57,7 +66,8 @@ class Parts:
                     )
                     self.values[name] = value
                     probe[name] = allocate(value.shape, value.dtype, device)
-            self.stages.append(self._open(bundle, spec, spec.outputs, profile))
+            opened = self._borrowed.get(spec) if spec.name not in bundle.graphs else None
+            self.stages.append(opened or self._open(bundle, spec, spec.outputs, profile))
             self._measure(self.stages[-1], probe)
         self.head = self._open(bundle, manifest.head, ("labels",), profile)
         labels = self.head.session.outputs["labels"]
@@ -72,7 +82,8 @@ class Parts:
     def close(self) -> None:
         """End all sessions, also where somebody still holds this object."""
         for part in (*self.stages, self.head):
-            part.session.close()
+            if self._borrowed.get(part.spec) is not part:
+                part.session.close()
 
     def _open(self, bundle: Bundle, spec: StageSpec, outputs: tuple[str, ...], profile: str | None) -> Part:
         shapes = {name: self.values[name].shape for name in spec.inputs}

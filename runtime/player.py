@@ -6,26 +6,34 @@ import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from os import PathLike
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from runtime.background import prefetch
 from runtime.cache import FeatureCache
 from runtime.device import Device, choose_device
 from runtime.engine import Engine, Pending
+from runtime.flow import FlowSource
 from runtime.lanes import Inline, Lanes, Threads
+from runtime.moving import played_bundle, played_manifest
 from runtime.parts import Parts
 from runtime.schedule import Schedule, check_schedule, parse_schedule
 from runtime.step import Step
-from staged_onnx import Bundle, read_bundle
+from staged_onnx import Bundle, Manifest, read_bundle
 from weights.errors import ClockworkError, UsageError, VideoError
 
 __all__ = ["Player", "open_player", "threads_a_stage"]
 
 SIZES_KEPT = 2
+
+T = TypeVar("T")
+_Key = tuple[tuple[int, int], bool]
+"""A frame size, and whether the head is in two parts."""
 
 
 class Player:
@@ -51,11 +59,11 @@ class Player:
         self.device = device
         self.schedule = schedule
         self.lanes = lanes if lanes is not None else Inline()
-        self._parts: OrderedDict[tuple[int, int], Parts] = OrderedDict()
+        self._parts: OrderedDict[_Key, Parts] = OrderedDict()
         self._lent = parts
         if parts is not None:
-            self._parts[parts.size] = parts
-        self._engines: dict[tuple[int, int], Engine] = {}
+            self._parts[parts.size, False] = parts
+        self._engines: dict[_Key, Engine] = {}
         self._engine: Engine | None = None
         self._turn = 0
         self._closed = False
@@ -86,6 +94,11 @@ class Player:
         self._parts.clear()
 
     @property
+    def manifest(self) -> Manifest:
+        """The stages as they are played: the bundle's, with the head in two parts where scores are moved."""
+        return played_manifest(self.bundle.manifest, self.schedule.moving)
+
+    @property
     def cache(self) -> FeatureCache:
         """The feature cache at the current frame size; without entries before the first frame."""
         return self._engine.cache if self._engine is not None else FeatureCache()
@@ -98,18 +111,34 @@ class Player:
             self.schedule = _as_schedule(schedule, self.bundle, signal)
             self._engines.clear()
 
+    def ahead(self, frames: Iterable[T]) -> Iterator[T]:
+        """The frames, each handed on when what needs frames only is made of it: the schedule's optical flow.
+
+        Read this in a thread of its own (`runtime.background.prefetch`) to have the flow of the next frame
+        made while the stages work on this one. Frames may not be written over after they were handed out.
+        """
+        moving = self.schedule.moving
+        return moving.motion.ahead(frames) if moving is not None else iter(frames)
+
     def play(self, frames: Iterable[Any]) -> Iterator[Step]:
         """One step a frame, in order; a shot begins with the first.
 
         frames: uint8 arrays (height, width, 3) in RGB order, or objects with `.image` and, where they have
         them, `.index`, `.time`, `.name` and `.shot_start`. A frame of another size begins a shot too. Raises
         VideoError for a frame that is none, and BundleError or DeviceError where a stage cannot run on it.
-        With lanes that run ahead, a step is handed out when the next frames have been asked for.
+        With lanes that run ahead, a step is handed out when the next frames have been asked for; where values
+        follow the picture, those frames are then read by a thread that makes their flow.
         """
         if self._closed:
             raise UsageError("the player is closed")
         self._turn += 1
+        if self.lanes.overlaps and self.schedule.moving is not None:
+            return self._play_ahead(frames, self._turn)
         return self._play(frames, self._turn)
+
+    def _play_ahead(self, frames: Iterable[Any], turn: int) -> Iterator[Step]:
+        with closing(prefetch(self.ahead(frames), depth=1)) as read:
+            yield from self._play(read, turn)
 
     def _play(self, frames: Iterable[Any], turn: int) -> Iterator[Step]:
         waiting: deque[tuple[Engine, Pending]] = deque()
@@ -143,15 +172,19 @@ class Player:
                 pending.abandon()
 
     def _engine_for(self, size: tuple[int, int]) -> Engine:
-        if size not in self._parts:
+        moving = self.schedule.moving
+        key = size, moving is not None and moving.splits_head
+        if key not in self._parts:
+            shared = self._parts.get((size, not key[1]))
             while len(self._parts) >= SIZES_KEPT:
                 old, _ = self._parts.popitem(last=False)
                 self._engines.pop(old, None)
-            self._parts[size] = Parts(self.bundle, self.device, size)
-        self._parts.move_to_end(size)
-        if size not in self._engines:
-            self._engines[size] = Engine(self.bundle.manifest, self._parts[size], self.schedule, self.lanes)
-        return self._engines[size]
+            bundle = played_bundle(self.bundle, moving, size)
+            self._parts[key] = Parts(bundle, self.device, size, shared=shared)
+        self._parts.move_to_end(key)
+        if key not in self._engines:
+            self._engines[key] = Engine(self.manifest, self._parts[key], self.schedule, self.lanes)
+        return self._engines[key]
 
 
 def open_player(
@@ -160,6 +193,7 @@ def open_player(
     schedule: str | Schedule | None = None,
     signal: str | None = None,
     *,
+    flow: FlowSource | None = None,
     precision: str = "fp32",
     provider_options: Mapping[str, object] | None = None,
     threads: int = 0,
@@ -170,17 +204,17 @@ def open_player(
     """Open the bundle at `path` for playing.
 
     device: "auto", "cpu", "cuda" or "cuda:N". schedule: text or a Schedule, by default the bundle's.
-    signal: the value that adaptive clocks watch, by default the bundle's. precision: "fp32", "tf32" or
-    "fp16". provider_options: over the defaults for CUDA. threads: of one operator on the CPU, 0 for
-    automatic; spin: see `choose_device`. overlap: run stages in threads of their own, so that those that
-    do not wait for each other run at the same time, and begin up to `ahead` frames before the labels of
-    the one before are out; the steps stay the same. Raises BundleError, ScheduleError, DeviceError or
-    UsageError.
+    signal: the value that adaptive clocks watch, by default the bundle's. flow: the optical flow estimator of
+    a schedule given as text, see `runtime.flow`. precision: "fp32", "tf32" or "fp16". provider_options: over
+    the defaults for CUDA. threads: of one operator on the CPU, 0 for automatic; spin: see `choose_device`.
+    overlap: run stages in threads of their own, so that those that do not wait for each other run at the same
+    time, and begin up to `ahead` frames before the labels of the one before are out; the steps stay the same.
+    Raises BundleError, ScheduleError, DeviceError, FlowError or UsageError.
     """
     if not 0 <= ahead <= 8:
         raise UsageError("bad number of frames to run ahead", found=ahead, expected="0 to 8")
     bundle = read_bundle(path)
-    chosen = _as_schedule(schedule, bundle, signal)
+    chosen = _as_schedule(schedule, bundle, signal, flow)
     where = choose_device(
         device, precision=precision, provider_options=provider_options, threads=threads, spin=spin
     )
@@ -197,13 +231,18 @@ def threads_a_stage(bundle: Bundle, device: Device) -> int:
     return max(1, cores // len(bundle.manifest.stages))
 
 
-def _as_schedule(schedule: str | Schedule | None, bundle: Bundle, signal: str | None) -> Schedule:
+def _as_schedule(
+    schedule: str | Schedule | None,
+    bundle: Bundle,
+    signal: str | None,
+    flow: FlowSource | None = None,
+) -> Schedule:
     if isinstance(schedule, Schedule):
         check_schedule(schedule, bundle.manifest)
         return schedule
     if schedule is not None:
-        return parse_schedule(schedule, bundle.manifest, signal=signal)
-    return parse_schedule(bundle.manifest.schedule, bundle.manifest, signal=signal, files=False)
+        return parse_schedule(schedule, bundle.manifest, signal=signal, flow=flow)
+    return parse_schedule(bundle.manifest.schedule, bundle.manifest, signal=signal, files=False, flow=flow)
 
 
 def _image_of(image: Any, index: int) -> np.ndarray:

@@ -3,7 +3,8 @@
 As text: `oracle`, `skip:N`, `rates:A,B,C[@P,Q,R]`, `alternating`, `exponential`,
 `pipeline:K[@lib|@youtube]`, `budget:MS`; or a clock for the last stage: `adaptive:THETA`, `pixels:THETA`,
 `confidence:THETA`, `learned:MODEL.onnx[:THETA]`, `every:N[@PHASE]`, `any(..., ...)`, `all(..., ...)`,
-`not(...)`; or one clock a stage, separated by `;`.
+`not(...)`; or one clock a stage, separated by `;`. Values follow the picture between the frames of a clock in
+`warp:K`, `warp-feature:K`, `correct:K` and `warp:adaptive:THETA` (see `runtime.moving`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from runtime.clocks import (
     Watch,
     sensors_of,
 )
+from runtime.flow import FlowSource
+from runtime.moving import KINDS, MAX_INTERVAL, Moving, clocks_of, motion_of, played_manifest
 from runtime.transform import Transform
 from staged_onnx import Manifest
 from weights.errors import ScheduleError
@@ -35,8 +38,8 @@ __all__ = ["Edge", "Schedule", "check_schedule", "edges_of", "parse_schedule"]
 
 SCHEDULES = (
     "oracle, skip:N, rates:A,B,..., alternating, exponential, pipeline:K, adaptive:THETA, pixels:THETA, "
-    "confidence:THETA, learned:MODEL.onnx:THETA, budget:MS, every:N, any(...), all(...), not(...), or one "
-    "clock a stage separated by ;"
+    "confidence:THETA, learned:MODEL.onnx:THETA, budget:MS, every:N, any(...), all(...), not(...), "
+    "warp:K, warp-feature:K, correct:K, warp:adaptive:THETA, or one clock a stage separated by ;"
 )
 _CLOCKS = "always, never, every, adaptive, pixels, confidence, learned, budget, any, all or not"
 _MAX_TEXT = 4096
@@ -60,7 +63,9 @@ class Schedule:
     with lag 0. The first frame of a shot is a full pass without lags, whatever the clocks say; `fill` holds
     the edges of the frames that follow it, where they differ from `edges`. repeat: on a frame on which no
     stage fires the whole previous output stands, and the head does not run even if it reads pixels (frame
-    skipping). transforms: how values are moved on frames on which their stage does not fire.
+    skipping). transforms: how values are moved on frames on which their stage does not fire. moving: the
+    motion that they follow, where it is the picture's; the stages are then those of
+    `played_manifest(manifest, moving)`.
     """
 
     text: str
@@ -69,6 +74,7 @@ class Schedule:
     fill: tuple[tuple[Edge, ...], ...] = ()
     repeat: bool = False
     transforms: tuple[Transform, ...] = ()
+    moving: Moving | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -107,6 +113,7 @@ def edges_of(manifest: Manifest, groups: int = 1) -> tuple[Edge, ...]:
 
 def check_schedule(schedule: Schedule, manifest: Manifest) -> None:
     """Raise ScheduleError where a schedule does not fit the stages of a bundle."""
+    manifest = played_manifest(manifest, schedule.moving)
     stages = manifest.stages
     _expect_stages(schedule.text, len(schedule.clocks), len(stages))
     made_by = {value: i for i, stage in enumerate(stages) for value in stage.outputs}
@@ -141,15 +148,21 @@ def check_schedule(schedule: Schedule, manifest: Manifest) -> None:
 
 
 def parse_schedule(
-    text: str, manifest: Manifest, *, signal: str | None = None, files: bool = True
+    text: str,
+    manifest: Manifest,
+    *,
+    signal: str | None = None,
+    files: bool = True,
+    flow: FlowSource | None = None,
 ) -> Schedule:
     """Read a schedule for the stages of a bundle.
 
     signal: the value that `adaptive` and `confidence` clocks watch, by default the manifest's. files: whether
-    the text may name a file (`learned:`); not where it comes from a bundle. Raises ScheduleError with what is
-    wrong and what is accepted.
+    the text may name a file (`learned:`, `flow=`); not where it comes from a bundle. flow: the estimator for
+    schedules that move values, instead of the text's. Raises ScheduleError with what is wrong and what is
+    accepted, FlowError for an estimator that cannot be had.
     """
-    return _Parser(text, manifest, manifest.signal if signal is None else signal, files).schedule()
+    return _Parser(text, manifest, manifest.signal if signal is None else signal, files, flow).schedule()
 
 
 def _expect_stages(text: str, found: int, stages: int) -> None:
@@ -175,12 +188,16 @@ def _split(text: str) -> list[str]:
 class _Parser:
     """One schedule's text, read for one manifest."""
 
-    def __init__(self, text: str, manifest: Manifest, signal: str, files: bool) -> None:
+    def __init__(
+        self, text: str, manifest: Manifest, signal: str, files: bool, flow: FlowSource | None
+    ) -> None:
         self.text = text
         self.manifest = manifest
         self.stages = len(manifest.stages)
         self.signal = signal
         self.files = files
+        self.flow = flow
+        self.moving: Moving | None = None
 
     def fail(self, what: str, found: str, expected: str) -> ScheduleError:
         return ScheduleError(
@@ -223,6 +240,8 @@ class _Parser:
             return self.of(self.rates(value))
         if name == "pipeline":
             return self.pipeline(value)
+        if name in KINDS:
+            return self.follow(name, value)
         if name == "budget" and ";" not in text:
             return self.of((Always(), *(self.clock(text),) * (self.stages - 1)))
         if ";" in text:
@@ -262,6 +281,22 @@ class _Parser:
         check_schedule(schedule, self.manifest)
         return schedule
 
+    def follow(self, kind: str, value: str) -> Schedule:
+        """`warp:K` and its kin; adaptive clocks in it watch how values were moved."""
+        moving, value = motion_of(kind, value, self.manifest, flow=self.flow, files=self.files)
+        self.moving = moving
+        rate, at, phase = value.partition("@")
+        if rate.isdigit():
+            clock: Clock = Every(self.whole(rate, "rate"), self.whole(phase, "phase", 0) if at else 0)
+        else:
+            clock = self.clock(value)
+        manifest = played_manifest(self.manifest, moving)
+        clocks = clocks_of(moving, clock, len(manifest.stages))
+        edges, transforms = edges_of(manifest), moving.transforms(manifest)
+        schedule = Schedule(self.text, clocks, edges, transforms=transforms, moving=moving)
+        check_schedule(schedule, self.manifest)
+        return schedule
+
     def clock(self, text: str, nesting: int = 0) -> Clock:
         text = text.strip()
         combined = re.fullmatch(r"(any|all|not)\((.*)\)", text, re.DOTALL)
@@ -284,6 +319,8 @@ class _Parser:
             return self.budget(value, options)
         if name == "learned":
             return self.learned(value, options)
+        if self.moving is not None and name in ("adaptive", "distance"):
+            return self.drift(self.moving, name, value, options)
         if name in ("adaptive", "pixels", "confidence"):
             return self.watch(name, value, options)
         raise self.fail("unknown schedule or clock", text, SCHEDULES if text == self.text else _CLOCKS)
@@ -331,6 +368,16 @@ class _Parser:
         if not path:
             raise self.fail("no model", value, "learned:MODEL.onnx or learned:MODEL.onnx:THETA")
         return Learned(path, self.number(theta, "threshold"), least, most)
+
+    def drift(self, moving: Moving, name: str, value: str, options: list[str]) -> Watch:
+        """An adaptive clock over values that are moved; it makes a full pass now and then in any case."""
+        least, most, rest = self.bounds(options, "strict, min=N or max=N")
+        for option in rest:
+            if option != "strict":
+                raise self.fail("unknown option", option, "strict, min=N or max=N")
+        most = max(MAX_INTERVAL, least) if most is None else most
+        theta = self.number(value, "threshold")
+        return Watch(moving.drift(name), theta, "strict" in rest, minimum=least, maximum=most)
 
     def watch(self, name: str, value: str, options: list[str]) -> Watch:
         accepted = "strict, previous, min=N, max=N, measure=argmax, measure=relative or blob=NAME"

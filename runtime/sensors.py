@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from runtime.cache import Entry, FeatureCache, Version
-from runtime.clocks import Learned, Sensor
+from runtime.clocks import Drift, Learned, Sensor
 from runtime.device import Device
+from runtime.mover import Mover
 from runtime.session import Binding, Session, allocate, read_dims
 from runtime.signals import sensor_graph
 from staged_onnx import Manifest
@@ -31,9 +32,23 @@ class Probe(Protocol):
 
 
 def open_probe(
-    what: Sensor | Learned, stage: str, manifest: Manifest, cache: FeatureCache, device: Device
+    what: Sensor | Learned | Drift,
+    stage: str,
+    manifest: Manifest,
+    cache: FeatureCache,
+    device: Device,
+    mover: Mover | None = None,
 ) -> Probe:
-    """The probe for a sensor or a learned clock of a stage. Raises ScheduleError where it cannot work."""
+    """The probe for a sensor or a learned clock of a stage. Raises ScheduleError where it cannot work.
+
+    mover: what moves the cache's values, for a Drift.
+    """
+    if isinstance(what, Drift):
+        if mover is None or not mover.moves(what.value):
+            raise ScheduleError(
+                f"the clock of {stage} watches how a value is moved", found=f'"{what.value}" is not moved'
+            )
+        return _DriftProbe(what, mover)
     if isinstance(what, Learned):
         if callable(what.model):
             return _CallableProbe(what)
@@ -125,6 +140,23 @@ class _SensorProbe:
         if self.reference is not None and (fired or self.sensor.reference == "previous"):
             assert self.draft is not None
             self.reference.adopt(self.draft)
+
+
+class _DriftProbe:
+    """Measures how a value has been moved."""
+
+    def __init__(self, drift: Drift, mover: Mover) -> None:
+        self.drift = drift
+        self.mover = mover
+
+    def start(self) -> None:
+        """It keeps nothing."""
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        return self.drift.measure(self.mover.moment(self.drift.value))
+
+    def settle(self, fired: bool) -> None:
+        """The mover knows the frame on which the value was computed."""
 
 
 class _CallableProbe:

@@ -10,7 +10,7 @@ the frame that it was computed on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ __all__ = ["Feed", "Moment", "Transform"]
 class Moment:
     """What a feed may look at: this frame, the one before, and the one that the value was computed on.
 
-    frame: whatever the caller played, with anything attached to it. The images are uint8, height x width x 3.
+    frame: whatever the caller played, with anything attached to it. The images are uint8, height x width
+    x 3; they are the same objects as long as they are the same frames. ms: milliseconds by name, for a
+    feed to note what it spent outside of its own call, too; they come out with the step's.
     """
 
     frame: Any
@@ -32,6 +34,7 @@ class Moment:
     source: np.ndarray
     position: int
     index: int
+    ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,11 @@ class Feed:
     """An array made on the host for each frame on which a transform needs it, uploaded once.
 
     Feeds of one name are one feed. The array must keep its shape and type as long as the frame size stays.
+    Where `make` returns None there is nothing to be moved: the value stays as it is.
     """
 
     name: str
-    make: Callable[[Moment], np.ndarray]
+    make: Callable[[Moment], np.ndarray | None]
 
 
 @dataclass(frozen=True)
