@@ -14,7 +14,8 @@ __all__ = ["Dims", "Sizes", "canonical_axis", "count", "infer_shapes", "layer_sh
 Dims = tuple[int | None, ...]
 """A shape in which None stands for a dimension that follows the frame size."""
 
-MAX_ELEMENTS = 1 << 34
+MAX_ELEMENTS = 2**31 - 1
+"""As many as a Blob of Caffe can hold."""
 
 
 def count(shape: Shape) -> int:
@@ -53,7 +54,7 @@ def layer_shapes(
                 f'impossible shape of "{top}"',
                 **net.where(layer),
                 found=f"{shape} from bottoms {bottoms}",
-                expected="sizes above 0",
+                expected=f"sizes above 0 and at most {MAX_ELEMENTS} numbers",
                 hint="is the input large enough for this net?",
             )
     return tops

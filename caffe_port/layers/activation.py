@@ -13,7 +13,7 @@ import numpy as np
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
-from weights.errors import UnsupportedError
+from weights.errors import ShapeError, UnsupportedError
 
 
 def same_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -27,6 +27,12 @@ def emit_relu(
     if slope:
         return (g.node("LeakyRelu", bottoms[0], alpha=float(slope)),)
     return (g.node("Relu", bottoms[0]),)
+
+
+def prelu_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    if len(bottoms[0]) < 2:
+        raise ShapeError("PReLU needs a channel axis", found=bottoms[0], expected="two axes or more")
+    return (bottoms[0],)
 
 
 def prelu_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
@@ -93,7 +99,7 @@ def emit_dropout(
 
 register(
     LayerRule("ReLU", same_shape, emit_relu, module=__name__),
-    LayerRule("PReLU", same_shape, emit_prelu, prelu_blobs, module=__name__),
+    LayerRule("PReLU", prelu_shape, emit_prelu, prelu_blobs, module=__name__),
     LayerRule("ELU", same_shape, emit_elu, module=__name__),
     LayerRule("BNLL", same_shape, emit_bnll, module=__name__),
     LayerRule("Sigmoid", same_shape, emit_sigmoid, module=__name__),

@@ -19,10 +19,12 @@ from weights.errors import PrototxtError
 
 
 def _affine(g: GraphBuilder, x: str, scale: float, shift: float) -> str:
-    """scale x + shift, leaving out what changes nothing."""
+    """scale x + shift without what changes nothing; what float32 cannot hold is infinite, as in Caffe."""
+    with np.errstate(over="ignore"):
+        factor, summand = np.float32(scale), np.float32(shift)
     if scale != 1:
-        x = g.node("Mul", x, g.const(np.float32(scale)))
-    return g.node("Add", x, g.const(np.float32(shift))) if shift else x
+        x = g.node("Mul", x, g.const(factor))
+    return g.node("Add", x, g.const(summand)) if shift else x
 
 
 def emit_absval(
@@ -36,7 +38,7 @@ def emit_power(
 ) -> tuple[str, ...]:
     spec = layer.spec.power_param
     if spec.scale * spec.power == 0:  # Caffe then does not read the bottom at all
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             value = np.float32(1) if spec.power == 0 else np.float32(spec.shift) ** np.float32(spec.power)
         return (g.node("Expand", g.const(value), g.node("Shape", bottoms[0])),)
     x = _affine(g, bottoms[0], spec.scale, spec.shift)
@@ -57,7 +59,8 @@ def emit_exp(
     spec = layer.spec.exp_param
     log_base = _log_of_base(spec.base)
     y = g.node("Exp", _affine(g, bottoms[0], log_base * spec.scale, 0.0))
-    return (_affine(g, y, math.exp(log_base * spec.shift), 0.0),)
+    with np.errstate(over="ignore"):
+        return (_affine(g, y, float(np.exp(log_base * spec.shift)), 0.0),)
 
 
 def emit_log(

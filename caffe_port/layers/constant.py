@@ -81,9 +81,13 @@ def continuation_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape,
 def emit_continuation(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
-    indicator = np.ones(g.shape(layer.tops[0]), np.float32)
-    indicator[0] = 0
-    return (g.const(indicator),)
+    steps, streams = g.shape(layer.tops[0])
+    rows = [
+        g.node("Expand", g.const(np.float32(value)), g.ints(count, streams))
+        for value, count in ((0, 1), (1, steps - 1))
+        if count
+    ]
+    return (rows[0] if len(rows) == 1 else g.node("Concat", *rows, axis=0),)
 
 
 register(

@@ -84,8 +84,8 @@ def window(layer: Layer, bottom: Shape) -> Window:
     stride = per_axis("stride", spec.stride, _pair(spec, "stride_h", "stride_w"), axes, 1)
     pad = per_axis("pad", spec.pad, _pair(spec, "pad_h", "pad_w"), axes, 0)
     hole = (spec.hole_h or spec.hole, spec.hole_w or spec.hole)
-    if hole != (1, 1) and spec.dilation:
-        raise PrototxtError("hole and dilation are both given", expected="one of them")
+    if hole != (1, 1) and (spec.dilation or axes != 2):
+        raise PrototxtError("hole and dilation are both given, or the layer has not two spatial axes")
     dilation = hole if hole != (1, 1) else per_axis("dilation", spec.dilation, (None, None), axes, 1)
     if 0 in kernel or 0 in stride or 0 in dilation:
         raise PrototxtError("kernel, stride or dilation is 0", expected="1 or more")

@@ -15,6 +15,8 @@ from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import count
 from weights.errors import UnsupportedError
 
+MAX_KERNELS = 1 << 26
+
 
 def im2col_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
@@ -34,6 +36,12 @@ def emit_im2col(
     if w.axis != 1 or not w.kernel:
         raise UnsupportedError("unusual axes", found=f"channel axis {w.axis} of {bottom}", expected="axis: 1")
     channels, places = bottom[1], count(w.kernel)
+    if channels * places * places > MAX_KERNELS:
+        raise UnsupportedError(
+            "too large a kernel",
+            found=f"{w.kernel} on {channels} channels",
+            expected=f"{MAX_KERNELS} numbers",
+        )
     kernels = np.tile(
         np.eye(places, dtype=np.float32).reshape(places, 1, *w.kernel), (channels, 1, *(1,) * len(w.kernel))
     )

@@ -25,10 +25,11 @@ from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
 from caffe_port.shapes import count
-from weights.errors import PrototxtError, ShapeError
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 STATES = {"LSTM": 2, "RNN": 1}
 GATES = {"LSTM": 4, "RNN": 1}
+MAX_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,10 @@ def emit_recurrent(
 ) -> tuple[str, ...]:
     g.require_fixed(layer, "its steps are laid out one after another")
     r = _recurrence(layer, tuple(g.shape(b) for b in layer.bottoms))
+    if r.steps > MAX_STEPS:
+        raise UnsupportedError(
+            "too long a sequence", found=f"{r.steps} steps", expected=f"at most {MAX_STEPS}"
+        )
     weights = [g.const(b) for b in blobs]
     flat = g.node("Reshape", bottoms[0], g.ints(r.steps * r.streams, r.length))
     driven = g.node("Gemm", flat, weights.pop(0), weights.pop(0), transB=1)
