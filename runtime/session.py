@@ -65,12 +65,18 @@ def allocate(shape: Shape, dtype: type[np.generic], device: Device) -> ort.OrtVa
 
 
 class Binding:
-    """Where one run of a session reads and writes."""
+    """Where one run of a session reads and writes.
 
-    __slots__ = ("io",)
+    number: this binding's own among its session's. A CUDA graph, where the provider option asks for one,
+    records addresses, so that each binding needs a graph of its own.
+    """
 
-    def __init__(self, io: ort.IOBinding) -> None:
+    __slots__ = ("io", "options")
+
+    def __init__(self, io: ort.IOBinding, number: int) -> None:
         self.io = io
+        self.options = ort.RunOptions()
+        self.options.add_run_config_entry("gpu_graph_id", str(number))
 
 
 class Session:
@@ -194,7 +200,9 @@ class Session:
         known = {name: shape for name, port in self.outputs.items() if (shape := port.shape) is not None}
         if len(known) == len(self.outputs):
             return known
-        binding = self.bind(inputs, {})
+        binding = Binding(self._session.io_binding(), -1)  # -1: no CUDA graph, the outputs lie anywhere
+        for name, value in inputs.items():
+            binding.io.bind_ortvalue_input(name, value)
         for name in self.outputs:
             binding.io.bind_output(name, self.device.kind, self.device.index)
         self.run(binding)
@@ -203,7 +211,7 @@ class Session:
 
     def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> Binding:
         """Fix where the graph reads and writes; good for any number of runs."""
-        binding = Binding(self._session.io_binding())
+        binding = Binding(self._session.io_binding(), len(self._bindings) + 1)
         self._bindings.append(binding)
         for name in self.inputs:
             binding.io.bind_ortvalue_input(name, inputs[name])
@@ -214,7 +222,7 @@ class Session:
     def run(self, binding: Binding) -> None:
         """One pass; returns when the outputs are written. Raises DeviceError where it fails."""
         try:
-            self._session.run_with_iobinding(binding.io)
+            self._session.run_with_iobinding(binding.io, binding.options)
             return
         except Exception as error:  # ONNX Runtime raises many types
             found = _one_line(error)

@@ -142,6 +142,16 @@ def test_output_shapes_that_only_a_run_can_tell(tmp_path: Path) -> None:
     assert session.output_shapes({"x": value}) == {"y": (1, 2)}
 
 
+def test_every_binding_has_a_cuda_graph_of_its_own(tmp_path: Path) -> None:
+    """Recorded graphs hold addresses: two bindings that shared one would read and write each other's
+    buffers.
+    """
+    session = Session(relu_file(tmp_path / "r.onnx", [2]), CPU, {"x": (2,)}, name="r")
+    buffers = [allocate((2,), np.float32, CPU) for _ in range(3)]
+    bindings = [session.bind({"x": buffers[0]}, {"y": buffer}) for buffer in buffers[1:]]
+    assert [b.options.get_run_config_entry("gpu_graph_id") for b in bindings] == ["1", "2"]
+
+
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"<!doctype html>")
     with pytest.raises(BundleError, match=r"a\.onnx: not an ONNX model"):
