@@ -74,6 +74,7 @@ class GraphBuilder:
         self._large: dict[tuple[int, str], tuple[np.ndarray, str]] = {}
         self._small: dict[tuple[str, Shape, bytes], str] = {}
         self._names: set[str] = set()
+        self._numbers: dict[str, int] = {}
         self._scope = ""
 
     # -- what an emit uses -------------------------------------------------------------------------------
@@ -192,9 +193,10 @@ class GraphBuilder:
 
     def _fresh(self, op: str) -> str:
         base = f"{self._scope}/{op}" if self._scope else op
-        name, number = base, 2
+        name = base
         while name in self._names:
-            name, number = f"{base}_{number}", number + 1
+            self._numbers[base] = self._numbers.get(base, 1) + 1
+            name = f"{base}_{self._numbers[base]}"
         self._names.add(name)
         return name
 
