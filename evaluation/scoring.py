@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from evaluation.datasets.base import DataSet, Sample
 from evaluation.metrics import Confusion, LabelChanges, Scores, boundary_band, remap
 from runtime.video import Frame
+from weights.errors import ClockworkError
 
 __all__ = [
     "Clip",
@@ -157,10 +158,13 @@ class Tally:
         if seen.position in clip.counted:
             self._count(step)
             self._changes.add(labels)
-        read = clip.samples[seen.position].read_label
-        if seen.position in clip.scored and read is not None:
-            truth = read()
-            self.confusion.add(truth, labels)
+        sample = clip.samples[seen.position]
+        if seen.position in clip.scored and sample.read_label is not None:
+            truth = sample.read_label()
+            try:
+                self.confusion.add(truth, labels)
+            except ClockworkError as error:
+                raise error.located(file=f"labels of {sample.name}") from None
             if self.boundary is not None:
                 self.boundary.add(truth, labels, where=boundary_band(truth, self._radius))
             self._scored += 1
@@ -180,8 +184,10 @@ class Tally:
     def result(self) -> Result:
         """The sums so far."""
         frames = max(self._frames, 1)
-        macs = sum(self._costs.macs[stage] * fires for stage, fires in self._fires.items()) / frames
+        # a part that is no stage of the bundle, such as the step from moved scores to labels, has no MACs
+        macs = sum(self._costs.macs.get(stage, 0) * fires for stage, fires in self._fires.items()) / frames
         stages = list(self._costs.macs)
+        order = [*stages, *sorted(self._ms.keys() - {*stages, "total"})]
         return Result(
             schedule=self.schedule,
             scores=self.confusion.scores(),
@@ -198,7 +204,7 @@ class Tally:
             macs_per_frame=macs,
             macs_of_oracle=macs / self._costs.oracle if self._costs.oracle else math.nan,
             ms_per_frame=self._ms["total"] / frames if "total" in self._ms else math.nan,
-            stage_ms={stage: self._ms[stage] / frames for stage in stages if stage in self._ms},
+            stage_ms={name: self._ms[name] / frames for name in order if name in self._ms},
             signal=sum(self._signals) / len(self._signals) if self._signals else math.nan,
         )
 

@@ -11,6 +11,7 @@ from fake_player import MANIFEST, FakePlayer
 
 from evaluation.datasets.base import DataSet, Sample, Shot
 from evaluation.scoring import Clip, Costs, Tally, clips_of, play_clips, score_clips, warm_up
+from weights.errors import ShapeError
 
 COSTS = Costs.of(MANIFEST)
 
@@ -128,6 +129,12 @@ def test_warming_up_plays_and_counts_nothing() -> None:
 
     warm_up(Counting(), clips_of(DATA))
     assert len(played) == 2
+
+
+def test_labels_that_do_not_fit_are_named() -> None:
+    odd = Sample("f7", sample("f7", 0, 1, None).read_image, lambda: np.zeros((3, 2), np.uint8))
+    with pytest.raises(ShapeError, match="labels of f7: label maps of different sizes"):
+        run((1, 1), shots=(Shot("odd", (odd,)),))
 
 
 def test_an_empty_run_is_nan_not_a_crash() -> None:
