@@ -195,6 +195,12 @@ COMBINING: list[Case] = [
         + layer("Eltwise", "data ones other", "y", "operation: PROD"),
     ),
     Case(
+        "dummy_data_one_shape",
+        layer("DummyData", "", "a b", "shape { dim: 1 dim: 3 dim: 7 dim: 9 } data_filler { value: 3 }")
+        + D
+        + layer("Eltwise", "data a b", "y", "coeff: 1 coeff: 2 coeff: -0.5"),
+    ),
+    Case(
         "dummy_data_legacy",
         layer("DummyData", "", "c", "num: 1 channels: 3 height: 7 width: 9 data_filler { value: 4 }")
         + D
