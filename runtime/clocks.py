@@ -5,7 +5,7 @@ On the first frame of a shot every stage fires, whatever its clock says; the clo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Protocol
@@ -42,8 +42,8 @@ class Tick(Protocol):
     """Frames since the start of the shot."""
     since: int
     """Frames since this stage last fired."""
-    before: bool
-    """Whether the stage before this one fires on this frame."""
+    before: Sequence[bool]
+    """Whether the stages before this one fire on this frame."""
 
     def measure(self, sensor: Sensor | Learned | Drift) -> float:
         """The number that a sensor gives on this frame."""
@@ -79,11 +79,13 @@ class Never:
 
 @dataclass(frozen=True)
 class Follow:
-    """Fires when the stage before does."""
+    """Fires when the stage `back` places before does."""
+
+    back: int = 1
 
     def fires(self, tick: Tick) -> bool:
-        """As the stage before."""
-        return tick.before
+        """As that stage."""
+        return tick.before[-self.back]
 
 
 @dataclass(frozen=True)

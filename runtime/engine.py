@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 from statistics import median
@@ -94,7 +94,7 @@ class _Tick:
 
     position: int
     since: int
-    before: bool
+    before: Sequence[bool]
     stage: int
 
     def __init__(self, engine: Engine) -> None:
@@ -222,7 +222,7 @@ class Engine:
             return True
         tick = self._tick
         tick.position, tick.since, tick.stage = self.position, self.position - self._fired_at[number], number
-        tick.before = number > 0 and self._fired_at[number - 1] == self.position
+        tick.before = [fired == self.position for fired in self._fired_at[:number]]
         fires = clock.fires(tick)
         for probe in probes.values():
             probe.settle(fires)

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 STARTS = ("previous", "key")
 OCCLUSIONS = ("border", "previous", "fresh")
+CARRIED = ("scores", "labels")
 TOLERANCE = 8
 """Grey levels (of 255) by which a pixel may differ from where it came from and still count as explained."""
 AUTO_SCALES = ((Fraction(1), 1_000_000), (Fraction(1, 2), 8_000_000), (Fraction(1, 4), 0))
@@ -53,7 +54,8 @@ class MotionOptions:
     padding: what is read beyond the edge, "border" or "zeros". occlusion: what stands where this frame shows
     what the one before did not, that is where the path leaves the frame or forward and backward flow
     disagree: "border", what the warp finds there; "previous", the labels of the same place one frame ago;
-    "fresh", scores that the head makes of this frame's shallow values.
+    "fresh", scores that the head makes of this frame's shallow values. of: what `warp` moves, "scores" or
+    the "labels" themselves, which costs next to nothing and cannot be refined any more.
     """
 
     flow: FlowSource = "auto"
@@ -61,12 +63,14 @@ class MotionOptions:
     start: str = "previous"
     padding: str = "border"
     occlusion: str = "border"
+    of: str = "scores"
 
     def __post_init__(self) -> None:
         for what, value, accepted in (
             ("start of a path", self.start, STARTS),
             ("padding of a warp", self.padding, PADDINGS),
-            ("way with what is hidden", self.occlusion, OCCLUSIONS),
+            ("way with occlusions", self.occlusion, OCCLUSIONS),
+            ("result to be moved", self.of, CARRIED),
         ):
             if value not in accepted:
                 raise UsageError(f"unknown {what}", found=f'"{value}"', expected=" or ".join(accepted))
@@ -222,13 +226,12 @@ class Motion:
         seen = self._seen(flow, forward) if forward is not None else None
         if seen is not None and self.options.occlusion == "previous":
             flow = np.where(seen[..., np.newaxis], flow, np.float32(0))
-        step = resize_flow(flow, *grid)
         if chained and track.path is not None:
             track.path = self._longer(track.path, flow) if track.moved else track.path
         elif track.moved:
-            track.path = step
+            track.path = resize_flow(flow, *grid)
         if seen is not None and self.options.occlusion == "fresh":
-            self._hide(track, seen, step, chained)
+            self._hide(track, seen, resize_flow(flow, *grid), chained)
         _note(moment, "path", began)
 
     def _flow_of(self, moment: Moment, start: NDArray[np.uint8]) -> tuple[Flow, Flow | None, float]:

@@ -26,7 +26,7 @@ from runtime.motion import Motion, MotionOptions
 from runtime.transform import Feed, Transform
 from staged_onnx import Bundle, Manifest
 from staged_onnx.split import split_head, split_manifest
-from staged_onnx.warp import warp_graph
+from staged_onnx.warp import warp_graph, warp_labels_graph
 from weights.errors import FlowError, ScheduleError, UsageError
 
 __all__ = ["KINDS", "MAX_INTERVAL", "Moving", "clocks_of", "motion_of", "played_bundle", "played_manifest"]
@@ -35,56 +35,58 @@ KINDS = ("warp", "warp-feature", "correct")
 MAX_INTERVAL = 12
 """Frames after which an adaptive schedule makes a full pass, where it does not say otherwise."""
 
-_OPTION = re.compile(r"@(flow|scale|from|padding|occlusion)=([^@]*)")
+_OPTION = re.compile(r"@(flow|scale|from|padding|occlusion|of)=([^@]*)")
 _SMALLEST_SCALE = Fraction(1, 64)
 
 
 @dataclass(frozen=True, eq=False)
 class Moving:
-    """That a schedule moves values: its kind, the motion they follow, and which they are."""
+    """That a schedule moves values: its kind, the motion they follow, and which they are.
+
+    carried: what the head hands out as a value of the cache, where it is in two parts (see
+    `staged_onnx.split`), else "".
+    """
 
     kind: str
     motion: Motion
+    carried: str
     values: tuple[str, ...]
-
-    @property
-    def splits_head(self) -> bool:
-        """Whether the scores must be a carried value."""
-        return self.kind == "warp"
-
-    @property
-    def watched(self) -> str:
-        """The value whose last computation is the key frame."""
-        return self.values[0]
 
     def drift(self, measure: str) -> Drift:
         """What an adaptive clock looks at: "adaptive" or "distance"."""
         look = self.motion.residual if measure == "adaptive" else self.motion.distance
-        return Drift(self.watched, look)
+        return Drift(self.values[0], look)
 
     def transforms(self, manifest: Manifest) -> tuple[Transform, ...]:
-        """How each value is moved."""
-        feeds = (Feed("flow", self.motion.path),)
-        return tuple(
-            Transform(value, _Graph(self.motion, manifest, value), feeds, chained=False)
-            for value in self.values
-        )
+        """How each value is moved. manifest: the one that is played."""
+        feeds: tuple[Feed, ...] = (Feed("flow", self.motion.path),)
+        moved = [
+            Transform(value, _Graph(self, manifest, value), feeds, chained=False) for value in self.values
+        ]
+        if self.carried == "fresh":
+            feeds = (*feeds, Feed("hidden", self.motion.hidden))
+            moved[-1] = Transform(moved[-1].value, moved[-1].graph, feeds, chained=False)
+        return tuple(moved)
 
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
     """Makes the warp graph of one value."""
 
-    motion: Motion
+    moving: Moving
     manifest: Manifest
     value: str
 
     def __call__(
         self, shape: tuple[int, ...], dtype: np.dtype, feeds: Mapping[str, tuple[int, ...]]
     ) -> onnx.ModelProto:
-        options = self.motion.options
-        grid = feeds["flow"]
-        return warp_graph(shape, grid, dtype=dtype, padding=options.padding, extent=self._extent(shape, grid))
+        padding = self.moving.motion.options.padding
+        if self.moving.carried == "labels":
+            return warp_labels_graph(shape, feeds["flow"], padding=padding)
+        return warp_graph(
+            shape, feeds["flow"], dtype=dtype, padding=padding, hidden=feeds.get("hidden"),
+            extent=self._extent(shape, feeds["flow"]),
+        )  # fmt: skip
 
     def _extent(self, shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[float, float]:
         """Height and width of the value as a multiple of the frame's, by its stride in the net's input."""
@@ -92,7 +94,7 @@ class _Graph:
         if stride is None:
             return 1.0, 1.0
         # At the net's own size the input is as large as the frame, of which the grid is a known share.
-        input_size = self.manifest.preprocessing.size or self.motion.frame_of((grid[0], grid[1]))
+        input_size = self.manifest.preprocessing.size or self.moving.motion.frame_of((grid[0], grid[1]))
         return shape[2] * stride[0] / input_size[0], shape[3] * stride[1] / input_size[1]
 
 
@@ -117,46 +119,64 @@ def motion_of(
             given.get("from", "previous"),
             given.get("padding", "border"),
             given.get("occlusion", "border"),
+            given.get("of", "scores"),
         )
     except UsageError as error:
         raise ScheduleError(
             f'{error.problem} in schedule "{kind}:{text[:80]}"', found=error.found, expected=error.expected
         ) from None
-    if kind == "correct" and len(manifest.stages) < 2:
+    carried = _carried(kind, options)
+    deep = kind == "correct" or carried == "fresh"
+    if deep and len(manifest.stages) < 2:
         raise ScheduleError(
-            f'"correct:{text}" does not fit the bundle',
+            f'"{kind}:{text}" does not fit the bundle',
             found="1 stage",
             expected="2 or more",
             hint="cut the net at more blobs",
         )
-    if kind == "warp":
-        values = split_manifest(manifest).head.inputs[:1]
-    else:
-        values = _head_values(manifest, manifest.stages if kind == "warp-feature" else manifest.stages[-1:])
+    values: tuple[str, ...] = ()
+    if deep or kind == "warp-feature":
+        values = _head_values(manifest, manifest.stages[-1:] if deep else manifest.stages)
+    if carried:
+        values = (*values, split_manifest(manifest, carried).stages[-1].outputs[-1])
     channels = manifest.scores.channels if manifest.scores is not None else len(manifest.class_names)
-    return Moving(kind, Motion(options, channels=channels), values), _OPTION.sub("", text)
+    return Moving(kind, Motion(options, channels=channels), carried, values), _OPTION.sub("", text)
+
+
+def _carried(kind: str, options: MotionOptions) -> str:
+    """What the head hands out; raises ScheduleError for options that contradict each other."""
+    for option, value, usual in (("occlusion", options.occlusion, "fresh"), ("of", options.of, "labels")):
+        if kind != "warp" and value == usual:
+            raise ScheduleError(f"{option}={value} does not go with {kind}", expected="warp")
+    if options.of == "labels" and options.occlusion == "fresh":
+        raise ScheduleError("occlusion=fresh needs scores", found="of=labels", expected="of=scores")
+    if kind != "warp":
+        return ""
+    return "fresh" if options.occlusion == "fresh" else options.of
 
 
 def clocks_of(moving: Moving, clock: Clock, stages: int) -> tuple[Clock, ...]:
     """One clock a stage of the manifest that is played, from the one that says when a key frame is due."""
     if isinstance(clock, Every):
         moving.motion.is_key = lambda position: (position - clock.phase) % clock.rate == 0
+    asks = any(True for _ in sensors_of(clock))
     if moving.kind == "correct":
         return (*(Always(),) * (stages - 1), clock)
-    asks = any(True for _ in sensors_of(clock))
+    if moving.carried == "fresh":  # ..., the deepest stage, the head, the copy
+        return (*(Always(),) * (stages - 3), clock, Always(), Follow(2))
     return (clock, *((Follow() if asks else clock,) * (stages - 1)))
 
 
 def played_manifest(manifest: Manifest, moving: Moving | None) -> Manifest:
     """The manifest of the bundle that a schedule plays."""
-    return split_manifest(manifest) if moving is not None and moving.splits_head else manifest
+    return split_manifest(manifest, moving.carried) if moving is not None and moving.carried else manifest
 
 
 def played_bundle(bundle: Bundle, moving: Moving | None, size: tuple[int, int]) -> Bundle:
     """The bundle that a schedule plays on frames of a size."""
-    if moving is None or not moving.splits_head:
+    if moving is None or not moving.carried:
         return bundle
-    return split_head(bundle, moving.motion.scale_for(size))
+    return split_head(bundle, moving.carried, moving.motion.scale_for(size))
 
 
 def _head_values(manifest: Manifest, stages: Iterable[object]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from os import PathLike
 from types import TracebackType
 from typing import Any, TypeVar
@@ -32,8 +33,8 @@ __all__ = ["Player", "open_player", "threads_a_stage"]
 SIZES_KEPT = 2
 
 T = TypeVar("T")
-_Key = tuple[tuple[int, int], bool]
-"""A frame size, and whether the head is in two parts."""
+_Key = tuple[tuple[int, int], tuple[str, Fraction | None] | None]
+"""A frame size; and where the head is in two parts, what it hands out on which grid."""
 
 
 class Player:
@@ -62,7 +63,7 @@ class Player:
         self._parts: OrderedDict[_Key, Parts] = OrderedDict()
         self._lent = parts
         if parts is not None:
-            self._parts[parts.size, False] = parts
+            self._parts[parts.size, None] = parts
         self._engines: dict[_Key, Engine] = {}
         self._engine: Engine | None = None
         self._turn = 0
@@ -173,9 +174,10 @@ class Player:
 
     def _engine_for(self, size: tuple[int, int]) -> Engine:
         moving = self.schedule.moving
-        key = size, moving is not None and moving.splits_head
+        scale = moving.motion.scale_for(size) if moving is not None else None
+        key = size, (moving.carried, scale) if moving is not None and moving.carried else None
         if key not in self._parts:
-            shared = self._parts.get((size, not key[1]))
+            shared = next((parts for (other, _), parts in self._parts.items() if other == size), None)
             while len(self._parts) >= SIZES_KEPT:
                 old, _ = self._parts.popitem(last=False)
                 self._engines.pop(old, None)

@@ -29,7 +29,7 @@ from caffe_port.shapes import Sizes
 from staged_onnx.processing import emit_resize
 from weights.errors import UsageError
 
-__all__ = ["PADDINGS", "bare_builder", "path_graph", "warp_graph"]
+__all__ = ["PADDINGS", "bare_builder", "path_graph", "warp_graph", "warp_labels_graph"]
 
 PADDINGS = ("border", "zeros")
 """What is read beyond the value's edge: its nearest pixel, or zero."""
@@ -47,29 +47,57 @@ def warp_graph(
     dtype: DTypeLike = np.float32,
     extent: tuple[float, float] = (1.0, 1.0),
     padding: str = "border",
+    hidden: Sequence[int] | None = None,
 ) -> onnx.ModelProto:
     """A model from `value` (`shape`, 1 x C x h x w) and `flow` (`flow`, H x W x 2) to `moved`, as the value.
 
     dtype: the value's, float32 or float16; the warp itself is done in float32. extent: height and width of
-    the value's grid as a multiple of the frame's. padding: one of PADDINGS. Raises UsageError for shapes that
-    are no map and no flow.
+    the value's grid as a multiple of the frame's. padding: one of PADDINGS. hidden: shape (1 x 1 x H x W) of
+    a third input `hidden`, which takes the place of the value's last channel. Raises UsageError for shapes
+    that are no map and no flow.
     """
     if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
         raise UsageError("only a map can be warped", found=_text(shape), expected="1 x C x h x w")
-    if len(flow) != 3 or flow[2] != 2 or min(flow) < 1:
-        raise UsageError("not a flow's shape", found=_text(flow), expected="H x W x 2")
-    if padding not in PADDINGS:
-        raise UsageError("unknown padding of a warp", found=padding, expected=" or ".join(PADDINGS))
+    _check(flow, padding)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     g = bare_builder()
     value = g.input("value", list(shape), kind)
     field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, extent)
+    if hidden is not None:
+        value = g.node("Slice", value, g.ints(0), g.ints(shape[1] - 1), g.ints(1))
     if kind != TensorProto.FLOAT:
         value = g.node("Cast", value, to=TensorProto.FLOAT)
     moved = _emit_warp(g, value, field, shape, (flow[0] * extent[0], flow[1] * extent[1]), padding)
     if kind != TensorProto.FLOAT:
         moved = g.node("Cast", moved, to=kind)
+    if hidden is not None:
+        mask = g.input("hidden", list(hidden))
+        if tuple(hidden[2:]) != tuple(shape[2:]):
+            mask = emit_resize(g, mask, g.ints(1, 1, *shape[2:]))
+        if kind != TensorProto.FLOAT:
+            mask = g.node("Cast", mask, to=kind)
+        moved = g.node("Concat", moved, mask, axis=1)
     g.output(moved, "moved", list(shape), kind)
+    return g.model("warp")
+
+
+def warp_labels_graph(
+    size: Sequence[int], flow: Sequence[int], *, padding: str = "border"
+) -> onnx.ModelProto:
+    """As `warp_graph` for `value`, a label map (uint8, `size`): each pixel takes the label nearest to where
+    it came from; with padding "zeros", class 0 beyond the edge.
+    """
+    if len(size) != 2 or min(size) < 1:
+        raise UsageError("not a label map's shape", found=_text(size), expected="H x W")
+    _check(flow, padding)
+    shape = (1, 1, *size)
+    g = bare_builder()
+    value = g.node("Cast", g.input("value", list(size), TensorProto.UINT8), to=TensorProto.FLOAT)
+    value = g.node("Unsqueeze", value, g.ints(0, 1))
+    field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, (1.0, 1.0))
+    moved = _emit_warp(g, value, field, shape, (flow[0], flow[1]), padding, mode="nearest")
+    moved = g.node("Cast", g.node("Squeeze", moved, g.ints(0, 1)), to=TensorProto.UINT8)
+    g.output(moved, "moved", list(size), TensorProto.UINT8)
     return g.model("warp")
 
 
@@ -95,6 +123,13 @@ def path_graph(flow: Sequence[int], grid: tuple[int, int]) -> onnx.ModelProto:
     return g.model("path")
 
 
+def _check(flow: Sequence[int], padding: str) -> None:
+    if len(flow) != 3 or flow[2] != 2 or min(flow) < 1:
+        raise UsageError("not a flow's shape", found=_text(flow), expected="H x W x 2")
+    if padding not in PADDINGS:
+        raise UsageError("unknown padding of a warp", found=padding, expected=" or ".join(PADDINGS))
+
+
 def _emit_planes(g: GraphBuilder, flow: str) -> str:
     """H x W x 2 to 1 x 2 x H x W."""
     return str(g.node("Unsqueeze", g.node("Transpose", flow, perm=[2, 0, 1]), g.ints(0)))
@@ -108,7 +143,7 @@ def _emit_flow(
     if extent != (1.0, 1.0):
         down, across = (_normalised(_positions(shape[2 + i], grid[i], extent[i]), grid[i]) for i in (0, 1))
         where = np.stack(np.meshgrid(across, down), axis=-1)[np.newaxis]
-        return str(_grid_sample(g, planes, g.const(where), "border"))
+        return _grid_sample(g, planes, g.const(where), "border")
     if tuple(shape[2:]) != tuple(grid[:2]):
         return emit_resize(g, planes, g.ints(1, 2, shape[2], shape[3]))
     return planes
@@ -121,6 +156,7 @@ def _emit_warp(
     shape: Sequence[int],
     flow_size: tuple[float, float],
     padding: str,
+    mode: str = "bilinear",
 ) -> str:
     """`value` read at p + field[p]. flow_size: height and width of the value in the flow's pixels."""
     height, width = shape[2], shape[3]
@@ -133,11 +169,11 @@ def _emit_warp(
     y = g.node("Add", g.node("Squeeze", y, g.ints(1)), g.const(down))
     last = g.ints(-1)
     grid = g.node("Concat", g.node("Unsqueeze", x, last), g.node("Unsqueeze", y, last), axis=-1)
-    return str(_grid_sample(g, value, grid, padding))
+    return _grid_sample(g, value, grid, padding, mode)
 
 
-def _grid_sample(g: GraphBuilder, value: str, grid: str, padding: str) -> str:
-    return str(g.node("GridSample", value, grid, mode="bilinear", padding_mode=padding, align_corners=1))
+def _grid_sample(g: GraphBuilder, value: str, grid: str, padding: str, mode: str = "bilinear") -> str:
+    return str(g.node("GridSample", value, grid, mode=mode, padding_mode=padding, align_corners=1))
 
 
 def _positions(count: int, size: int, extent: float) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ def test_labels_are_the_heads_own(tmp_path: Path, native: bool) -> None:
 def test_scores_on_a_coarser_grid(tmp_path: Path) -> None:
     bundle = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None)
     frame = frame_of(75, 101)
-    full, half = run(split_head(bundle), frame), run(split_head(bundle, Fraction(1, 2)), frame)
+    full, half = run(split_head(bundle), frame), run(split_head(bundle, scale=Fraction(1, 2)), frame)
     assert full["scores"].shape == (1, 5, 75, 101)
     assert half["scores"].shape == (1, 5, 38, 51)
     assert half["labels"].shape == (75, 101)
@@ -73,7 +73,7 @@ def test_scores_on_a_coarser_grid(tmp_path: Path) -> None:
 
 def test_scores_are_never_enlarged(tmp_path: Path) -> None:
     bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
-    assert run(split_head(bundle, Fraction(1, 2)), frame_of(64, 40))["scores"].shape == (1, 3, 16, 20)
+    assert run(split_head(bundle, scale=Fraction(1, 2)), frame_of(64, 40))["scores"].shape == (1, 3, 16, 20)
 
 
 def test_a_head_without_layers_hands_on_what_it_reads(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_head_without_layers_hands_on_what_it_reads(tmp_path: Path) -> None:
 
 def test_what_the_split_manifest_says(tmp_path: Path) -> None:
     manifest = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None).manifest
-    after = split_manifest(manifest, Fraction(1, 2))
+    after = split_manifest(manifest, scale=Fraction(1, 2))
     assert [stage.name for stage in after.stages] == ["stage1", "stage2", "stage3", "head"]
     assert after.stages[-1].outputs == after.head.inputs[:1] == ("scores",)
     assert after.stages[-1].macs == manifest.head.macs and after.macs == manifest.macs
@@ -105,11 +105,45 @@ def test_another_value_called_scores_keeps_its_name(tmp_path: Path) -> None:
     assert split_manifest(taken).head.inputs[0] == "scores_"
 
 
+def test_the_label_map_as_a_carried_value(tmp_path: Path) -> None:
+    bundle = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None)
+    after = split_head(bundle, "labels")
+    frame = frame_of(75, 101)
+    values = run(after, frame)
+    np.testing.assert_array_equal(values["labels"], run(bundle, frame)["labels"])
+    np.testing.assert_array_equal(values["label_map"], values["labels"])
+    assert after.manifest.stages[-1].macs == bundle.manifest.head.macs
+
+
+def test_fresh_scores_stand_where_something_was_hidden(tmp_path: Path) -> None:
+    bundle = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None)
+    after = split_head(bundle, "fresh")
+    assert [stage.name for stage in after.manifest.stages[-2:]] == ["head", "keep"]
+    frame, other = frame_of(80, 96), frame_of(80, 96)[::-1].copy()
+    now, key = run(after, frame), run(after, other)
+    np.testing.assert_array_equal(now["labels"], run(split_head(bundle), frame)["labels"])
+    np.testing.assert_array_equal(now["kept_scores"][:, :5], now["scores"])
+    assert not now["kept_scores"][:, 5].any()
+    kept = key["kept_scores"].copy()
+    kept[:, 5, :, :48] = 1
+    session = ort.InferenceSession(after.graphs["labels"], providers=["CPUExecutionProvider"])
+    feeds = {"scores": now["scores"], "frame": frame, "kept_scores": kept}
+    mixed = session.run(None, feeds)[0]
+    np.testing.assert_array_equal(mixed[:, :48], now["labels"][:, :48])
+    np.testing.assert_array_equal(mixed[:, 48:], key["labels"][:, 48:])
+
+
+def test_something_else_cannot_be_carried(tmp_path: Path) -> None:
+    manifest = make(tmp_path, chain(tmp_path), ["a"], (16, 24)).manifest
+    with pytest.raises(UsageError, match="what is to be carried"):
+        split_manifest(manifest, "logits")
+
+
 @pytest.mark.parametrize("scale", [Fraction(0), Fraction(-1), Fraction(3, 2), Fraction(1, 100)])
 def test_bad_scales(tmp_path: Path, scale: Fraction) -> None:
     manifest = make(tmp_path, chain(tmp_path), ["a"], (16, 24)).manifest
     with pytest.raises(UsageError, match="bad scale"):
-        split_manifest(manifest, scale)
+        split_manifest(manifest, scale=scale)
 
 
 def test_a_bundle_of_an_earlier_release(tmp_path: Path) -> None:
@@ -122,8 +156,11 @@ def test_a_bundle_of_an_earlier_release(tmp_path: Path) -> None:
     file.write_text(json.dumps(data), "utf-8")
     old = staged_onnx.read_bundle(bundle.path)
     assert old.manifest.scores is None and old.manifest.values["up"].stride is None
-    with pytest.raises(BundleError, match="convert the net again"):
-        split_head(old)
+    for carried in ("scores", "fresh"):
+        with pytest.raises(BundleError, match="convert the net again"):
+            split_head(old, carried)
+    frame = frame_of(16, 24)
+    np.testing.assert_array_equal(run(split_head(old, "labels"), frame)["labels"], run(old, frame)["labels"])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +174,7 @@ def test_scores_that_are_not_in_the_head(tmp_path: Path, scores: dict[str, Any])
     bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
     file = bundle.path / "manifest.json"
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "scores": scores}), "utf-8")
-    with pytest.raises(BundleError, match="no value of the scores' name"):
+    with pytest.raises(BundleError, match="no such value"):
         split_head(staged_onnx.read_bundle(bundle.path))
 
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from scipy.ndimage import map_coordinates
 
-from staged_onnx.warp import path_graph, warp_graph
+from staged_onnx.warp import path_graph, warp_graph, warp_labels_graph
 from weights.errors import UsageError
 
 RNG = np.random.default_rng(3)
@@ -102,6 +102,39 @@ def test_float16_values_stay_float16() -> None:
     moved = run(warp_graph(value.shape, flow.shape, dtype=np.float16), value=value, flow=flow)
     assert moved.dtype == np.float16
     np.testing.assert_allclose(moved[..., :-2], value[..., 2:], rtol=2e-3, atol=1e-3)
+
+
+def test_label_maps_move_by_whole_pixels_exactly() -> None:
+    labels = RNG.integers(0, 256, (37, 50)).astype(np.uint8)
+    moved = run(warp_labels_graph((37, 50), (37, 50, 2)), value=labels, flow=constant_flow((37, 50), -6, 4))
+    np.testing.assert_array_equal(moved[:-4, 6:], labels[4:, :-6])
+    np.testing.assert_array_equal(moved[:-4, :6], np.repeat(labels[4:, :1], 6, axis=1))
+
+
+def test_label_maps_take_the_nearest_label() -> None:
+    labels = RNG.integers(0, 20, (24, 30)).astype(np.uint8)
+    flow = RNG.uniform(-5, 5, size=(24, 30, 2)).astype(np.float32)
+    rows, columns = np.mgrid[:24, :30]
+    y, x = np.rint(rows + flow[..., 1]).astype(int), np.rint(columns + flow[..., 0]).astype(int)
+    inside = (y >= 0) & (x >= 0) & (y < 24) & (x < 30)
+    graph = warp_labels_graph((24, 30), flow.shape, padding="zeros")
+    moved = run(graph, value=labels, flow=flow)
+    np.testing.assert_array_equal(moved, np.where(inside, labels[y.clip(0, 23), x.clip(0, 29)], 0))
+    coarse = run(warp_labels_graph((24, 30), (12, 10, 2)), value=labels, flow=constant_flow((12, 10), 1, -2))
+    np.testing.assert_array_equal(coarse[4:, :-3], labels[:-4, 3:])
+
+
+def test_the_last_channel_says_what_was_hidden() -> None:
+    value = RNG.uniform(size=(1, 4, 9, 12)).astype(np.float32)
+    flow, hidden = constant_flow((9, 12), 2, 0), RNG.uniform(size=(1, 1, 9, 12)).astype(np.float32)
+    graph = warp_graph(value.shape, flow.shape, hidden=hidden.shape)
+    moved = run(graph, value=value, flow=flow, hidden=hidden)
+    plain = run(warp_graph((1, 3, 9, 12), flow.shape), value=value[:, :3], flow=flow)
+    np.testing.assert_array_equal(moved, np.concatenate([plain, hidden], axis=1))
+    coarse = np.full((1, 1, 3, 4), 0.25, np.float32)
+    graph = warp_graph(value.shape, flow.shape, hidden=coarse.shape)
+    moved = run(graph, value=value, flow=flow, hidden=coarse)
+    np.testing.assert_array_equal(moved[:, 3], np.full((1, 9, 12), 0.25))
 
 
 def test_a_path_is_the_sum_of_flows_along_the_way() -> None:
