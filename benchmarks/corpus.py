@@ -7,8 +7,8 @@ and whose outputs have the shapes of Caffe's formulas; otherwise it must be refu
 else is a failure. `index.jsonl` in the folder says what each file is (kind, layer types); without it all
 files form one group. Every file is handled in a worker process with a limit of memory and time.
 
-Left-over template variables get the values of DEFINES, and an input whose shape the file does not state (most
-training nets) gets PICTURE, so the nets behind them are measured too; both are counted apart.
+Left-over template variables get the values of DEFINES, and an input picture whose shape the file does not
+state (in most training nets) gets PICTURE, so the nets behind them are measured too, and counted apart.
 """
 
 from __future__ import annotations
@@ -107,11 +107,17 @@ def read(path: Path) -> tuple[Any, dict[str, str], dict[str, tuple[int, ...]]]:
             blob = re.search(r"--shape (\S+?)=", error.hint or "")
             if variable is not None and variable.group(1) not in define:
                 define[variable.group(1)] = DEFINES.get(variable.group(1), "x")
-            elif blob is not None and blob.group(1) not in shapes:
+            elif blob is not None and blob.group(1) not in shapes and is_picture(error):
                 first = first or error
                 shapes[blob.group(1)] = PICTURE
             else:
                 raise first or error from None
+
+
+def is_picture(error: Any) -> bool:
+    """Whether what lacks a shape may be a picture: an input or a data layer's top, HDF5's vectors aside."""
+    problem = error.problem.startswith(("a data layer", "missing bottom", "an input", 'input "'))
+    return problem and error.layer_type != "HDF5Data"
 
 
 def one_item(net: Any) -> dict[str, tuple[int, ...]]:
