@@ -144,7 +144,7 @@ def choose_cuts(
         )
     _, shares, carried = costs.judge(best[1])
     why = [
-        f"cut {cut}: stage{i + 1} does {shares[i]:.1%} of the work and hands out {carried[i] * 4 / 1e6:.2f} MB"
+        f"cut {cut}: stage{i + 1} does {shares[i]:.1%} of the work, hands out {carried[i] * 4 / 1e6:.2f} MB"
         for i, cut in enumerate(best[1])
     ]
     why.append(f"head: {shares[-1]:.1%} of the work, on every frame")

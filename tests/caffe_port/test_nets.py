@@ -9,7 +9,7 @@ import pytest
 
 from caffe_port import infer_shapes, read_net
 from caffe_port.nets import fcn8s, stage_fcn8s, truncated_fcn, write_fcn8s
-from caffe_port.nets.fcn8s import crop_offset
+from caffe_port.nets.fcn8s import Step, crop_offset
 from weights.errors import UsageError
 
 # One dimension of each blob by input size n, from the paper's nets (ceil pooling).
@@ -74,9 +74,18 @@ def test_truncated_nets_upsample_densely(tmp_path: Path) -> None:
 
 
 def test_crop_offset_algebra() -> None:
-    fcn_alexnet = [("conv", 11, 4, 100), ("conv", 3, 2, 0), ("conv", 5, 1, 2), ("conv", 3, 2, 0), ("conv", 3, 1, 1),
-                   ("conv", 3, 1, 1), ("conv", 3, 1, 1), ("conv", 3, 2, 0), ("conv", 6, 1, 0),
-                   ("deconv", 63, 32, 0)]  # fmt: skip
+    convolutions = [
+        (11, 4, 100),
+        (3, 2, 0),
+        (5, 1, 2),
+        (3, 2, 0),
+        (3, 1, 1),
+        (3, 1, 1),
+        (3, 1, 1),
+        (3, 2, 0),
+        (6, 1, 0),
+    ]
+    fcn_alexnet: list[Step] = [*(("conv", *c) for c in convolutions), ("deconv", 63, 32, 0)]
     assert crop_offset(fcn_alexnet) == 18
     with pytest.raises(UsageError, match="do not align"):
         crop_offset([("conv", 3, 2, 1)])

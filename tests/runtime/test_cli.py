@@ -1,4 +1,4 @@
-"""The command line: statuses, JSON, and one clear line for every kind of bad input with nothing left behind."""
+"""The command line: statuses, JSON, and one clear line for bad input with nothing left behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import weights
 from caffe_port import random_weights
 from runtime.cli import cli, run
 
-LAYER = 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 1 } }'
+LAYER = (
+    'layer { name: "c" type: "Convolution" bottom: "data" top: "c" '
+    "convolution_param { num_output: 2 kernel_size: 1 } }"
+)
 INPUT = (
     'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
 )
@@ -104,8 +107,10 @@ def test_a_net_that_takes_one_size_gets_its_own(tmp_path: Path, capsys: pytest.C
         INPUT
         + LAYER
         + (
-            'layer { name: "ip" type: "InnerProduct" bottom: "c" top: "ip" inner_product_param { num_output: 8 } }'
-            'layer { name: "r" type: "Reshape" bottom: "ip" top: "r" reshape_param { shape { dim: 0 dim: 2 dim: 2 dim: 2 } } }'
+            'layer { name: "ip" type: "InnerProduct" bottom: "c" top: "ip" '
+            "inner_product_param { num_output: 8 } }"
+            'layer { name: "r" type: "Reshape" bottom: "ip" top: "r" '
+            "reshape_param { shape { dim: 0 dim: 2 dim: 2 dim: 2 } } }"
         )
     )
     (tmp_path / "n.prototxt").write_text(text, "utf-8")
