@@ -1,8 +1,8 @@
 """Moving shapes: a generated video with a label for every pixel, the same bits on every platform.
 
-The class of an object is its *shape*; colour, texture, size and angle are drawn at random and say nothing
-about it. So a net has to look at a whole object to name it (a deep stage), and at the edge to place it (a
-shallow one).
+The class of an object is its *shape*, and each class has a pattern of its own; colours, size and angle are
+drawn at random and say nothing about it. So a net has to look at much of an object to name it (a deep
+stage), and at the edge to place it (a shallow one).
 
 Everything is integer arithmetic on the raw 64-bit output of PCG64, which NumPy keeps stable (the methods of
 ``Generator`` are not); no float decides a pixel. Lengths are in 1/16 pixel, angles in 1/1024 turn.
@@ -44,13 +44,14 @@ Frames = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 _SUB = 16  # one pixel
+_RIM = 3 * _SUB  # by so much the rimless body has a smaller radius
 _TURN = 1024  # a full turn
 _ONE = 1 << 14  # 1.0 of the sine table
 # Rounded to 14 bits: no entry lies near enough to a half for the last bit of a platform's sine to matter.
 _SIN: tuple[int, ...] = tuple(round(math.sin(2 * math.pi * i / _TURN) * _ONE) for i in range(_TURN))
 
 _CELL = 8  # pixels between the points of the finer background lattice
-_REACH = 52  # pixels around the frame: an object that has gone so far is out of view whatever its size
+_REACH = 60  # pixels around the frame: an object that has gone so far is out of view whatever its size
 
 
 @dataclass(frozen=True)
@@ -148,15 +149,21 @@ def _colour(dice: _Dice) -> list[int]:
 
 
 def _object(
-    dice: _Dice, label: int, frames: int, size: tuple[int, int], speed: Speed, camera: tuple[int, int]
+    dice: _Dice,
+    index: int,
+    label: int,
+    frames: int,
+    size: tuple[int, int],
+    speed: Speed,
+    camera: tuple[int, int],
 ) -> _Object:
-    """One object at a random place, for a shot of frames of ``size`` under a ``camera`` that moves so."""
-    radius = dice.range(20 * _SUB, 39 * _SUB)
+    """Object ``index`` at a random place, for frames of ``size`` under a ``camera`` that moves so."""
+    radius = dice.range(23 * _SUB, 43 * _SUB)
     area = (size[0] + 2 * _REACH, size[1] + 2 * _REACH)
     position = (dice.range(0, area[0] * _SUB), dice.range(0, area[1] * _SUB))
     slow, quick = {"static": (0, 1), "slow": (6, 28), "fast": (56, 136)}[speed]
     heading, pace = dice.range(0, _TURN), dice.range(slow, quick)
-    stays = not dice.chance(3)
+    stays = index % 3 != 1
     drift = (0, 0) if stays else camera
     velocity = (
         (pace * _SIN[heading] >> 14) + drift[0],
@@ -165,7 +172,7 @@ def _object(
     turning = {"static": 1, "slow": 5, "fast": 17}[speed]
     spin = dice.signed(0, turning)
     born, gone = 0, frames
-    if speed != "static" and dice.chance(4):
+    if speed != "static" and index % 4 == 3:
         born = dice.range(0, max(1, frames // 2))
         gone = dice.range(born + 1, frames + frames // 2 + 2)
     first = _colour(dice)
@@ -181,7 +188,7 @@ def _object(
         stays=stays,
         born=born,
         gone=gone,
-        texture=dice.range(0, 6),
+        texture=label - 1,
         period=dice.range(5 * _SUB, 11 * _SUB),
         colours=np.array([first, second], dtype=np.int64),
         tones=dice.array((8, 8), 0, 2),
@@ -270,7 +277,10 @@ def _paint(thing: _Object, frame: int, picture: Ints, labels: Labels) -> None:
     mask = _inside(thing.label, u, v, thing.radius)
     window = (slice(top, bottom), slice(left, right))
     labels[window][mask] = thing.label
-    picture[window][mask] = thing.colours[_texture(thing, u, v)][mask]
+    # A dark rim of its colour sets an object off from one of like colour behind it.
+    body = _inside(thing.label, u, v, thing.radius - _RIM)[:, :, None]
+    colours = np.where(body, thing.colours[_texture(thing, u, v)], thing.colours[0] >> 2)
+    picture[window][mask] = colours[mask]
 
 
 def shapes_shot(
@@ -279,13 +289,13 @@ def shapes_shot(
     size: tuple[int, int] = FRAME_SIZE,
     speed: Speed = "slow",
     pan: bool = False,
-    objects: int = 5,
+    objects: int = 4,
     name: str | None = None,
 ) -> Shot:
     """One shot of ``frames`` frames of ``size`` (height, width): same arguments, same bits, everywhere.
 
     ``objects`` objects move over a mottled background and hide one another (later ones lie in front).
-    Two in three turn round at the border, the others leave and come back; one in four is there for a
+    Two in three turn round at the border, the third leaves and comes back; one in four is there for a
     part of the shot only. ``speed``: ``static`` nothing moves and every frame is the same, ``slow`` 0.4
     to 1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera, too (0.5 to 5 pixels a frame):
     it takes the background along, and the objects that come and go. Every frame of a moving shot has
@@ -305,7 +315,7 @@ def shapes_shot(
     canvas = _background(dice, (-(-size[0] // lattice) * lattice, -(-size[1] // lattice) * lattice))
     shapes = len(CLASS_NAMES) - 1
     start = dice.range(0, shapes)
-    things = [_object(dice, 1 + (start + i) % shapes, frames, size, speed, camera) for i in range(objects)]
+    things = [_object(dice, i, 1 + (start + i) % shapes, frames, size, speed, camera) for i in range(objects)]
     pictures = np.empty((frames, *size, 3), dtype=np.uint8)
     labels = np.zeros((frames, *size), dtype=np.uint8)
     noise = np.zeros((*size, 3), dtype=np.int64)
@@ -323,12 +333,12 @@ def shapes_shot(
 
 
 KINDS: tuple[tuple[str, Speed, bool, int], ...] = (
-    ("slow", "slow", False, 5),
-    ("slow pan", "slow", True, 5),
-    ("fast", "fast", False, 5),
-    ("fast pan", "fast", True, 5),
-    ("crowd", "fast", False, 7),
-    ("static", "static", False, 5),
+    ("slow", "slow", False, 4),
+    ("slow pan", "slow", True, 4),
+    ("fast", "fast", False, 4),
+    ("fast pan", "fast", True, 4),
+    ("crowd", "fast", False, 6),
+    ("static", "static", False, 4),
 )
 """The kinds of shot of a video, in order: name, speed, camera pan, number of objects."""
 

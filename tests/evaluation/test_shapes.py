@@ -20,7 +20,7 @@ def test_same_bits_everywhere() -> None:
     """The digest was taken once; another one means that every number measured on the video is void."""
     shot = shapes_shot(7, frames=4, size=(96, 112), speed="fast", pan=True)
     digest = hashlib.sha256(shot.frames.tobytes() + shot.labels.tobytes()).hexdigest()
-    assert digest == "4bb81cbf5c655b998a4585c409724d159489631f2ca26df1aa627282ac4169ea"
+    assert digest == "b92046812bd6bdcbba4ce6dbb54be7b5aa57eddf5d1833bb60789c4dcd25392a"
 
 
 def test_no_sine_is_near_a_tie() -> None:
@@ -106,18 +106,17 @@ def test_camera_takes_the_background_along() -> None:
     assert best < 8 < still
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
-def test_an_object_has_two_colours_and_its_label(seed: int) -> None:
-    """Where the label says object the pixels show (noise aside) one of two colours, always."""
+@pytest.mark.parametrize("seed", range(6))
+def test_an_object_has_a_rim_two_colours_and_its_label(seed: int) -> None:
+    """Where the label says object the pixels show (noise aside) its rim or one of two colours, always."""
     shot = shapes_shot(seed, frames=4, speed="slow", objects=1)
-    names = set(np.unique(shot.labels)) - {0}
-    assert len(names) == 1
+    assert len(set(np.unique(shot.labels)) - {0}) == 1
     pixels = shot.frames[shot.labels > 0].astype(int)
     groups: list[np.ndarray] = []
     for pixel in pixels[:: max(1, len(pixels) // 400)]:
         if not any(np.abs(pixel - group).max() <= 32 for group in groups):
             groups.append(pixel)
-    assert len(groups) <= 2
+    assert 2 <= len(groups) <= 3
 
 
 def test_shapes_are_what_their_names_say() -> None:
