@@ -15,12 +15,14 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
-from caffe_port.layers.sampling import as_float, bilinear, clamp, plane_of
+from caffe_port.layers.sampling import as_float, bilinear, clamp, limited, plane_of
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
 from weights.errors import PrototxtError, ShapeError
 
 END = 2**31 - 1
+MOVES = 2**12
+"""Channels of a Correlation, each of which takes nodes of its own; FlowNet has 441."""
 SUBTRACT = 1
 NOT_A_NUMBER = 2
 
@@ -35,6 +37,7 @@ def correlation_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, 
         raise PrototxtError("bad stride", found=f"{spec.stride_1} and {spec.stride_2}", expected="1 or more")
     border = spec.max_displacement + spec.kernel_size // 2
     moves = 2 * (spec.max_displacement // spec.stride_2) + 1
+    limited("moves", moves**2, MOVES)
     plane = (-(-(n + 2 * spec.pad - 2 * border) // spec.stride_1) for n in bottoms[0][2:])
     return ((bottoms[0][0], moves**2, *plane),)
 

@@ -19,12 +19,18 @@ import math
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
+from caffe_port.layers.sampling import limited
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import count
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 NEAREST, LINEAR, CUBIC = 1, 2, 3
+
+
+def _limit(old: Shape, new: Shape) -> None:
+    for before, after in zip(old, new, strict=True):
+        limited("weights between two sizes", before * after)
 
 
 def _need_maps(bottoms: tuple[Shape, ...]) -> None:
@@ -74,6 +80,7 @@ def emit_resize(
 ) -> tuple[str, ...]:
     g.require_fixed(layer, "its weights are constants for one frame size")
     old, new = g.shape(layer.bottoms[0])[2:], g.shape(layer.tops[0])[2:]
+    _limit(old, new)
     return (_product(g, bottoms[0], resize_weights(old[0], new[0]), resize_weights(old[1], new[1])),)
 
 
@@ -136,6 +143,7 @@ def emit_resample(
     g.require_fixed(layer, "its weights are constants for one frame size")
     spec = layer.spec.resample_param
     old, new = g.shape(layer.bottoms[0])[2:], g.shape(layer.tops[0])[2:]
+    _limit(old, new)
     fy, fx = (np.float32(o) / np.float32(n) for o, n in zip(old, new, strict=True))
     antialias = spec.antialias and bool(fx > 1 or fy > 1)
     rows = resample_weights(old[0], new[0], fx, kind=spec.type, antialias=antialias)

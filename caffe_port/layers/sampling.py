@@ -11,10 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
+from weights.errors import UnsupportedError
 
-__all__ = ["Plane", "bilinear", "clamp", "columns_of", "half_up", "plane_of"]
+__all__ = ["Plane", "bilinear", "clamp", "columns_of", "half_up", "limited", "plane_of"]
 
 INT64, FLOAT = 7, 1
+
+MOST = 2**24
+"""Numbers that a constant made from sizes may hold: 64 MB, some hundred times what published nets need."""
+
+
+def limited(what: str, number: int, most: int = MOST) -> None:
+    """Refuse what a prototxt of a few bytes could ask for but no net needs, before it is made.
+
+    Raises UnsupportedError where `number` is above `most`.
+    """
+    if number > most:
+        raise UnsupportedError(f"too many {what}", found=number, expected=f"at most {most}")
 
 
 @dataclass(frozen=True)

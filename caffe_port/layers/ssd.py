@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
+from caffe_port.layers.sampling import MOST, limited
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
@@ -132,7 +133,9 @@ def prior_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     _variances(layer)
     for names in (("img_size", "img_h", "img_w"), ("step", "step_h", "step_w")):
         _pair(layer, *names)
-    return ((1, 2, bottoms[0][2] * bottoms[0][3] * len(_sizes(layer)) * 4),)
+    numbers = bottoms[0][2] * bottoms[0][3] * len(_sizes(layer)) * 4
+    limited("prior boxes", numbers // 4, MOST // 8)
+    return ((1, 2, numbers),)
 
 
 def prior_boxes(layer: Layer, bottoms: tuple[Shape, ...]) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from ported import noise, one_layer, read_text, run
 
 from caffe_port.convert import to_onnx
-from weights.errors import PrototxtError, ShapeError
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 
 def correlation(
@@ -54,11 +54,12 @@ def test_correlation(tmp_path: Path, pad: int, k: int, reach: int, s1: int, s2: 
         ("correlation_param { max_displacement: 1 }", "bad window"),
         ("correlation_param { kernel_size: 1 max_displacement: 1 stride_2: 0 }", "bad stride"),
         ("correlation_param { kernel_size: 1 max_displacement: 9 }", "impossible shape"),
+        ("correlation_param { kernel_size: 1 max_displacement: 900000 pad: 900000 }", "too many moves"),
     ],
 )
 def test_correlation_that_cannot_be_is_refused(tmp_path: Path, rest: str, message: str) -> None:
     net = read_text(one_layer("Correlation", {"a": (1, 1, 8, 8), "b": (1, 1, 8, 8)}, rest), tmp_path)
-    with pytest.raises((PrototxtError, ShapeError), match=message):
+    with pytest.raises((PrototxtError, ShapeError, UnsupportedError), match=message):
         to_onnx(net, {})
 
 

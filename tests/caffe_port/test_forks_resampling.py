@@ -63,6 +63,12 @@ def test_resize_to_the_sizes_of_another_blob(tmp_path: Path) -> None:
             "a second bottom whose values, not whose sizes, say the new size",
         ),
         (
+            {"x": (1, 1, 4, 5000)},
+            "resize_param { height: 9 width: 5000 }",
+            UnsupportedError,
+            "too many weights between two sizes; found 25000000",
+        ),
+        (
             {"x": (1, 1, 4, 4)},
             "resize_param { is_pyramid_test: true height: 3 width: 3 }",
             UnsupportedError,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ported import noise, one_layer, read_text, run
 
+from caffe_port import random_weights, to_onnx
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 
@@ -144,11 +145,15 @@ def test_prior_boxes_need_maps(tmp_path: Path) -> None:
 
 
 def test_prior_boxes_fix_the_frame_size_and_say_so(tmp_path: Path) -> None:
-    from caffe_port import random_weights
-    from caffe_port.convert import to_onnx
-
     shapes = {"x": (1, 8, 4, 4), "data": (1, 3, 32, 48)}
     net = read_text(one_layer("PriorBox", shapes, "prior_box_param { min_size: 4 }"), tmp_path)
     model = to_onnx(net, random_weights(net))
     facts = {p.key: p.value for p in model.metadata_props}
     assert 'layer "l" (PriorBox)' in facts["caffe.fixed_size"]
+
+
+def test_more_prior_boxes_than_any_net_has_are_refused(tmp_path: Path) -> None:
+    shapes = {"map": (1, 1, 2000, 2000), "data": (1, 3, 4, 4)}
+    net = read_text(one_layer("PriorBox", shapes, "prior_box_param { min_size: 3 }"), tmp_path)
+    with pytest.raises(UnsupportedError, match="too many prior boxes; found 4000000"):
+        to_onnx(net, {})
