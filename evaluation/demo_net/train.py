@@ -323,13 +323,19 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", type=Path, help="a state dict to start from instead of random weights")
+    parser.add_argument("--keep", type=Path, help="also write the state dict here, to resume from")
     parser.add_argument("--out", type=Path, default=FOLDER / "shapes-fcn8s.caffemodel")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
     net = ShapesFcn8s().to(memory_format=torch.channels_last)
+    if arguments.resume is not None:
+        net.load_state_dict(torch.load(arguments.resume, weights_only=True))
     pairs = Pairs(arguments.rounds, arguments.seed)
     train(net, pairs, arguments.steps, arguments.batch, arguments.rate, arguments.clocked, arguments.alone)
+    if arguments.keep is not None:
+        torch.save(net.state_dict(), arguments.keep)
     weights.write(arguments.out, caffe_port.read_net(FOLDER / "deploy.prototxt"), caffe_blobs(net))
     for schedule, groups in measure(net, shapes_video("val", rounds=arguments.val_rounds)).items():
         cells = (f"{group} {iu:.3f} ({fired:.0%})" for group, (iu, fired) in groups.items())
