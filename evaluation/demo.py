@@ -43,7 +43,7 @@ SCHEDULES = (
     "exponential",
     "pipeline:2",
     "pipeline:3",
-    "adaptive:0.25",
+    "adaptive:0.1",
 )
 SHOWN = "alternating"
 """The schedule whose labels the overlay video shows."""
@@ -112,7 +112,8 @@ def run_demo(
     folder.mkdir(parents=True, exist_ok=True)
     bundle = embedded_bundle(folder / "shapes-fcn8s.staged")
     data_set = data_set or shapes_data.read(frames=FRAMES)
-    run = Run(bundle, data_set, device=device)
+    # A net this small gains nothing from a second thread, and loses much where the other core is busy.
+    run = Run(bundle, data_set, device=device, threads=1)
     stages = tuple(stage.name for stage in bundle.manifest.stages)
     strips = Strips(stages[-1])
     moving_tallies = {schedule: run.tally(schedule) for schedule in schedules}

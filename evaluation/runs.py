@@ -27,13 +27,17 @@ TURN = 30
 
 @dataclass(frozen=True)
 class Run:
-    """What to play: the bundle, on a device, and how its labels are scored."""
+    """What to play: the bundle, on a device, and how its labels are scored.
+
+    `threads`: of one operator on the CPU, 0 for automatic.
+    """
 
     bundle: Bundle
     data_set: DataSet
     device: str = "auto"
     signal: str | None = None
     boundary_radius: int | None = None
+    threads: int = 0
 
     @property
     def costs(self) -> Costs:
@@ -42,7 +46,13 @@ class Run:
 
     def player(self, schedule: str | Schedule) -> runtime.Player:
         """An open player with that schedule."""
-        return runtime.open(self.bundle.path, device=self.device, schedule=schedule, signal=self.signal)
+        return runtime.open(
+            self.bundle.path,
+            device=self.device,
+            schedule=schedule,
+            signal=self.signal,
+            threads=self.threads,
+        )
 
     def tally(self, schedule: str) -> Tally:
         """An empty count for one schedule."""
