@@ -1,6 +1,6 @@
 """How many published nets convert: every prototxt of a folder is read, converted and run once.
 
-    python benchmarks/corpus.py --prototxts DIR [--json] [--only TEXT] [--no-run]
+    python benchmarks/corpus.py --prototxts DIR [--json] [--jobs N] [--only TEXT] [--no-run]
 
 A net counts as converted when random weights give an ONNX model that runs (batch 1 where the net allows it)
 and whose outputs have the shapes of Caffe's formulas; otherwise it must be refused in one line, and anything
@@ -24,57 +24,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-BVLC = frozenset(
-    [
-        "AbsVal",
-        "ArgMax",
-        "BatchNorm",
-        "BatchReindex",
-        "Bias",
-        "BNLL",
-        "Clip",
-        "Concat",
-        "Convolution",
-        "Crop",
-        "Deconvolution",
-        "Dropout",
-        "DummyData",
-        "ELU",
-        "Eltwise",
-        "Embed",
-        "Exp",
-        "Flatten",
-        "Im2col",
-        "InnerProduct",
-        "Input",
-        "LRN",
-        "LSTM",
-        "Log",
-        "MVN",
-        "Parameter",
-        "Pooling",
-        "Power",
-        "PReLU",
-        "RNN",
-        "Reduction",
-        "ReLU",
-        "Reshape",
-        "SPP",
-        "Scale",
-        "Sigmoid",
-        "Silence",
-        "Slice",
-        "Softmax",
-        "Split",
-        "Swish",
-        "TanH",
-        "Threshold",
-        "Tile",
-    ]
-)
+BVLC = frozenset({
+    "AbsVal", "ArgMax", "BatchNorm", "BatchReindex", "Bias", "BNLL", "Clip", "Concat", "Convolution",
+    "Crop", "Deconvolution", "Dropout", "DummyData", "ELU", "Eltwise", "Embed", "Exp", "Flatten",
+    "Im2col", "InnerProduct", "Input", "LRN", "LSTM", "Log", "MVN", "Parameter", "Pooling", "Power",
+    "PReLU", "RNN", "Reduction", "ReLU", "Reshape", "SPP", "Scale", "Sigmoid", "Silence", "Slice",
+    "Softmax", "Split", "Swish", "TanH", "Threshold", "Tile",
+})  # fmt: skip
 PICTURE = (1, 3, 224, 224)
 DEFINES = {"batch_size": "1", "NUM_LABELS": "21", "EXP": "voc12"}
 MEMORY = 14 << 30
@@ -237,10 +198,8 @@ class Worker:
         if line:
             return dict(json.loads(line))
         self.close()
-        return {
-            "status": "failed",
-            "reason": "the process died" if ready else f"no answer in {self.limit:.0f} s",
-        }
+        why = "the process died" if ready else f"no answer in {self.limit:.0f} s"
+        return {"status": "failed", "reason": why}
 
     def close(self) -> None:
         if self.process is not None:
@@ -277,6 +236,7 @@ def main() -> int:
     parser.add_argument("--prototxts", type=Path, help="folder of prototxt files")
     parser.add_argument("--only", default="", help="only files whose name holds this text")
     parser.add_argument("--no-run", action="store_true", help="convert only")
+    parser.add_argument("--jobs", type=int, default=1, help="files at a time (each may take gigabytes)")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds a file may take")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -286,14 +246,25 @@ def main() -> int:
         return 0
     if arguments.prototxts is None:
         parser.error("--prototxts is needed")
-    worker = Worker(not arguments.no_run, arguments.limit)
     files = [f for f in listed(arguments.prototxts) if arguments.only in f["file"]]
-    for number, entry in enumerate(files, 1):
+    workers = [Worker(not arguments.no_run, arguments.limit) for _ in range(arguments.jobs)]
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def handle(numbered: tuple[int, dict[str, Any]]) -> None:
+        number, entry = numbered
+        worker = idle.get()
         start = time.perf_counter()
         entry.update(worker(arguments.prototxts / entry["file"]))
         seconds = time.perf_counter() - start
+        idle.put(worker)
         print(f"{number}/{len(files)} {seconds:6.1f} s {entry['status']:9} {entry['file']}", file=sys.stderr)
-    worker.close()
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(handle, enumerate(files, 1)))
+    for worker in workers:
+        worker.close()
     shares = {
         name: {
             "converted": sum(f["status"] == "converted" and not f["given"] for f in members),
@@ -304,11 +275,8 @@ def main() -> int:
     }
     if arguments.json:
         kept = ("file", "kind", "status", "reason", "line", "cut", "defined", "given")
-        print(
-            json.dumps(
-                {"shares": shares, "files": [{k: f[k] for k in kept if k in f} for f in files]}, indent=1
-            )
-        )
+        described = [{key: f[key] for key in kept if key in f} for f in files]
+        print(json.dumps({"shares": shares, "files": described}, indent=1))
     else:
         report(files, shares)
     return int(any(f["status"] == "failed" for f in files))
