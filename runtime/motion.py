@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 STARTS = ("previous", "key")
 OCCLUSIONS = ("border", "previous", "fresh")
-CARRIED = ("scores", "labels")
+RESULTS = ("auto", "labels", "scores")
 TOLERANCE = 8
 """Grey levels (of 255) by which a pixel may differ from where it came from and still count as explained."""
 AUTO_SCALES = ((Fraction(1), 1_000_000), (Fraction(1, 2), 8_000_000), (Fraction(1, 4), 0))
@@ -54,8 +54,9 @@ class MotionOptions:
     padding: what is read beyond the edge, "border" or "zeros". occlusion: what stands where this frame shows
     what the one before did not, that is where the path leaves the frame or forward and backward flow
     disagree: "border", what the warp finds there; "previous", the labels of the same place one frame ago;
-    "fresh", scores that the head makes of this frame's shallow values. of: what `warp` moves, "scores" or
-    the "labels" themselves, which costs next to nothing and cannot be refined any more.
+    "fresh", scores that the head makes of this frame's shallow values. of: what `warp` moves, the "labels"
+    themselves, which costs next to nothing, or the "scores"; "auto" is labels, but where fresh scores are
+    needed.
     """
 
     flow: FlowSource = "auto"
@@ -63,14 +64,14 @@ class MotionOptions:
     start: str = "previous"
     padding: str = "border"
     occlusion: str = "border"
-    of: str = "scores"
+    of: str = "auto"
 
     def __post_init__(self) -> None:
         for what, value, accepted in (
             ("start of a path", self.start, STARTS),
             ("padding of a warp", self.padding, PADDINGS),
             ("way with occlusions", self.occlusion, OCCLUSIONS),
-            ("result to be moved", self.of, CARRIED),
+            ("result to be moved", self.of, RESULTS),
         ):
             if value not in accepted:
                 raise UsageError(f"unknown {what}", found=f'"{value}"', expected=" or ".join(accepted))

@@ -119,7 +119,7 @@ def motion_of(
             given.get("from", "previous"),
             given.get("padding", "border"),
             given.get("occlusion", "border"),
-            given.get("of", "scores"),
+            given.get("of", "auto"),
         )
     except UsageError as error:
         raise ScheduleError(
@@ -145,14 +145,17 @@ def motion_of(
 
 def _carried(kind: str, options: MotionOptions) -> str:
     """What the head hands out; raises ScheduleError for options that contradict each other."""
-    for option, value, usual in (("occlusion", options.occlusion, "fresh"), ("of", options.of, "labels")):
-        if kind != "warp" and value == usual:
-            raise ScheduleError(f"{option}={value} does not go with {kind}", expected="warp")
+    if kind != "warp" and options.occlusion == "fresh":
+        raise ScheduleError(f"occlusion=fresh does not go with {kind}", expected="warp")
+    if kind != "warp" and options.of != "auto":
+        raise ScheduleError(f"of={options.of} does not go with {kind}", expected="warp")
     if options.of == "labels" and options.occlusion == "fresh":
         raise ScheduleError("occlusion=fresh needs scores", found="of=labels", expected="of=scores")
     if kind != "warp":
         return ""
-    return "fresh" if options.occlusion == "fresh" else options.of
+    if options.occlusion == "fresh":
+        return "fresh"
+    return "scores" if options.of == "scores" else "labels"
 
 
 def clocks_of(moving: Moving, clock: Clock, stages: int) -> tuple[Clock, ...]:
