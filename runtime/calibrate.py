@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtime.clocks import Never, Sensor, Watch
+from runtime.clocks import Drift, Never, Sensor, Watch
 from runtime.player import Player
-from runtime.schedule import parse_schedule
+from runtime.schedule import Schedule, parse_schedule
 from runtime.sensors import frame_mean, measure_of
+from runtime.transform import Moment
 from staged_onnx import Bundle
 from weights.errors import BundleError, ScheduleError, UsageError
 
@@ -71,23 +73,30 @@ def calibrate(
     """Find the threshold at which the last stage fires on the share `budget` of `frames`.
 
     player: lends its bundle and device; it may go on playing afterwards from a fresh start. schedule: a clock
-    with a threshold (adaptive, pixels, confidence) and its options; the number in it does not matter. Raises
-    UsageError for a budget outside 0..1 or no frames, and ScheduleError for a clock without a threshold.
+    with a threshold (adaptive, pixels, confidence, warp:adaptive, correct:distance, ...) and its options; the
+    number in it does not matter. Raises UsageError for a budget outside 0..1 or no frames, and ScheduleError
+    for a clock without a threshold.
     """
     if not 0 < budget <= 1:
         raise UsageError("bad budget", found=budget, expected="above 0, at most 1")
     plan = parse_schedule(schedule, player.bundle.manifest, signal=_signal_of(player))
-    watch = plan.clocks[-1]
-    if not isinstance(watch, Watch) or not isinstance(watch.sensor, Sensor):
+    watch = next((clock for clock in reversed(plan.clocks) if isinstance(clock, Watch)), None)
+    if watch is None:
         raise ScheduleError(
-            "nothing to calibrate", found=f'"{schedule}"', expected="adaptive:0, pixels:0 or confidence:0"
+            "nothing to calibrate",
+            found=f'"{schedule}"',
+            expected="adaptive:0, pixels:0, confidence:0 or warp:adaptive:0",
         )
-    recording = _record(player, watch.sensor, frames)
+    if isinstance(watch.sensor, Drift):
+        recording = _record_drift(watch, watch.sensor, plan, frames)
+    else:
+        recording = _record(player, watch.sensor, frames)
     theta, curve = _search(recording, watch, budget)
     head, _, options = schedule.partition("@")
-    text = f"{head.partition(':')[0]}:{theta:.6g}" + (f"@{options}" if options else "")
+    text = f"{head.rpartition(':')[0]}:{theta:.6g}" + (f"@{options}" if options else "")
     blob = watch.sensor.value
-    if blob not in ("frame", player.bundle.manifest.signal) and "@blob=" not in text:
+    usual = ("frame", player.bundle.manifest.signal)
+    if isinstance(watch.sensor, Sensor) and blob not in usual and "@blob=" not in text:
         text += f"@blob={blob}"
     return Calibration(
         theta, recording.share(watch, theta), budget, text, blob, recording.measure,
@@ -117,7 +126,7 @@ def keep_schedule(bundle: Bundle, schedule: str) -> None:
 def _signal_of(player: Player) -> str | None:
     """The value that the player's own adaptive clock watches, if it has one."""
     clock = player.schedule.clocks[-1]
-    if isinstance(clock, Watch) and clock.sensor.value != "frame":
+    if isinstance(clock, Watch) and isinstance(clock.sensor, Sensor) and clock.sensor.value != "frame":
         return clock.sensor.value
     return None
 
@@ -130,20 +139,20 @@ class _Recording:
         self.mean = np.asarray(mean, np.float32)
         self.kept: list[np.ndarray] = []
         self.shots: list[int] = []
-        self._numbers: dict[tuple[int, int], float] = {}
+        self.numbers: dict[tuple[int, int], float] = {}
 
     def number(self, frame: int, reference: int) -> float:
         """What the sensor measures on `frame` with this reference frame."""
         if self.measure == "peak":
             return float(self.kept[frame])
         key = (frame, reference)
-        if key not in self._numbers:
+        if key not in self.numbers:
             a, b = self.kept[frame], self.kept[reference]
             if self.measure == "argmax":
-                self._numbers[key] = np.count_nonzero(a != b) / a.size
+                self.numbers[key] = np.count_nonzero(a != b) / a.size
             else:
-                self._numbers[key] = _relative(a - self.mean, b - self.mean)
-        return self._numbers[key]
+                self.numbers[key] = _relative(a - self.mean, b - self.mean)
+        return self.numbers[key]
 
     def share(self, watch: Watch, theta: float) -> float:
         """The share of frames on which the clock fires at this threshold."""
@@ -164,15 +173,15 @@ class _Replay:
 
     position = 0
     since = 0
-    before = False
+    before: Sequence[bool] = ()
 
     def __init__(self, recording: _Recording) -> None:
         self.recording = recording
         self.frame = self.fired = 0
 
     def measure(self, sensor: object) -> float:
-        assert isinstance(sensor, Sensor)
-        reference = self.frame - 1 if sensor.reference == "previous" else self.fired
+        previous = isinstance(sensor, Sensor) and sensor.reference == "previous"
+        reference = self.frame - 1 if previous else self.fired
         return self.recording.number(self.frame, reference)
 
     def fits(self, budget_ms: float) -> bool:
@@ -210,6 +219,28 @@ def _record(player: Player, sensor: Sensor, frames: Iterable[Any]) -> _Recording
                     hint="use fewer frames",
                 )
     if recording is None:
+        raise UsageError("nothing to calibrate on", found="no frames")
+    return recording
+
+
+def _record_drift(watch: Watch, drift: Drift, plan: Schedule, frames: Iterable[Any]) -> _Recording:
+    """Follow the frames from every key frame that there could have been; the network does not run."""
+    moving, reach = plan.moving, watch.maximum
+    assert moving is not None and reach is not None
+    moving.motion.tracks = reach + 1
+    recording = _Recording(drift.name, (0.0,))
+    images: deque[np.ndarray] = deque(maxlen=reach + 1)
+    since = 0
+    for index, frame in enumerate(frames):
+        image = np.array(getattr(frame, "image", frame))
+        starts = not images or image.shape != images[-1].shape or getattr(frame, "shot_start", False)
+        since = 0 if starts else since + 1
+        recording.shots.append(recording.shots[-1] + starts if recording.shots else 0)
+        for back in range(1, min(since, reach) + 1):
+            moment = Moment(frame, image, images[-1], images[-back], since, index)
+            recording.numbers[index, index - back] = drift.measure(moment)
+        images.append(image)
+    if not recording.shots:
         raise UsageError("nothing to calibrate on", found="no frames")
     return recording
 

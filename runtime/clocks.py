@@ -122,11 +122,13 @@ class Sensor:
 class Drift:
     """A number measured on how a value has been moved since it was computed.
 
-    value: one that is transformed. measure: of the moment, which has this frame and the value's own.
+    value: one that is transformed. measure: of the moment, which has this frame and the value's own. name: of
+    the measure, for people.
     """
 
     value: str
     measure: Callable[[Moment], float]
+    name: str
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ AUTO_SCALES = ((Fraction(1), 1_000_000), (Fraction(1, 2), 8_000_000), (Fraction(
 """Scale of the grid on which values are moved: the first whose full size has no more elements than stated."""
 CONSISTENCY = (0.01, 0.5)
 """Forward and backward flow agree where |f + b|^2 <= a (|f|^2 + |b|^2) + b (Sundaram et al. 2010)."""
-_TRACKS = 4
 _READY = 16
 
 
@@ -100,17 +99,20 @@ class _Track:
 class Motion:
     """Paths for the values of any number of players; they are told apart by the frames that they start from.
 
-    channels: of the values that `scale_for` is to judge.
+    channels: of the values that `scale_for` is to judge. tracks: how many sources are followed at a time, one
+    for each player.
     """
 
-    def __init__(self, options: MotionOptions | None = None, *, channels: int = 1) -> None:
+    def __init__(self, options: MotionOptions | None = None, *, channels: int = 1, tracks: int = 4) -> None:
         self.options = options or MotionOptions()
         self.channels = channels
+        self.tracks = tracks
         self.estimator: FlowEstimator = flow_estimator(self.options.flow)
         self.is_key: Callable[[int], bool] | None = None
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
         self._ready: OrderedDict[int, tuple[Any, Flow, Flow | None, float]] = OrderedDict()
         self._sessions: dict[tuple[Any, ...], ort.InferenceSession] = {}
+        self._last: tuple[Any, Any, Flow, Flow | None] | None = None
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._lock = Lock()
         self._estimating = Lock()
@@ -209,7 +211,7 @@ class Motion:
             track = self._tracks.get(id(moment.source))
             if track is None or track.source is not moment.source:
                 track = self._tracks[id(moment.source)] = _Track(moment.source)
-                while len(self._tracks) > _TRACKS:
+                while len(self._tracks) > self.tracks:
                     self._tracks.popitem(last=False)
             self._tracks.move_to_end(id(moment.source))
         if track.image is not moment.image:
@@ -238,9 +240,15 @@ class Motion:
     def _flow_of(self, moment: Moment, start: NDArray[np.uint8]) -> tuple[Flow, Flow | None, float]:
         with self._lock:
             ready = self._ready.pop(id(moment.frame), None)
+            last = self._last
+        if last is not None and last[0] is start and last[1] is moment.image:
+            return (*last[2:], 0.0)
         if ready is not None and ready[0] is moment.frame and start is moment.previous:
-            return ready[1:]
-        return self._estimate(start, moment.image)
+            found = ready[1:]
+        else:
+            found = self._estimate(start, moment.image)
+        self._last = (start, moment.image, *found[:2])
+        return found
 
     def _estimate(
         self, previous: NDArray[np.uint8], current: NDArray[np.uint8]

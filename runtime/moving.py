@@ -54,8 +54,9 @@ class Moving:
 
     def drift(self, measure: str) -> Drift:
         """What an adaptive clock looks at: "adaptive" or "distance"."""
-        look = self.motion.residual if measure == "adaptive" else self.motion.distance
-        return Drift(self.values[0], look)
+        if measure == "adaptive":
+            return Drift(self.values[0], self.motion.residual, "residual")
+        return Drift(self.values[0], self.motion.distance, "distance")
 
     def transforms(self, manifest: Manifest) -> tuple[Transform, ...]:
         """How each value is moved. manifest: the one that is played."""

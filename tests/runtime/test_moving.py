@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from toy_bundles import chain
 import runtime
 import staged_onnx
 from caffe_port import random_weights
+from runtime.calibrate import calibrate
 from runtime.clocks import Always, Every, Follow, Watch
 from runtime.flow import Flow
 from runtime.schedule import Schedule, parse_schedule
@@ -284,6 +286,27 @@ def test_any_clock_may_decide(toy: Path) -> None:
         if t % 6 == 0 or t - expected[-1] >= by_distance:
             expected.append(t)
     assert [t for t, s in enumerate(steps) if "head" in s.fired] == expected
+
+
+@pytest.mark.parametrize("schedule", ["warp:adaptive:0@max=6", "correct:distance:0", "warp:adaptive:0@min=2"])
+@pytest.mark.parametrize("budget", [0.2, 0.5])
+def test_thresholds_from_unlabelled_video(toy: Path, schedule: str, budget: float) -> None:
+    schedule += "@flow=skimage"
+    rng = np.random.default_rng(2)
+    places = np.cumsum(rng.integers(0, 2, 24)) % 12
+    frames = [Frame(t, None, picture(int(at), (24, 32)), str(t)) for t, at in enumerate(places)]
+    frames[11] = dataclasses.replace(frames[11], shot_start=True)
+    for frame in frames:
+        frame.image[..., 2] = 0
+    with runtime.open(toy, device="cpu", schedule="oracle") as player:
+        found = calibrate(player, frames, budget, schedule=schedule)
+        assert found.shots == 2 and found.frames == 24
+        player.reset(found.schedule)
+        fired = ["stage2" in step.fired for step in player.play(frames)]
+    assert found.schedule.startswith(schedule.partition(":0")[0])
+    assert found.share == sum(fired) / len(frames)
+    assert abs(found.share - budget) <= 0.15
+    assert found.measure == ("distance" if "distance" in schedule else "residual")
 
 
 # -- time ------------------------------------------------------------------------------------------------
