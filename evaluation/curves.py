@@ -3,6 +3,9 @@
 A clockwork schedule pays for its shallow stages on every frame, which frame skipping does not, so that
 schedules are compared at equal cost and not at equal rate. Between two measured points a curve is taken to
 be straight: that is what playing part of a video with the one and part with the other would give.
+
+Cost is counted in multiply-accumulates, as a share of the oracle's. Optical flow and warping have none; they
+count by their time, as a share of the time of the oracle's frame in the same run.
 """
 
 from __future__ import annotations
@@ -19,11 +22,15 @@ __all__ = [
     "Curve",
     "Point",
     "advantage",
+    "cost_of",
     "curves_of",
     "deepest_rate",
     "family_of",
     "pareto_front",
 ]
+
+
+MOVING = ("warp", "warp-feature", "correct")
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,15 @@ class Advantage:
 def family_of(schedule: str) -> str:
     """The family a schedule belongs to: skip, clockwork (some stage fires always), pipeline, adaptive, ...
 
-    The oracle belongs to every family that thins out its fires.
+    Schedules that move values are told apart by what decides and by how they move, the rate aside: warp,
+    "warp adaptive", "warp @flow=dis:fast". The oracle belongs to every family that thins out its fires.
     """
     kind = schedule.split(":")[0].split()[0].rstrip(",")
+    if kind in MOVING:
+        clock, *options = schedule.partition(":")[2].split("@")
+        how = [] if clock.isdigit() else [clock.split(":")[0]]
+        given = [f"@{option}" for option in options if "=" in option and option[:4] not in ("min=", "max=")]
+        return " ".join([kind, *how, *given])
     if kind in ("rates", "alternating", "exponential"):
         rates = schedule.partition(":")[2].split(",")
         if kind == "rates" and len(set(rates)) == 1:
@@ -90,6 +103,12 @@ def deepest_rate(schedule: str, stages: int) -> int | None:
     return {"alternating": 2, "exponential": 2 ** (stages - 1)}.get(kind)
 
 
+def cost_of(result: Result, oracle: Result | None) -> float:
+    """Multiply-accumulates a frame as a share of the oracle's; what has none counts by its time."""
+    moving = result.moving_ms / oracle.ms_per_frame if oracle is not None and result.moving_ms else 0.0
+    return result.macs_of_oracle + moving
+
+
 def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
     """One curve a family that has a free parameter, each ending in the oracle; cost by "macs" or "time".
 
@@ -103,7 +122,7 @@ def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
         if cost == "time":
             share = result.ms_per_frame / oracle.ms_per_frame if oracle else float("nan")
             return Point(result.schedule, share, result.scores.mean_iu)
-        return Point(result.schedule, result.macs_of_oracle, result.scores.mean_iu)
+        return Point(result.schedule, cost_of(result, oracle), result.scores.mean_iu)
 
     families: dict[str, list[Point]] = {}
     for result in results:

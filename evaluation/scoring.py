@@ -72,7 +72,11 @@ class Costs:
 
 @dataclass(frozen=True)
 class Result:
-    """What one schedule earned and cost. Shares are in 0..1, times in milliseconds."""
+    """What one schedule earned and cost. Shares are in 0..1, times in milliseconds.
+
+    moving_ms: a frame's time for what is in no stage and has no multiply-accumulates of its own: optical
+    flow, warp, and labels made of moved scores.
+    """
 
     schedule: str
     scores: Scores
@@ -87,6 +91,7 @@ class Result:
     ms_per_frame: float
     stage_ms: dict[str, float] = field(default_factory=dict)
     signal: float = math.nan
+    moving_ms: float = 0.0
 
     def as_json(self, classes: Sequence[str], timings: bool = True) -> dict[str, Any]:
         """Plain values for a JSON file; what could not be measured (NaN) is None.
@@ -114,6 +119,7 @@ class Result:
             values |= {
                 "ms_per_frame": _number(self.ms_per_frame),
                 "stage_ms": {stage: _number(ms) for stage, ms in self.stage_ms.items()},
+                "moving_ms": _number(self.moving_ms),
             }
         return values
 
@@ -205,6 +211,7 @@ class Tally:
             macs_of_oracle=macs / self._costs.oracle if self._costs.oracle else math.nan,
             ms_per_frame=self._ms["total"] / frames if "total" in self._ms else math.nan,
             stage_ms={name: self._ms[name] / frames for name in order if name in self._ms},
+            moving_ms=sum(self._ms[name] for name in order[len(stages) :]) / frames,
             signal=sum(self._signals) / len(self._signals) if self._signals else math.nan,
         )
 

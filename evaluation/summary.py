@@ -17,6 +17,7 @@ from evaluation.curves import (
     Curve,
     Point,
     advantage,
+    cost_of,
     curves_of,
     deepest_rate,
     family_of,
@@ -87,7 +88,7 @@ class Summary:
     def front_table(self) -> Table:
         """The Pareto front: no other schedule is as good at no more cost."""
         rows = tuple((p.schedule, p.cost, p.accuracy) for p in self.front)
-        return Table("Pareto front", ("schedule", "MACs/oracle", "mean IU"), rows)
+        return Table("Pareto front", ("schedule", "cost/oracle", "mean IU"), rows)
 
     def findings(self) -> list[str]:
         """What the numbers say, in sentences."""
@@ -114,9 +115,10 @@ class Summary:
     def plots(self, strips: Strips | None = None) -> list[tuple[str, str, Figure]]:
         """(file name, caption, figure) of every plot that these results allow."""
         pictures = []
+        oracle = next((r for r in self.results if r.schedule == "oracle"), None)
         in_curves = {p.schedule for curve in self.curves for p in curve.points}
         others = tuple(
-            Point(r.schedule, r.macs_of_oracle, r.scores.mean_iu)
+            Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu)
             for r in self.results
             if r.schedule not in in_curves
         )
@@ -146,9 +148,13 @@ def summarise(
 ) -> Summary:
     """Compare the results: curves, front, advantage of clockwork and adaptive clocks at equal cost."""
     curves = {curve.family: curve for curve in curves_of(results)}
-    pairs = (("clockwork", "skip"), ("adaptive", "clockwork"), ("adaptive", "skip"))
+    pairs = (
+        ("clockwork", "skip"), ("adaptive", "clockwork"), ("adaptive", "skip"), ("warp", "skip"),
+        ("warp", "clockwork"), ("warp adaptive", "warp"), ("correct", "clockwork"), ("warp-feature", "skip"),
+    )  # fmt: skip
     found = [advantage(curves[a], curves[b]) for a, b in pairs if a in curves and b in curves]
-    points = [Point(r.schedule, r.macs_of_oracle, r.scores.mean_iu) for r in results]
+    oracle = next((r for r in results if r.schedule == "oracle"), None)
+    points = [Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in results]
     fixed = curves.get("clockwork")
     gains = [
         (p.schedule, p.accuracy - fixed.at(p.cost))

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from evaluation.curves import Curve, Point, advantage, curves_of, deepest_rate, family_of, pareto_front
+from evaluation.curves import (
+    Curve,
+    Point,
+    advantage,
+    cost_of,
+    curves_of,
+    deepest_rate,
+    family_of,
+    pareto_front,
+)
 from evaluation.metrics import Scores
 from evaluation.scoring import Result
 
@@ -32,6 +42,29 @@ def test_families() -> None:
         "adaptive:0.25": "adaptive",
     }
     assert {name: family_of(name) for name in names} == names
+
+
+def test_families_of_moving_values() -> None:
+    names = {
+        "warp:8": "warp",
+        "warp:8@3": "warp",
+        "warp-feature:4": "warp-feature",
+        "correct:12": "correct",
+        "warp:adaptive:0.2": "warp adaptive",
+        "warp:adaptive:0.2@max=9@min=2": "warp adaptive",
+        "warp:4@flow=dis:fast@of=scores": "warp @flow=dis:fast @of=scores",
+        "correct:distance:0.1@scale=1/2": "correct distance @scale=1/2",
+    }
+    assert {name: family_of(name) for name in names} == names
+
+
+def test_flow_counts_by_its_time() -> None:
+    oracle, warp = result("oracle", 1.0, 0.9, ms=100), result("warp:4", 0.25, 0.88, ms=40)
+    warp = replace(warp, moving_ms=15)
+    assert cost_of(warp, oracle) == pytest.approx(0.4)
+    assert cost_of(oracle, oracle) == 1 and cost_of(warp, None) == 0.25
+    (curve,) = curves_of([oracle, warp])
+    assert [(p.schedule, p.cost) for p in curve.points] == [("warp:4", pytest.approx(0.4)), ("oracle", 1.0)]
 
 
 def test_curves_end_in_the_oracle_and_keep_the_better_of_equal_costs() -> None:
