@@ -98,11 +98,14 @@ def test_a_head_without_a_crop_has_no_visible_part(toy: Bundle, video: DataSet) 
 def test_pixel_clock_on_both_kinds_of_values(shapes_bundle: Bundle, video: DataSet) -> None:
     assert pixel_schedule(shapes_bundle, 0.2, Options()) == "pixels:0.2"
     assert pixel_schedule(shapes_bundle, 0.2, Options(comparison=">")) == "pixels:0.2@strict"
-    raw = pixel_schedule(shapes_bundle, 0.45, Options(pixel_values="raw"))
-    expected = []
+    changes = []
     for shot in video.shots:
         images = [sample.read_image().astype(np.float64) for sample in shot.samples]
-        relative = [(abs(a - b) / np.maximum((a + b) / 2, 1e-9)).mean() for a, b in pairwise(images)]
-        expected += [True, *(bool(value >= 0.45) for value in relative)]
+        changes.append([(abs(a - b) / np.maximum((a + b) / 2, 1e-9)).mean() for a, b in pairwise(images)])
+    lower, upper = sorted(value for shot in changes for value in shot)[2:4]
+    theta = round((lower + upper) / 2, 6)
+    assert lower < theta < upper
+    expected = [fire for shot in changes for fire in (True, *(bool(value >= theta) for value in shot))]
+    raw = pixel_schedule(shapes_bundle, theta, Options(pixel_values="raw"))
     assert fires(shapes_bundle, video, raw) == expected
     assert 2 < sum(expected) < len(expected)
