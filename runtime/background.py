@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from threading import Condition, Thread
+from time import perf_counter
 from typing import Generic, TypeVar
 
 __all__ = ["WriteBehind", "prefetch"]
@@ -72,7 +73,7 @@ class WriteBehind(Generic[T]):
     """A thread that calls `write` on every item put in, in order, at most `depth` items behind.
 
     `put` waits while `depth` items are waiting. An exception in `write` is raised by the next `put`
-    or by `close`, once; the items after it are dropped.
+    or by `close`, once; the items after it are dropped. `busy`: seconds spent in `write` so far.
     """
 
     def __init__(self, write: Callable[[T], None], depth: int = 8) -> None:
@@ -82,6 +83,7 @@ class WriteBehind(Generic[T]):
         self._changed = Condition()
         self._failure: BaseException | None = None
         self._failed = self._closed = False
+        self.busy = 0.0
         self._thread = Thread(target=self._run, name="clockwork-writer", daemon=True)
         self._thread.start()
 
@@ -119,6 +121,7 @@ class WriteBehind(Generic[T]):
                     return
                 item = self._waiting.popleft()
                 self._changed.notify_all()
+            start = perf_counter()
             try:
                 self._write(item)
             except BaseException as error:
@@ -127,3 +130,5 @@ class WriteBehind(Generic[T]):
                     self._waiting.clear()
                     self._changed.notify_all()
                 return
+            finally:
+                self.busy += perf_counter() - start

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from runtime.device import Device
+from runtime.end_to_end import WholeRun
 from runtime.lanes import Inline, Threads
 from runtime.parts import Parts
 from runtime.player import Player, threads_a_stage
@@ -53,11 +54,11 @@ class Timing:
 class ScheduleTimes:
     """One schedule's times.
 
-    frame: a whole frame, arrival to labels. stages: one pass of a stage, of the head, by name. fires:
-    share of the frames on which it ran. fps: frames a second, source not counted. throughput: times the
-    oracle's. predicted: share of the oracle's time that the fired stages took there; measured: share that
-    this schedule really took. latency: median frame time as a share of the oracle's. overlap: stages ran
-    in threads of their own.
+    frame: a whole frame, arrival to labels. stages: one pass of a stage, of the head, of the optical flow and
+    the warp, by name. fires: share of the frames on which it ran. fps: frames a second, source not counted.
+    throughput: times the oracle's. predicted: share of the oracle's time that the fired stages took there,
+    and flow and warp here; measured: share that this schedule really took. latency: median frame time as a
+    share of the oracle's. overlap: stages ran in threads of their own.
     """
 
     schedule: str
@@ -78,7 +79,8 @@ class Bench:
     """A whole bench run; `whole` is the un-staged net, and `staging` the oracle's time as a multiple of it.
 
     host_copies: copies between host and device that a profile of the oracle counted, a frame. cpu_nodes:
-    nodes that ran on the CPU although the device is a GPU, with their number a frame.
+    nodes that ran on the CPU although the device is a GPU, with their number a frame. end_to_end: runs from
+    a video to files, where they were asked for.
     """
 
     bundle: str
@@ -93,6 +95,7 @@ class Bench:
     schedules: tuple[ScheduleTimes, ...]
     host_copies: float
     cpu_nodes: dict[str, float] = field(default_factory=dict)
+    end_to_end: tuple[WholeRun, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
@@ -203,14 +206,18 @@ class _Run:
         return [step.ms[name] for step in self.steps if name in step.ms]
 
     def times(self, oracle: _Run) -> ScheduleTimes:
-        fires = {name: len(self.stage(name)) / len(self.steps) for name in self.names}
+        # optical flow, warp and what else is in no stage of the bundle has no pass of the oracle's to go by
+        others = sorted({name for step in self.steps for name in step.ms} - {*self.names, "total"})
+        moving = sum(sum(self.stage(name)) for name in others) / len(self.steps)
+        fires = {name: len(self.stage(name)) / len(self.steps) for name in [*self.names, *others]}
         full = {name: median(oracle.stage(name)) for name in self.names}
         frame = Timing.of([step.ms["total"] for step in self.steps])
         ratios = [mine / theirs for mine, theirs in zip(self.walls, oracle.walls, strict=True)]
         return ScheduleTimes(
-            str(self.plan), frame, {name: Timing.of(ms) for name in self.names if (ms := self.stage(name))},
+            str(self.plan), frame, {name: Timing.of(ms) for name in fires if (ms := self.stage(name))},
             fires, len(self.steps) / sum(self.walls), 1 / median(ratios),
-            sum(fires[name] * full[name] for name in self.names) / sum(full.values()), median(ratios),
+            (sum(fires[name] * full[name] for name in self.names) + moving) / sum(full.values()),
+            median(ratios),
             frame.median / median(step.ms["total"] for step in oracle.steps), self.overlap,
             PAPER_LATENCY.get(str(self.plan)),
         )  # fmt: skip

@@ -192,6 +192,11 @@ class LabelWriter:
         except OSError as error:
             raise VideoError("cannot be written", file=self.folder, found=error.strerror) from error
 
+    @property
+    def busy(self) -> float:
+        """Seconds that its thread spent writing files so far."""
+        return self._thread.busy
+
     def close(self) -> None:
         """Writes what is waiting."""
         try:

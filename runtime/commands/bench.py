@@ -11,7 +11,12 @@ from runtime.options import SIZE, json_option, print_json
 from weights.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
     from runtime.bench import Bench
+    from runtime.end_to_end import WholeRun
 
 DEFAULT = ("oracle", "skip:2", "alternating", "pipeline:2")
 
@@ -37,6 +42,9 @@ DEFAULT = ("oracle", "skip:2", "alternating", "pipeline:2")
 @click.option(
     "--threads", type=click.IntRange(0), default=0, help="Of one operator on the CPU; 0: automatic."
 )
+@click.option(
+    "--end-to-end", is_flag=True, help="Time whole runs of --frames too: decode, flow, warp, network, write."
+)
 @json_option
 def command(
     bundle: Path,
@@ -51,19 +59,29 @@ def command(
     device: str,
     precision: str,
     threads: int,
+    end_to_end: bool,
     as_json: bool,
 ) -> None:
     """Time a BUNDLE: stages and whole frames (median, 95th percentile), schedules against the oracle."""
+    from dataclasses import replace
+
     from runtime.bench import bench
     from runtime.device import choose_device
+    from runtime.end_to_end import whole_runs
     from staged_onnx import read_bundle
 
     if size == "native" or (size is not None and source is not None):
         raise UsageError("which frames should be timed?", expected="--size HxW or --frames VIDEO")
+    if end_to_end and source is None:
+        raise UsageError(
+            "which video should be run?", found="--end-to-end", expected="--frames VIDEO with it"
+        )
+    opened, where = read_bundle(bundle), choose_device(device, precision=precision, threads=threads)
+    names = schedules or DEFAULT
     found = bench(
-        read_bundle(bundle),
-        choose_device(device, precision=precision, threads=threads),
-        schedules or DEFAULT,
+        opened,
+        where,
+        names,
         size=size,
         frames=_frames(source, count) if source is not None else None,
         count=count,
@@ -72,6 +90,9 @@ def command(
         whole=whole,
         signal=signal,
     )
+    if end_to_end and source is not None:
+        runs = whole_runs(opened, where, list(dict.fromkeys(["oracle", *names])), source, signal=signal)
+        found = replace(found, end_to_end=runs)
     if as_json:
         print_json(found.to_json())
     else:
@@ -111,6 +132,8 @@ def _print(found: Bench) -> None:
             f"{one.latency:.0%}{paper}",
         )
     console.print(table)
+    if found.end_to_end:
+        _print_runs(console, found.end_to_end)
     stages = found.schedules[0].stages.items()
     lines = ["oracle's stages: " + ", ".join(f"{n} {t.median:.2f} ms (p95 {t.p95:.2f})" for n, t in stages)]
     if found.whole is not None:
@@ -125,3 +148,18 @@ def _print(found: Bench) -> None:
     lines.append("time: share of the oracle's; predicted: the same from the oracle's stage times")
     for line in lines:
         console.print(line, markup=False)
+
+
+def _print_runs(console: Console, runs: Sequence[WholeRun]) -> None:
+    from rich.table import Table
+
+    from runtime.end_to_end import PARTS
+
+    console.print(f"end to end, {runs[0].frames} frames from the video to files; ms a frame by part")
+    table = Table(box=None, pad_edge=False)
+    for head in ("schedule", "frames/s", "throughput", *PARTS):
+        table.add_column(head, justify="left" if head == "schedule" else "right")
+    for one in runs:
+        parts = (f"{one.ms[part]:.2f}" for part in PARTS)
+        table.add_row(one.schedule, f"{one.fps:.1f}", f"{one.throughput:.2f}x", *parts)
+    console.print(table)

@@ -125,7 +125,7 @@ def command(
                 f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True
             )
         outputs = stack.enter_context(_Outputs(folder, wanted, player, reader, fps, alpha))
-        frames = stack.enter_context(closing(prefetch(mark_shots(reader, shots))))
+        frames = stack.enter_context(closing(prefetch(player.ahead(mark_shots(reader, shots)))))
         steps = _play(player, frames, outputs)
         began = perf_counter()
         interrupted = False
