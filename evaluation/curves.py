@@ -1,8 +1,10 @@
 """Accuracy against cost: curves, their Pareto front, and how far one lies above the other.
 
 A clockwork schedule pays for its shallow stages on every frame, which frame skipping does not, so that
-schedules are compared at equal cost and not at equal rate. Between two measured points a curve is taken to
-be straight: that is what playing part of a video with the one and part with the other would give.
+schedules are compared at equal cost and not at equal rate. The curve of a family runs through those of its
+schedules that none of the family beats at the same or a lower cost. Between two of them it is taken to be
+straight, which is what playing part of a video with the one and part with the other would give; beyond the
+dearest one it is level, since nobody has to spend more.
 
 Cost is counted in multiply-accumulates, as a share of the oracle's. Optical flow and warping have none; they
 count by their time, as a share of the time of the oracle's frame in the same run.
@@ -44,21 +46,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The points of one family of schedules, by rising cost."""
+    """One family of schedules: `points` are its Pareto front by rising cost, `beaten` the rest."""
 
     family: str
     points: tuple[Point, ...]
+    beaten: tuple[Point, ...] = ()
 
     def at(self, cost: float) -> float:
-        """Accuracy at a cost between the cheapest and the dearest point; NaN elsewhere."""
+        """Accuracy for a cost; NaN below the cheapest point."""
         costs = [point.cost for point in self.points]
         accuracies = [point.accuracy for point in self.points]
-        return float(np.interp(cost, costs, accuracies, left=np.nan, right=np.nan))
+        return float(np.interp(cost, costs, accuracies, left=np.nan))
 
 
 @dataclass(frozen=True)
 class Advantage:
-    """How far `curve` lies above `other` over the costs that both reach, `start` to `end` (of the oracle's).
+    """How far `curve` lies above `other`, from the lowest cost that both reach, `start`, to the highest, `end`.
 
     `area` is the integral of the difference of mean IU over cost, `mean` that area over the width: the
     average gain in mean IU at equal cost.
@@ -110,10 +113,10 @@ def cost_of(result: Result, oracle: Result | None) -> float:
 
 
 def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
-    """One curve a family that has a free parameter, each ending in the oracle; cost by "macs" or "time".
+    """One curve a family, the oracle being a member of each; cost by "macs" or "time".
 
-    Cost by time is the milliseconds a frame as a share of the oracle's. Of points of equal cost the best
-    stays. Pipelines trade time for lag, not compute for accuracy, and make no curve.
+    Cost by time is the milliseconds a frame as a share of the oracle's. Pipelines trade lag for latency, not
+    accuracy for compute, and make no curve.
     """
     results = list(results)
     oracle = next((r for r in results if family_of(r.schedule) == "oracle"), None)
@@ -133,11 +136,8 @@ def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
     for family, points in families.items():
         if oracle is not None:
             points = [*points, point(oracle)]
-        best: dict[float, Point] = {}
-        for candidate in points:
-            if candidate.cost not in best or candidate.accuracy > best[candidate.cost].accuracy:
-                best[candidate.cost] = candidate
-        curves.append(Curve(family, tuple(best[c] for c in sorted(best))))
+        front = pareto_front(points)
+        curves.append(Curve(family, tuple(front), tuple(p for p in points if p not in front)))
     return curves
 
 
@@ -151,9 +151,9 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 
 def advantage(curve: Curve, other: Curve) -> Advantage | None:
-    """How far `curve` lies above `other`; None where they share no range of cost."""
+    """How far `curve` lies above `other`; None where the one begins beyond the other's dearest point."""
     start = max(curve.points[0].cost, other.points[0].cost)
-    end = min(curve.points[-1].cost, other.points[-1].cost)
+    end = max(curve.points[-1].cost, other.points[-1].cost)
     if not end > start:
         return None
     corners = {p.cost for c in (curve, other) for p in c.points if start < p.cost < end}

@@ -41,7 +41,9 @@ def accuracy_cost(
             label=curve.family,
             zorder=3,
         )
-        for point in curve.points:
+        for point in curve.beaten:
+            axes.plot([point.cost], [point.accuracy], "o", color=colour, markersize=3, alpha=0.6)
+        for point in (*curve.points, *curve.beaten):
             if point.schedule != "oracle":
                 _note(axes, point.schedule.partition(":")[2] or point.schedule, point, (4, -10))
     for point in others:

@@ -116,7 +116,7 @@ class Summary:
         """(file name, caption, figure) of every plot that these results allow."""
         pictures = []
         oracle = next((r for r in self.results if r.schedule == "oracle"), None)
-        in_curves = {p.schedule for curve in self.curves for p in curve.points}
+        in_curves = {p.schedule for curve in self.curves for p in (*curve.points, *curve.beaten)}
         others = tuple(
             Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu)
             for r in self.results
