@@ -61,7 +61,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Advantage:
-    """How far `curve` lies above `other`, from the lowest cost that both reach, `start`, to the highest, `end`.
+    """How far `curve` lies above `other`, from `start`, the lowest cost that both reach, to `end`.
 
     `area` is the integral of the difference of mean IU over cost, `mean` that area over the width: the
     average gain in mean IU at equal cost.

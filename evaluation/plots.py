@@ -43,7 +43,7 @@ def accuracy_cost(
         )
         for point in curve.beaten:
             axes.plot([point.cost], [point.accuracy], "o", color=colour, markersize=3, alpha=0.6)
-        for point in (*curve.points, *curve.beaten):
+        for point in curve.points:
             if point.schedule != "oracle":
                 _note(axes, point.schedule.partition(":")[2] or point.schedule, point, (4, -10))
     for point in others:
@@ -107,7 +107,9 @@ def difference_bars(differences: Mapping[str, Difference]) -> Figure:
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.add_subplot()
     names = list(differences)
-    colours = [COLOURS[1] if name.endswith(ARGMAX) or name == "label" else COLOURS[2] for name in names]
+    colours = [
+        COLOURS[1] if name.endswith(ARGMAX) or name in ("label", "output") else COLOURS[2] for name in names
+    ]
     axes.bar(
         range(len(names)),
         [differences[name].mean for name in names],
