@@ -87,7 +87,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        error.show()
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        help_hint = f" (see {ctx.command_path} --help)" if ctx is not None else ""
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"clockwork: error: {message}{help_hint}", err=True)
         return 2
     except ClockworkError as error:
         click.echo(f"clockwork: error: {error}", err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.console import stdout_console
 from runtime.options import SIZE, json_option, print_json
 from weights.errors import UsageError
 
@@ -107,10 +108,9 @@ def _frames(source: str, count: int) -> list[Any]:
 
 
 def _print(found: Bench) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(
         f"{found.bundle} at {found.size[0]} x {found.size[1]} on {found.device} ({found.reason}), "
         f"{found.precision}; {found.rounds} rounds of {found.frames} frames",

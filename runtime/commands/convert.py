@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from runtime.console import stdout_console
 from runtime.options import NUMBERS, SIZE, NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
 
@@ -238,10 +239,9 @@ def _bundle(
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = stdout_console()
     if "model" in summary:
         for what in ("inputs", "outputs"):
             shown = ", ".join(f"{n} {' x '.join(map(str, d))}" for n, d in summary[what].items())

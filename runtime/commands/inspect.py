@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.console import stdout_console
 from runtime.options import NetOptions, json_option, net_options, print_json
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def _number(count: int | None, unit: float = 1, digits: int = 0) -> str:
 
 
 def _print(found: Inspection) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -81,7 +81,7 @@ def _print(found: Inspection) -> None:
             _number(layer.macs, 1e6, 2),
             verdict,
         )
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(table)
     verdicts = [layer.verdict for layer in found.layers]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in STYLES if v in verdicts)

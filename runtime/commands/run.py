@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 from runtime.overlay import Overlay
 from staged_onnx.palettes import Classes
@@ -284,10 +285,9 @@ def _summary(
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = stdout_console()
     table = Table(box=None, pad_edge=False)
     for head in ("stage", "fires", "share", "mean age", "ms"):
         table.add_column(head, justify="left" if head == "stage" else "right")

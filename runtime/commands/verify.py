@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtime.console import stdout_console
 from runtime.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
 
@@ -70,7 +71,6 @@ def command(
 
 
 def _print(found: Verification) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -84,7 +84,7 @@ def _print(found: Verification) -> None:
             shown.append(f": {one.note}", style="")
         numbers = ("" if e is None else f"{e:.2e}" for e in errors)
         table.add_row(Text(one.name), "x".join(map(str, one.shape)), *numbers, shown)
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(table)
     if found.not_compared:
         console.print(f"not in the reference: {', '.join(found.not_compared)}", markup=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from runtime.console import stdout_console
 from runtime.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
 
@@ -31,7 +32,6 @@ def show(path: str, as_json: bool) -> None:
                        for layer in description.layers],
         })  # fmt: skip
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -41,7 +41,7 @@ def show(path: str, as_json: bool) -> None:
     for layer in description.layers:
         shapes = ", ".join("x".join(map(str, s)) or "scalar" for s in layer.shapes)
         table.add_row(layer.name, layer.type, shapes, f"{layer.parameters:,}" if layer.shapes else "")
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(table)
     console.print(
         f"{description.format}, {description.size:,} bytes, {description.parameters:,} parameters",

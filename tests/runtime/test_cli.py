@@ -61,8 +61,19 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "arguments", [["nonsense"], ["convert"], ["net", "fcn8s"], ["convert", "a", "b", "--scale", "x"]]
 )
-def test_wrong_usage_is_2(arguments: list[str]) -> None:
+def test_wrong_usage_is_one_line_and_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 2
+    assert " --help)" in error_line(capsys)
+
+
+def test_a_table_that_is_no_terminal_s_is_not_cut_at_80_columns(
+    fcn: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run(["inspect", str(fcn[0])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if line.startswith("conv1_1 ")]
+    assert "conv1_1@conv1_1 1x" in row and "exact" in row
 
 
 def test_convert_to_a_plain_model(
