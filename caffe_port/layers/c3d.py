@@ -145,6 +145,7 @@ def emit_pool(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
     kernel, stride, pad = _pool(layer, g.shape(layer.bottoms[0]))
+    g.require_fixed(layer, "whether a window starts beyond the volume is known for one size")
     common: dict[str, Any] = {"kernel_shape": list(kernel), "strides": list(stride), "ceil_mode": 1}
     if _spec(layer).pool == MAX:
         return (g.node("MaxPool", bottoms[0], **common),)

@@ -1,8 +1,8 @@
 """Crop (BVLC crop_layer.cpp).
 
 top = bottom[0], cut on every axis >= `axis` (default 2) to the size of bottom[1], starting at `offset`: none
-given is 0, one serves all cropped axes, else one each. A window that leaves bottom[0] is an error. The size
-is read when the graph runs, so one graph serves every frame size.
+given is 0, one serves all cropped axes, else one each. A window that leaves bottom[0] is an error, in a graph
+for every frame size one of its run. The size is read when the graph runs.
 """
 
 from __future__ import annotations
@@ -49,16 +49,23 @@ def crop_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
 def emit_crop(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
-    dims = g.dims(layer.bottoms[1])
-    axis, offsets = _offsets(layer, len(dims))
-    axes = list(range(axis, len(dims)))
-    known = [dims[i] for i in axes]
+    bottom, like = (g.dims(b) for b in layer.bottoms)
+    axis, offsets = _offsets(layer, len(like))
+    axes = list(range(axis, len(like)))
+    known = [like[i] for i in axes]
     starts = g.ints(*offsets)
-    if None in known:
-        ends = g.node("Add", g.sizes_of(bottoms[1], *axes), starts)
-    else:
+    if None not in known:
+        sizes = g.ints(*(d for d in known if d is not None))
         ends = g.ints(*(o + d for o, d in zip(offsets, known, strict=True) if d is not None))
-    return (g.node("Slice", bottoms[0], starts, ends, g.ints(*axes)),)
+    else:
+        sizes = g.sizes_of(bottoms[1], *axes)
+        ends = g.node("Add", sizes, starts)
+    top = g.node("Slice", bottoms[0], starts, ends, g.ints(*axes))
+    if None not in (*known, *bottom[axis:]):
+        return (top,)
+    # Slice takes what there is of a window that leaves the bottom; the Reshape fails on less than all of it.
+    kept = [g.ints(*(0 for _ in range(axis)))] if axis else []
+    return (g.node("Reshape", top, g.node("Concat", *kept, sizes, axis=0)),)
 
 
 register(LayerRule("Crop", crop_shape, emit_crop, bottoms=(2, 2), module=__name__))

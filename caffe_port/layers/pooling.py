@@ -3,8 +3,8 @@
 out = ceil((n + 2p - k) / s) + 1, or floor with `round_mode: FLOOR` (DenseNet and other forks: `ceil_mode:
 false`); if any pad is set and the last window starts at or beyond n + p, it is dropped: out -= 1 where
 (out - 1) s >= n + p. MAX leaves padding out; AVE divides by the part of the window inside n + p, padding
-counted; STOCHASTIC at TEST time is sum(x^2) / sum(x) (pooling_layer.cu, StoPoolForwardTest). ONNX's MaxPool
-and AveragePool with ceil_mode follow the same clip rule.
+counted; STOCHASTIC at TEST time is sum(x^2) / sum(x) (pooling_layer.cu, StoPoolForwardTest). Where a window
+may be dropped, its graph has pads that leave it out instead of ONNX's ceil_mode (see `Window.ends`).
 
 With kernel < stride and no pad Caffe keeps a window that starts beyond the picture: MAX gives -FLT_MAX
 there (and -1 in its mask), AVE 0 / 0 or 0 / negative; all are reproduced.
@@ -51,10 +51,20 @@ class Window:
             out.append(size)
         return tuple(out)
 
-    def clips(self, bottom: Shape) -> bool:
-        """Whether a last window is dropped because it starts beyond the pad."""
-        axes = zip(bottom[2:], self.sizes(bottom), self.stride, self.kernel, self.pad, strict=True)
-        return self.ceil and any(-(-(n + 2 * p - k) // s) >= size for n, size, s, k, p in axes)
+    def drops(self) -> bool:
+        """Whether the last window is dropped at some sizes because it starts beyond the pad."""
+        reach = zip(self.kernel, self.stride, self.pad, strict=True)
+        return self.ceil and any(self.pad) and any(k < s + p for k, s, p in reach)
+
+    def ends(self) -> tuple[int, ...]:
+        """Pads below and right at which windows counted by rounding down are Caffe's, at every size.
+
+        Caffe's count is the lesser of ceil((n + 2p - k) / s) + 1, which an end of p + s - 1 gives, and
+        ceil((n + p) / s), which an end of k - 1 gives.
+        """
+        return tuple(
+            min(p + s - 1, k - 1) for k, s, p in zip(self.kernel, self.stride, self.pad, strict=True)
+        )
 
     def parted(self, bottom: Shape) -> bool:
         """Whether some windows do not lie in the bottom as a whole."""
@@ -169,39 +179,36 @@ def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> st
     return str(g.node("Div", total, g.const(2 * np.outer(*counts)[None, None])))
 
 
-def _common(g: GraphBuilder, layer: Layer, w: Window) -> dict[str, Any]:
+def _common(w: Window) -> dict[str, Any]:
     """Kernel, stride and pads as ONNX has them.
 
-    Where the size is known and a window is dropped, the pads are written out instead of `ceil_mode`: ONNX
-    Runtime's kernels drop that window too, but its shape inference does not, and it then plans memory for the
-    larger result and fails.
+    Where windows may be dropped the pads say so instead of `ceil_mode`: ONNX Runtime's kernels drop them too,
+    but its shape inference does not, and where it knows the size it then plans for a larger result.
     """
-    bottom = g.shape(layer.bottoms[0])
-    ends, ceil = list(w.pad), int(w.ceil)
-    if None not in g.dims(layer.bottoms[0]) and w.clips(bottom):
-        axes = zip(bottom[2:], w.sizes(bottom), w.kernel, w.stride, w.pad, strict=True)
-        ends, ceil = [max(0, (size - 1) * s + k - n - p) for n, size, k, s, p in axes], 0
+    ends = w.ends() if w.drops() else w.pad
     return {
         "kernel_shape": list(w.kernel),
         "strides": list(w.stride),
         "pads": [*w.pad, *ends],
-        "ceil_mode": ceil,
+        "ceil_mode": int(w.ceil and not w.drops()),
     }
 
 
-def _average(g: GraphBuilder, layer: Layer, x: str, w: Window) -> str:
-    common = _common(g, layer, w)
-    y = str(g.node("AveragePool", x, count_include_pad=1, **common))
-    if common["ceil_mode"] == w.ceil:
-        return y
-    # The pads written out count as pads; Caffe's end with the pad.
-    bottom = g.shape(layer.bottoms[0])
-    axes = zip(bottom[2:], w.sizes(bottom), w.kernel, w.stride, w.pad, strict=True)
-    shares = [
-        np.array([k / (min(i * s + k, n + 2 * p) - i * s) for i in range(size)], np.float32)
-        for n, size, k, s, p in axes
-    ]
-    return str(g.node("Mul", y, g.const(np.outer(*shares)[None, None])))
+def _average(g: GraphBuilder, x: str, w: Window) -> str:
+    if not w.drops():
+        return str(g.node("AveragePool", x, count_include_pad=1, **_common(w)))
+    # Caffe's own pads count and are written out; those that only make room for a window do not. Doubled in
+    # between, because ONNX Runtime would merge the Pad into pads that count all or not at all.
+    padded = g.node("Pad", x, g.ints(0, 0, *w.pad, 0, 0, *w.pad), g.const(np.float32(0)), mode="constant")
+    room = [end - p for end, p in zip(w.ends(), w.pad, strict=True)]
+    y = g.node(
+        "AveragePool",
+        g.node("Mul", padded, g.const(np.float32(2))),
+        kernel_shape=list(w.kernel),
+        strides=list(w.stride),
+        pads=[*(0 for _ in room), *room],
+    )
+    return str(g.node("Mul", y, g.const(np.float32(0.5))))
 
 
 def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
@@ -210,8 +217,8 @@ def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
     if w.beyond():
         return _beyond(g, layer, x, w, method)
     if method == MAX:
-        return str(g.node("MaxPool", x, **_common(g, layer, w)))
-    return _average(g, layer, x, w)
+        return str(g.node("MaxPool", x, **_common(w)))
+    return _average(g, x, w)
 
 
 def pooled(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
@@ -249,7 +256,7 @@ def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, s
         return _mask_beyond(g, x, w)
     if w.whole:
         g.require_fixed(layer, "a mask of global pooling")
-    y, index = g.node("MaxPool", x, outputs=2, **_common(g, layer, w))
+    y, index = g.node("MaxPool", x, outputs=2, **_common(w))
     return y, g.node("Cast", g.node("Mod", index, _plane(g, x)), to=1)
 
 

@@ -11,6 +11,7 @@ from ported import noise, one_layer, read_text, run
 
 from caffe_port import random_weights, to_onnx
 from caffe_port.convert import draft_onnx
+from caffe_port.shapes import infer_shapes
 from weights.errors import ClockworkError
 
 
@@ -80,6 +81,44 @@ def test_one_graph_serves_every_size(tmp_path: Path, kind: str) -> None:
         x = noise(*shape)
         fixed = run(net, {"x": x}, {}, fixed=True, inputs={"x": shape})["y"]
         np.testing.assert_array_equal(session.run(None, {"x": x})[0], fixed)
+
+
+CROPPED = """
+    input: "x" input_shape {{ dim: 1 dim: 2 dim: 12 dim: 12 }}
+    layer {{ name: "u" type: "Pooling" bottom: "x" top: "u"
+             pooling_param {{ pool: AVE kernel_size: 2 stride: 2 }} }}
+    layer {{ name: "c" type: "Crop" bottom: "x" bottom: "u" top: "y" crop_param {{ axis: {} offset: {} }} }}
+    """
+
+
+@pytest.mark.parametrize("override", [False, True])
+def test_a_crop_that_leaves_its_bottom_fails_when_it_runs(tmp_path: Path, override: bool) -> None:
+    """Where the size is open, Caffe's check of the window is made when the graph runs."""
+    net = read_text(CROPPED.format(2, 5), tmp_path)
+    model = to_onnx(net, {})
+
+    def session(size: int) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        for name in ("height", "width") if override else ():
+            options.add_free_dimension_override_by_name(name, size)
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    x = noise(1, 2, 10, 10)
+    np.testing.assert_array_equal(session(10).run(None, {"x": x})[0], x[:, :, 5:, 5:])
+    with pytest.raises(
+        ClockworkError, match=r"the crop leaves its bottom on axis 2; found offset 5 \+ size 4"
+    ):
+        infer_shapes(net, {"x": (1, 2, 8, 8)})
+    small = session(8)
+    with pytest.raises(Exception, match=r"Name:'c/Reshape'.* cannot be reshaped"):
+        small.run(None, {"x": noise(1, 2, 8, 8)})
+
+
+def test_a_crop_of_all_axes(tmp_path: Path) -> None:
+    x = noise(1, 2, 10, 14)
+    found = run(read_text(CROPPED.format(0, 0), tmp_path), {"x": x})["y"]
+    np.testing.assert_array_equal(found, x[:, :, :5, :7])
 
 
 def test_flattening_between_open_axes(tmp_path: Path) -> None:
