@@ -21,7 +21,7 @@ import numpy as np
 
 from runtime.device import Device
 from runtime.end_to_end import WholeRun
-from runtime.lanes import Inline, Threads
+from runtime.lanes import Inline, Lanes, Threads
 from runtime.parts import Parts
 from runtime.player import Player, threads_a_stage
 from runtime.schedule import Schedule, parse_schedule
@@ -34,6 +34,8 @@ __all__ = ["Bench", "ScheduleTimes", "Timing", "bench", "moving_frames"]
 
 PAPER_LATENCY = {"pipeline:2": 0.77, "pipeline:3": 0.59}
 """Latency as a share of the full pass that the paper gives for its pipelines."""
+AHEAD = (0, 1)
+"""Frames begun ahead where stages have threads: none for early labels, one for more frames a second."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class ScheduleTimes:
     the warp, by name. fires: share of the frames on which it ran. fps: frames a second, source not counted.
     throughput: times the oracle's. predicted: share of the oracle's time that the fired stages took there,
     and flow and warp here; measured: share that this schedule really took. latency: median frame time as a
-    share of the oracle's. overlap: stages ran in threads of their own.
+    share of the oracle's; what a pipeline does between frames is not in it. overlap: stages ran in threads of
+    their own, and `ahead` frames were begun before the labels of the one before were out.
     """
 
     schedule: str
@@ -71,6 +74,7 @@ class ScheduleTimes:
     measured: float
     latency: float
     overlap: bool = False
+    ahead: int = 0
     paper_latency: float | None = None
 
 
@@ -128,8 +132,8 @@ def bench(
     size: (height, width) of made-up frames, by default the bundle's; frames: real ones of one size
     instead. count: frames a round, rounds: how often all take turns, after `warm_up` frames each. whole:
     the un-staged net's ONNX file, by default the bundle's own, if it has one. Schedules with lags are
-    timed a second time with stages in threads. Raises UsageError, ScheduleError, BundleError or
-    DeviceError.
+    timed with stages in threads too, without and with a frame begun ahead. Raises UsageError, ScheduleError,
+    BundleError or DeviceError.
     """
     if min(count, rounds, warm_up) < 1:
         raise UsageError("count, rounds and warm_up begin at 1", found=f"{count}, {rounds}, {warm_up}")
@@ -140,18 +144,20 @@ def bench(
         raise UsageError("no frames to time", found="an empty sequence")
     shape = (pictures[0].shape[0], pictures[0].shape[1])
     names = list(dict.fromkeys(["oracle", *schedules]))
-    plans = [(parse_schedule(name, bundle.manifest, signal=signal), False) for name in names]
-    plans += [(plan, True) for plan, _ in plans if plan.lagged_values]
+    plans: list[tuple[Schedule, Lanes]] = [
+        (parse_schedule(name, bundle.manifest, signal=signal), Inline()) for name in names
+    ]
+    plans += [(plan, Threads(ahead)) for plan, _ in plans if plan.lagged_values for ahead in AHEAD]
     file = Path(whole) if whole is not None else _own_whole(bundle)
     with ExitStack() as stack:
         # sessions are shared: weights lie in memory once for all schedules, and once more for threads
         parts = {False: stack.enter_context(closing(Parts(bundle, device, shape)))}
-        if plans[-1][1]:
+        if plans[-1][1].overlaps:
             side_by_side = replace(device, threads=threads_a_stage(bundle, device))
             parts[True] = stack.enter_context(closing(Parts(bundle, side_by_side, shape)))
         runs = [
-            stack.enter_context(closing(_Run(bundle, parts[overlap], plan, overlap)))
-            for plan, overlap in plans
+            stack.enter_context(closing(_Run(bundle, parts[lanes.overlaps], plan, lanes)))
+            for plan, lanes in plans
         ]
         net = stack.enter_context(closing(_Whole(file, device, shape))) if file is not None else None
         contestants: list[_Run | _Whole] = [*([net] if net is not None else []), *runs]
@@ -180,12 +186,10 @@ def _own_whole(bundle: Bundle) -> Path | None:
 class _Run:
     """One schedule under test."""
 
-    def __init__(self, bundle: Bundle, parts: Parts, plan: Schedule, overlap: bool) -> None:
-        # running ahead would hide the latency that is to be measured
-        lanes = Threads(ahead=0) if overlap else Inline()
+    def __init__(self, bundle: Bundle, parts: Parts, plan: Schedule, lanes: Lanes) -> None:
         self.player = Player(bundle, parts.device, plan, lanes=lanes, parts=parts)
         self.plan = plan
-        self.overlap = overlap
+        self.lanes = lanes
         self.names = [part.name for part in (*bundle.manifest.stages, bundle.manifest.head)]
         self.steps: list[Step] = []
         self.walls: list[float] = []
@@ -218,8 +222,8 @@ class _Run:
             fires, len(self.steps) / sum(self.walls), 1 / median(ratios),
             (sum(fires[name] * full[name] for name in self.names) + moving) / sum(full.values()),
             median(ratios),
-            frame.median / median(step.ms["total"] for step in oracle.steps), self.overlap,
-            PAPER_LATENCY.get(str(self.plan)),
+            frame.median / median(step.ms["total"] for step in oracle.steps), self.lanes.overlaps,
+            self.lanes.ahead, PAPER_LATENCY.get(str(self.plan)),
         )  # fmt: skip
 
 

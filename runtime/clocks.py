@@ -29,6 +29,7 @@ __all__ = [
     "Sensor",
     "Tick",
     "Watch",
+    "by_position",
     "sensors_of",
 ]
 
@@ -242,3 +243,15 @@ def sensors_of(clock: Clock) -> Iterator[Sensor | Learned | Drift]:
                 yield from sensors_of(part)
         case Not(clock=inner):
             yield from sensors_of(inner)
+
+
+def by_position(clock: Clock) -> bool:
+    """Whether a clock goes by the frame's position in its shot alone, so that it can be asked beforehand."""
+    match clock:
+        case Always() | Never() | Every():
+            return True
+        case Any(clocks=clocks) | All(clocks=clocks):
+            return all(map(by_position, clocks))
+        case Not(clock=inner):
+            return by_position(inner)
+    return False

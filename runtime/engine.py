@@ -1,7 +1,8 @@
 """One frame through the stages: which fire, what each reads and writes, in the order of the reference.
 
 The engine decides everything in program order (versions, buffers, provenance) and hands the work to lanes.
-Lanes that run at once make it the sequential reference; threads only change when the same work is done.
+Lanes that run at once make it the sequential reference; threads only change when the same work is done. So
+does starting a stage before its frame has come, where it reads what earlier frames left only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from statistics import median
@@ -18,7 +20,7 @@ import numpy as np
 import onnxruntime as ort
 
 from runtime.cache import Entry, FeatureCache, Version
-from runtime.clocks import All, Any, Budget, Clock, Drift, Learned, Not, Sensor, sensors_of
+from runtime.clocks import All, Any, Budget, Clock, Drift, Learned, Not, Sensor, by_position, sensors_of
 from runtime.lanes import Lanes, Task
 from runtime.mover import Mover, Slot
 from runtime.parts import Part, Parts
@@ -58,6 +60,11 @@ class Pending:
         self.host_ms: dict[str, float] = {}
         self.labels: Labels | None = None
 
+    def add(self, work: _Work) -> None:
+        """Take a stage's or the head's work into the record."""
+        self.tasks.append((work.name, work.task))
+        self.provenance[work.name] = work.came_from
+
     def finish(self) -> Step:
         """Wait for the frame's work; raises what a part of it raised."""
         for _, task in self.tasks:
@@ -87,6 +94,15 @@ class Labels:
     __slots__ = ("array",)
 
     array: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One run of a stage or of the head; came_from: index of the frame of every value that it reads."""
+
+    name: str
+    task: Task
+    came_from: dict[str, int]
 
 
 class _Tick:
@@ -151,6 +167,7 @@ class Engine:
             if made_by.get(name, -1) >= i
         )
         self._lags = [schedule.lags_at(position) | self._recurrent for position in fills]
+        self._begun: dict[int, _Work] | None = None
         self._tick = _Tick(self)
         self._previous: np.ndarray | None = None
         self._heard: dict[Sensor | Learned | Drift, float] = {}
@@ -160,6 +177,7 @@ class Engine:
 
     def start_shot(self) -> None:
         """Forget everything; the next frame is a full pass."""
+        self._begun = None
         self.cache.clear()
         self.position = 0
         self._fired_at = [0] * len(self.parts.stages)
@@ -173,17 +191,19 @@ class Engine:
         self._pending = pending
         self._image = image
         self._uploaded = False
-        self.cache.begin_frame(position)
+        if self._begun is None:
+            self.cache.begin_frame(position)
+        begun, self._begun = self._begun or {}, None
         if self._frame.lagged:
             self._upload()
         if self._mover is not None:
             self._mover.begin_frame(pending.frame, image, position, pending.index)
-        lags = self._lags[min(position, len(self._lags) - 1)]
+        lags = self._lags_at(position)
         fired_any = False
         for number, part in enumerate(self.parts.stages):
             fires = self._decide(number, schedule.clocks[number])
             if fires:
-                self._run(part, lags)
+                pending.add(begun.get(number) or self._run(part, lags))
                 self._fired_at[number] = position
                 fired_any = True
             elif self._mover is not None:
@@ -198,6 +218,28 @@ class Engine:
             self._previous = image.copy()
         self.position += 1
         pending.decided = time.perf_counter()
+
+    def begin_next(self) -> None:
+        """Begin those stages of the next frame that need nothing of it, if that frame goes on with the shot:
+        their clocks go by its position, and all that they read is lagged. So a pipeline's deep stages work
+        while the next frame is waited for, and its labels do not wait for them. Where a shot begins instead,
+        the work was in vain and what it wrote is forgotten.
+        """
+        if self._mover is not None:
+            return
+        lags = self._lags_at(self.position)
+        self._tick.position = self.position
+        early = []
+        for number, (part, clock) in enumerate(zip(self.parts.stages, self.schedule.clocks, strict=True)):
+            edges = {(part.spec.name, name) for name in part.spec.inputs}
+            if edges <= lags and not edges <= self._recurrent and by_position(clock):
+                early += [number] if clock.fires(self._tick) else []
+        if early:
+            self.cache.begin_frame(self.position)
+            self._begun = {number: self._run(self.parts.stages[number], lags) for number in early}
+
+    def _lags_at(self, position: int) -> frozenset[tuple[str, str]]:
+        return self._lags[min(position, len(self._lags) - 1)]
 
     def close(self) -> None:
         """Let go of sessions and buffers, also where somebody still holds the engine (a traceback, say)."""
@@ -264,7 +306,7 @@ class Engine:
         self._frame.buffers[version.buffer].update_inplace(self._image)
         self._uploaded = True
 
-    def _run(self, part: Part, lags: frozenset[tuple[str, str]]) -> None:
+    def _run(self, part: Part, lags: frozenset[tuple[str, str]]) -> _Work:
         """Have a stage run: choose versions and buffers now, the work itself in its lane."""
         spec = part.spec
         buffers: list[int] = []
@@ -293,8 +335,7 @@ class Engine:
             if self._mover is not None:
                 self._mover.computed(name)
         run = self._bound(part, tuple(buffers), [entry.buffers[b] for entry, b in written])
-        self._submit(spec.name, run, read, written)
-        self._pending.provenance[spec.name] = came_from
+        return _Work(spec.name, self._submit(spec.name, run, read, written), came_from)
 
     def _run_head(self, fired: bool) -> None:
         """Run the head if it has something new to work on, else let its last labels stand."""
@@ -323,8 +364,7 @@ class Engine:
             labels.array = np.array(self._labels.numpy())
 
         self._pending.labels = labels
-        self._submit(head.spec.name, work, read, [])
-        self._pending.provenance[head.spec.name] = came_from
+        self._pending.add(_Work(head.spec.name, self._submit(head.spec.name, work, read, []), came_from))
 
     def _move(self, part: Part) -> None:
         """Move those values of a stage that did not fire for which there is a transform."""
@@ -334,7 +374,8 @@ class Engine:
                 moved = self._mover.move(name)
                 if moved is not None:
                     work, read, written = moved
-                    self._submit("transform", work, read, [written])
+                    task = self._submit("transform", work, read, [written])
+                    self._pending.tasks.append(("transform", task))
 
     def _bound(self, part: Part, buffers: tuple[int, ...], outputs: list[ort.OrtValue]) -> Callable[[], None]:
         """A run of the part between these buffers: one number an input, then one an output."""
@@ -350,7 +391,7 @@ class Engine:
             run = self._bindings[key] = partial(part.session.run, binding)
         return run
 
-    def _submit(self, lane: str, work: Callable[[], None], read: list[Slot], written: list[Slot]) -> None:
+    def _submit(self, lane: str, work: Callable[[], None], read: list[Slot], written: list[Slot]) -> Task:
         """Hand over work with what must be done before it: whoever makes what it reads, and whoever still
         reads or writes what it overwrites.
         """
@@ -366,7 +407,7 @@ class Engine:
                 entry.readers[buffer] = [*(t for t in entry.readers[buffer] if not t.done), task]
             for entry, buffer in written:
                 entry.readers[buffer], entry.writers[buffer] = [], [task]
-        self._pending.tasks.append((lane, task))
+        return task
 
     def _warm_up(self) -> None:
         """Two full passes of an empty frame: the first pays for memory, the second tells the costs."""

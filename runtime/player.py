@@ -166,6 +166,8 @@ class Player:
                     engine.begin(pending, image)
                 if len(waiting) > self.lanes.ahead:
                     yield _finish(*waiting.popleft())
+                with _at_frame(index):
+                    engine.begin_next()
             while waiting:
                 yield _finish(*waiting.popleft())
         finally:

@@ -19,9 +19,10 @@ class Step:
     head had nothing new to work on. fired: names of the stages that ran, "head" included, in the net's order.
     ages: stage name -> frames since the frame that its output, as the head uses it now, was computed on.
     signal: what the first watching clock measured, None where none did. ms: milliseconds by stage name, and
-    "total" from the frame's arrival to its labels. provenance: fired stage -> {input name: index of the frame
-    that the value was computed on}. moved: carried value -> how often it was transformed since it was
-    computed, for those values that were.
+    "total" from the frame's arrival to its labels: more than the sum where a frame had to wait or, the first
+    of its size, had sessions opened for it; less where a pipeline's stages ran before it came. provenance:
+    fired stage -> {input name: index of the frame that the value was computed on}. moved: carried value ->
+    how often it was transformed since it was computed, for those values that were.
     """
 
     index: int

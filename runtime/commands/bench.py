@@ -122,7 +122,7 @@ def _print(found: Bench) -> None:
     for one in found.schedules:
         paper = f" (paper {one.paper_latency:.0%})" if one.paper_latency else ""
         table.add_row(
-            one.schedule + (" in threads" if one.overlap else ""),
+            one.schedule + (f" in threads, {one.ahead} ahead" if one.overlap else ""),
             f"{one.frame.median:.2f}",
             f"{one.frame.p95:.2f}",
             f"{one.fps:.1f}",
@@ -146,6 +146,7 @@ def _print(found: Bench) -> None:
         f"on the CPU beside the GPU: {operator} {n:g} a frame" for operator, n in found.cpu_nodes.items()
     ]
     lines.append("time: share of the oracle's; predicted: the same from the oracle's stage times")
+    lines.append("latency: from a frame's arrival to its labels, as a share of the oracle's")
     for line in lines:
         console.print(line, markup=False)
 

@@ -76,12 +76,14 @@ def test_times_and_ratios(bundle: Bundle, clock: Clock) -> None:
 
 def test_pipelines_are_timed_in_threads_too_beside_the_papers_figures(bundle: Bundle) -> None:
     found = bench(bundle, CPU, ["pipeline:2", "pipeline:3"], count=4, rounds=2, warm_up=1)
-    assert [(one.schedule, one.overlap, one.paper_latency) for one in found.schedules] == [
-        ("oracle", False, None),
-        ("pipeline:2", False, 0.77),
-        ("pipeline:3", False, 0.59),
-        ("pipeline:2", True, 0.77),
-        ("pipeline:3", True, 0.59),
+    assert [(one.schedule, one.overlap, one.ahead, one.paper_latency) for one in found.schedules] == [
+        ("oracle", False, 0, None),
+        ("pipeline:2", False, 0, 0.77),
+        ("pipeline:3", False, 0, 0.59),
+        ("pipeline:2", True, 0, 0.77),
+        ("pipeline:2", True, 1, 0.77),
+        ("pipeline:3", True, 0, 0.59),
+        ("pipeline:3", True, 1, 0.59),
     ]
     assert all(one.frame.count == 8 and one.frame.median > 0 for one in found.schedules)
     assert not [t for t in threading.enumerate() if t.name.startswith("clockwork")]

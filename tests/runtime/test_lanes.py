@@ -6,7 +6,9 @@ import gc
 import os
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from runtime.device import choose_device
 from runtime.lanes import Task, Threads
 from runtime.player import Player
 from runtime.schedule import parse_schedule
+from runtime.video import Frame
 from staged_onnx import read_bundle
 from weights.errors import ClockworkError, DeviceError
 
@@ -56,10 +59,10 @@ def dependencies(bundle: Path, schedule: str, frame: int) -> dict[str, set[str]]
     plan = parse_schedule(schedule, opened.manifest)
     with Player(opened, choose_device("cpu", threads=1), plan, lanes=lanes) as player:
         list(player.play(frame_of(r) for r in range(frame + 1)))
-    when, names = -1, {}
-    for lane, task in lanes.log:
-        when += lane == "stage1"
-        names[task] = (lane, when)
+    runs, names = Counter[str](), {}
+    for lane, task in lanes.log:  # every part runs once a frame, some before their frame has come
+        names[task] = (lane, runs[lane])
+        runs[lane] += 1
     found = {}
     for task, (lane, t) in names.items():
         if t == frame:
@@ -82,6 +85,50 @@ def test_stages_of_a_pipeline_wait_for_the_frame_before_only(three: Path) -> Non
         assert all(int(other.rpartition("-")[2] or 0) >= 1 for other in others), waits
         assert "head-1" not in others
     assert {"stage1", "stage2", "stage3"} <= waits["head"]
+
+
+def begun_before(bundle: Path, schedule: str) -> list[list[str]]:
+    """For each of 4 frames the parts that had been begun when the frame was asked for."""
+    opened, lanes = read_bundle(bundle), Recording()
+    asked: list[int] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for r in range(4):
+            asked.append(len(lanes.log))
+            yield frame_of(r)
+
+    plan = parse_schedule(schedule, opened.manifest)
+    with Player(opened, choose_device("cpu", threads=1), plan, lanes=lanes) as player:
+        list(player.play(frames()))
+    log = [lane for lane, _ in lanes.log]
+    # what comes after the last frame's head
+    return [list(reversed(list(takewhile(lambda lane: lane != "head", reversed(log[:n]))))) for n in asked]
+
+
+def test_a_pipelines_deep_stages_begin_before_their_frame_comes(three: Path) -> None:
+    assert begun_before(three, "pipeline:3") == [[], ["stage2", "stage3"], ["stage2", "stage3"]] + [
+        ["stage2", "stage3"]
+    ]
+    # the second frame's fill has lag 0 from stage1 to stage2, so that only stage3 can go ahead
+    assert begun_before(three, "pipeline:3@lib")[1] == ["stage3"]
+    assert begun_before(three, "pipeline:2") == [[], ["stage3"], ["stage3"], ["stage3"]]
+    for schedule in ("oracle", "alternating", "skip:2", "adaptive:0.3"):
+        assert begun_before(three, schedule) == [[]] * 4
+
+
+def test_a_shot_that_begins_forgets_what_was_begun_ahead(three: Path) -> None:
+    """Provenance and labels as if nothing had been begun for a frame that never came."""
+    shots = [Frame(r, None, frame_of(r), "", shot_start=r == 3) for r in range(6)]
+    for overlap in (False, True):
+        with runtime.open(three, device="cpu", schedule="pipeline:3", overlap=overlap) as player:
+            steps = list(player.play(shots))
+            assert [step.provenance["head"] for step in steps] == [
+                {"v1": t, "v2": max(t - 1, first), "v3": max(t - 2, first)}
+                for t, first in zip(range(6), (0, 0, 0, 3, 3, 3), strict=True)
+            ]
+            alone = list(player.play(frame_of(r) for r in range(3, 6)))
+        for one, other in zip(steps[3:], alone, strict=True):
+            assert np.array_equal(one.labels, other.labels)
 
 
 def test_without_lags_a_frame_can_still_follow_the_one_before_stage_by_stage(three: Path) -> None:
