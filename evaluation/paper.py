@@ -10,7 +10,7 @@ from typing import Any, Literal
 from evaluation import protocols
 from evaluation.datasets import cityscapes, nyudv2, pascal_voc, shapes, youtube_objects
 from evaluation.datasets.base import DataSet
-from evaluation.metrics import NO_CLASS
+from evaluation.metrics import NO_CLASS, VOID, Confusion, Scores
 from evaluation.own_clocks import visible_schedule
 from evaluation.paper_numbers import PAPER_WEIGHTS, PaperRow, paper_row
 from evaluation.protocols import METHODS, SPACING, Method, Options, schedule_text
@@ -24,12 +24,15 @@ from weights.errors import UsageError
 
 __all__ = [
     "SHAPES",
+    "SHIFTS",
     "TABLES",
     "Experiment",
     "Row",
     "bundle_for",
     "experiments",
     "has_paper_weights",
+    "not_there",
+    "one_frame_late",
     "result_table",
     "run_experiment",
     "table_methods",
@@ -41,6 +44,7 @@ SHAPES = Path("shapes")
 
 TABLES = (1, 3, 4, 5, 6)
 SHIFTS = (16, 32)
+"""Pixels a frame of the paper's translated pictures."""
 SHAPES_PICTURES = 40
 PIPELINES = ("frame oracle", "3-stage baseline", "3-stage pipeline", "2-stage baseline", "2-stage pipeline")
 CLOCKS = ("frame oracle", "skip frame", "alternating")
@@ -48,11 +52,12 @@ CLOCKS = ("frame oracle", "skip frame", "alternating")
 
 @dataclass(frozen=True)
 class Experiment:
-    """Data and how they are played. `key` names the paper's column, "" where the paper has none."""
+    """Data and how they are played. `name` is for files; `key` names the paper's column, "" for none."""
 
     key: str
     data_set: DataSet
     clips: Callable[[Method], Iterator[Clip]]
+    name: str = ""
     boundary_radius: int | None = None
     paper_fill: Literal["library", "notebook"] = "notebook"
     note: str = ""
@@ -80,15 +85,27 @@ def table_methods(table: int, thresholds: Sequence[float]) -> list[Method]:
     raise UsageError("no such table", found=table, expected=", ".join(map(str, TABLES)))
 
 
-def experiments(table: int, data: Path, options: Options) -> list[Experiment]:
-    """What a table plays, from the folder `data` (or `SHAPES`): every data set of the table that is there."""
+def experiments(table: int, data: Path, options: Options, shifts: Sequence[int] = SHIFTS) -> list[Experiment]:
+    """What a table plays, from the folder `data` (or `SHAPES`): every data set of the table that is there.
+
+    `shifts`: pixels a frame of tables 3 and 5.
+    """
     if data == SHAPES:
-        return _shapes(table, options)
-    makers = {"pascal": _pascal, "nyudv2": _nyudv2, "youtube": _youtube, "cityscapes": _cityscapes}
-    wanted = _TABLE_DATA[table]
+        return _shapes(table, options, shifts)
+    if table in (3, 5):
+        return _pascal(data, options, shifts)
+    makers = {"nyudv2": _nyudv2, "youtube": _youtube, "cityscapes": _cityscapes}
     # A data set that is not there is left out; one that is there and broken is an error.
-    present = [name for name in wanted if (_folder(data, name) / _PLACES[name][0]).is_dir()]
-    return [found for name in present or wanted[:1] for found in makers[name](data, options)]
+    missing = not_there(table, data)
+    wanted = _TABLE_DATA[table]
+    present = [name for name in wanted if name not in missing]
+    return [makers[name](data, options) for name in present or wanted[:1]]
+
+
+def not_there(table: int, data: Path) -> tuple[str, ...]:
+    """The data sets of a table that are not in the folder `data`."""
+    wanted = () if data == SHAPES else _TABLE_DATA[table]
+    return tuple(name for name in wanted if not (_folder(data, name) / _PLACES[name][0]).is_dir())
 
 
 def video_for_figures(data: Path) -> DataSet:
@@ -163,6 +180,22 @@ def run_experiment(
     return rows
 
 
+def one_frame_late(experiment: Experiment) -> Scores:
+    """How the true labels of a frame score as those of the next: what is left to a perfect net that is late.
+
+    Taken over the experiment's scored frames whose predecessor has labels, too; pixels that were void there
+    are left out. NaN where no two neighbouring frames have labels.
+    """
+    confusion = Confusion(len(experiment.data_set.classes))
+    for clip in experiment.clips(METHODS["2-stage pipeline"]):
+        for position in sorted(clip.scored):
+            before, now = (clip.samples[i].read_label if i >= 0 else None for i in (position - 1, position))
+            if before is not None and now is not None:
+                late = before()
+                confusion.add(now(), late, where=late != VOID)
+    return confusion.scores()
+
+
 def result_table(title: str, rows: Sequence[Row]) -> Table:
     """The paper's columns, ours and, where they are comparable, the paper's; then what it cost."""
     has_boundary = any(row.result.boundary is not None for row in rows)
@@ -216,73 +249,76 @@ def _share_of(result: Result, whole: Run) -> Result:
     return replace(result, macs_of_oracle=result.macs_per_frame / whole.costs.oracle)
 
 
-def _shapes(table: int, options: Options) -> list[Experiment]:
+def _shapes(table: int, options: Options, shifts: Sequence[int]) -> list[Experiment]:
     if table in (3, 5):
         pictures = shapes.pictures(SHAPES_PICTURES)
-        return [_translated("", pictures, shift, options) for shift in SHIFTS]
+        return [_translated("", f"shapes-{shift}", pictures, shift, options) for shift in shifts]
     video = shapes.read()
-    return [Experiment("", video, lambda method: protocols.whole_shots(video, method, options))]
+    return [
+        Experiment("", video, lambda method: protocols.whole_shots(video, method, options), name="shapes")
+    ]
 
 
-def _translated(key: str, pictures: DataSet, shift: int, options: Options) -> Experiment:
+def _translated(key: str, name: str, pictures: DataSet, shift: int, options: Options) -> Experiment:
     sequences = translated(pictures, shift)
     return Experiment(
         key,
         sequences,
         lambda method: protocols.translated(sequences, method, options),
+        name=name,
         boundary_radius=int(options.boundary_radius),
         paper_fill="library",
     )
 
 
-def _pascal(data: Path, options: Options) -> list[Experiment]:
+def _pascal(data: Path, options: Options, shifts: Sequence[int]) -> list[Experiment]:
     pictures = pascal_voc.read(_folder(data, "pascal"))
     # Every new frame size opens the sessions anew, so pictures of one size follow each other.
     by_size = sorted(pictures.shots, key=lambda shot: shot.samples[0].read_image().shape)
     pictures = replace(pictures, shots=tuple(by_size))
-    return [_translated(f"pascal-{shift}", pictures, shift, options) for shift in SHIFTS]
+    return [_translated(f"pascal-{shift}", f"pascal-{shift}", pictures, shift, options) for shift in shifts]
 
 
-def _youtube(data: Path, options: Options) -> list[Experiment]:
+def _youtube(data: Path, options: Options) -> Experiment:
     video = youtube_objects.read(_folder(data, "youtube"))
-    return [Experiment("youtube", video, lambda method: protocols.every_tenth(video, method, options))]
+    return Experiment(
+        "youtube", video, lambda method: protocols.every_tenth(video, method, options), name="youtube"
+    )
 
 
-def _nyudv2(data: Path, options: Options) -> list[Experiment]:
+def _nyudv2(data: Path, options: Options) -> Experiment:
     clips = nyudv2.read_clips(_folder(data, "nyudv2"), subsample=SPACING)
     need = max(method.lead for method in METHODS.values())
     long_enough = tuple(shot for shot in clips.shots if len(shot.samples) > need)
     left_out = len(clips.shots) - len(long_enough)
     kept = replace(clips, shots=long_enough)
-    return [
-        Experiment(
-            "nyudv2",
-            kept,
-            lambda method: protocols.last_frame(kept, method, options, paper_phases="merged"),
-            note=f"{left_out} clips with fewer than {need + 1} frames are left out" if left_out else "",
-        )
-    ]
+    return Experiment(
+        "nyudv2",
+        kept,
+        lambda method: protocols.last_frame(kept, method, options, paper_phases="merged"),
+        name="nyudv2",
+        note=f"{left_out} clips with fewer than {need + 1} frames are left out" if left_out else "",
+    )
 
 
-def _cityscapes(data: Path, options: Options) -> list[Experiment]:
+def _cityscapes(data: Path, options: Options) -> Experiment:
     sequences = cityscapes.read(_folder(data, "cityscapes"), length=int(options.sequence_length))
     # The notebook tosses for skip frame first and goes on for alternating.
     tossed = {"alternating": len(sequences.shots)}
-    return [
-        Experiment(
-            "cityscapes",
-            sequences,
-            lambda method: protocols.last_frame(
-                sequences, method, options, coin_tosses=tossed.get(method.name, 0)
-            ),
-        )
-    ]
+    return Experiment(
+        "cityscapes",
+        sequences,
+        lambda method: protocols.last_frame(
+            sequences, method, options, coin_tosses=tossed.get(method.name, 0)
+        ),
+        name="cityscapes",
+    )
 
 
-_TABLE_DATA = {
+_TABLE_DATA: dict[int, tuple[str, ...]] = {
     3: ("pascal",),
-    4: ("nyudv2", "youtube"),
     5: ("pascal",),
+    4: ("nyudv2", "youtube"),
     6: ("nyudv2", "youtube", "cityscapes"),
 }
 

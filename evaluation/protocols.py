@@ -160,7 +160,8 @@ def schedule_text(
     """
     if method.is_adaptive:
         strict = "@strict" if options.comparison == ">" else ""
-        return f"{method.schedule}{strict}@{options.reference}"
+        reference = "" if options.reference == "fired" else f"@{options.reference}"
+        return f"{method.schedule}{strict}{reference}"
     if method.name == "alternating" and options.alternating == "last two stages" and stages > 2:
         return "rates:" + ",".join(["1"] * (stages - 2) + ["2", "2"])
     if method.schedule.startswith("pipeline:"):

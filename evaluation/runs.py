@@ -134,11 +134,11 @@ def together(watchers: Sequence[Watch]) -> Watch:
 
 @dataclass
 class Strips:
-    """On which frames a stage fired, by schedule; and where shots begin."""
+    """On which frames a stage fired, by schedule; and the name of each shot by its first frame."""
 
     stage: str
     fired: dict[str, list[bool]] = field(default_factory=dict)
-    starts: list[int] = field(default_factory=list)
+    shots: dict[int, str] = field(default_factory=dict)
 
     def watch(self, schedule: str) -> Watch:
         """What notes the steps of one schedule."""
@@ -146,8 +146,8 @@ class Strips:
         is_first = len(self.fired) == 1
 
         def note(seen: StepSeen) -> None:
-            if is_first and seen.position == 0 and strip:
-                self.starts.append(len(strip))
+            if is_first and seen.position == 0:
+                self.shots[len(strip)] = seen.clip.name
             strip.append(self.stage in seen.step.fired)
 
         return note

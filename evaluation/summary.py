@@ -134,7 +134,7 @@ class Summary:
             figure = plots.threshold_sweep(*(list(column) for column in zip(*sweep, strict=True)))
             pictures.append(("threshold-sweep.png", "The adaptive clock's threshold", figure))
         if strips is not None and strips.fired:
-            figure = plots.update_timeline(strips.fired, strips.starts, strips.stage)
+            figure = plots.update_timeline(strips.fired, strips.shots, strips.stage)
             pictures.append(("timeline.png", f"Frames on which {strips.stage} fired", figure))
         return pictures
 

@@ -179,14 +179,18 @@ def test_eval_paper_writes_what_it_prints(
         *(f"figure-6.{kind}" for kind in ("csv", "md", "png")),
         "figure-7.png",
         "results.json",
-        *(f"table-{n}.{kind}" for n in ("1", "3-1", "3-2", "5-1", "5-2", "6-1") for kind in ("csv", "md")),
+        *(
+            f"table-{n}.{kind}"
+            for n in ("1", "3-shapes-16", "3-shapes-32", "5-shapes-16", "5-shapes-32", "6-shapes")
+            for kind in ("csv", "md")
+        ),
     ]
     document = json.loads((tmp_path / "out/results.json").read_text())
     assert [t["table"] for t in document["tables"]] == [1, 3, 3, 5, 5, 6]
     assert document["options"]["fill"] == "paper"
     rows = document["tables"][3]["rows"]
     assert rows[0]["method"] == "frame oracle" and 0 < rows[0]["boundary"]["fw_iu"] < 1
-    assert "ms/frame" in (tmp_path / "out/table-5-1.csv").read_text()
+    assert "ms/frame" in (tmp_path / "out/table-5-shapes-16.csv").read_text()
 
 
 def test_without_times_two_runs_write_the_same_bytes(

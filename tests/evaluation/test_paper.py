@@ -157,10 +157,37 @@ def test_missing_data_is_an_error_only_where_nothing_is_there(tmp_path: Path) ->
         experiments(6, tmp_path, Options())
 
 
+def test_a_data_set_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cityscapes/gtFine").mkdir(parents=True)
+    assert paper.not_there(6, tmp_path) == ("nyudv2", "youtube")
+    assert paper.not_there(5, tmp_path) == ("pascal",)
+    assert paper.not_there(6, SHAPES) == ()
+
+
+def test_true_labels_that_are_a_frame_late() -> None:
+    # Scored are frames 2 to 5 of 0 0 1 1 1 2: late labels are right on 3 and 4, and 1 stands for 0 and 2.
+    late = paper.one_frame_late(toy_experiment([0, 0, 1, 1, 1, 2]))
+    assert late.pixel_accuracy == 0.5
+    assert late.class_iu == (0.0, 2 / 4, 0.0)
+    video = toy_video([0, 1, 2])
+    alone = tuple(
+        replace(
+            shot, samples=tuple(replace(s, read_label=None) for s in shot.samples[:-1]) + shot.samples[-1:]
+        )
+        for shot in video.shots
+    )
+    last = replace(video, shots=alone)
+    experiment = Experiment("", last, lambda m: protocols.last_frame(last, m, Options()))
+    assert np.isnan(paper.one_frame_late(experiment).mean_iu)
+
+
 def test_tables_in_miniature_need_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper, "SHAPES_PICTURES", 2)
     translated = experiments(5, SHAPES, Options())
     assert [len(e.data_set.shots) for e in translated] == [2, 2]
+    assert [e.name for e in translated] == ["shapes-16", "shapes-32"]
+    (slow,) = experiments(3, SHAPES, Options(), shifts=(4,))
+    assert slow.data_set.shots[0].samples[0].read_image().shape == (240, 380, 3)
     assert [m.name for m in paper.table_methods(5, [])] == [
         "frame oracle",
         "2-stage pipeline",

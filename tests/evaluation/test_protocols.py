@@ -14,11 +14,13 @@ from evaluation.protocols import (
     AMBIGUITIES,
     COIN_SEED,
     METHODS,
+    Method,
     Options,
     adaptive,
     every_tenth,
     last_frame,
     parse_options,
+    schedule_text,
     translated,
     whole_shots,
 )
@@ -180,6 +182,28 @@ def test_options_are_parsed_and_checked() -> None:
         parse_options(["speed=1"])
     with pytest.raises(UsageError, match=r"no such choice for fill; found x; expected paper \| library"):
         parse_options(["fill=x"])
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "text"),
+    [
+        (adaptive(0.25), Options(), "adaptive:0.25"),
+        (adaptive(0.25), Options(comparison=">"), "adaptive:0.25@strict"),  # A1
+        (adaptive(0.25), Options(reference="previous"), "adaptive:0.25@previous"),  # A2
+        (METHODS["3-stage pipeline"], Options(fill="library"), "pipeline:3@lib"),  # A4
+        (METHODS["3-stage pipeline"], Options(fill="notebook"), "pipeline:3@youtube"),
+        (METHODS["3-stage pipeline"], Options(), "pipeline:3@youtube"),
+        (METHODS["alternating"], Options(), "alternating"),  # A7
+        (METHODS["alternating"], Options(alternating="last two stages"), "rates:1,2,2"),
+    ],
+)
+def test_options_that_are_a_schedule_s(method: Method, options: Options, text: str) -> None:
+    assert schedule_text(method, options, stages=3) == text
+
+
+def test_two_stages_have_no_last_two_beside_a_first() -> None:
+    options = Options(alternating="last two stages")
+    assert schedule_text(METHODS["alternating"], options, stages=2) == "alternating"
 
 
 def test_every_ambiguity_is_an_option() -> None:

@@ -96,7 +96,7 @@ def test_strips_note_fires_and_shot_starts(toy: Bundle) -> None:
     strips = Strips("stage3")
     run_schedules(Run(toy, video([0, 0, 0], [1, 1]), "cpu"), ["oracle", "rates:1,1,2"], watch=strips.watch)
     assert strips.fired == {"oracle": [True] * 5, "rates:1,1,2": [True, False, True, True, False]}
-    assert strips.starts == [3]
+    assert strips.shots == {0: "shot 0", 3: "shot 1"}
 
 
 def test_the_gallery_keeps_a_few_frames_of_every_schedule(toy: Bundle) -> None:

@@ -118,6 +118,18 @@ def test_json_has_no_nan_and_is_the_same_twice() -> None:
     assert "ms_per_frame" not in first and run((1, 2)).as_json(DATA.classes)["ms_per_frame"] == 7.0
 
 
+def test_work_done_before_a_frame_comes_costs_but_does_not_delay_it() -> None:
+    class Pipelined(FakePlayer):
+        def play(self, frames):
+            for step in super().play(frames):
+                step.ms["total"] -= step.ms["s2"]
+                yield step
+
+    tally = Tally("test", 3, COSTS)
+    result = score_clips(Pipelined((1, 1)), tally, clips_of(DATA))
+    assert result.latency_ms == 4.0 and result.ms_per_frame == 10.0
+
+
 def test_warming_up_plays_and_counts_nothing() -> None:
     played = []
 
