@@ -34,7 +34,7 @@ T = TypeVar("T")
 STARTS = ("previous", "key")
 OCCLUSIONS = ("border", "previous", "fresh")
 RESULTS = ("auto", "labels", "scores")
-TOLERANCE = 8
+TOLERANCE = 16
 """Grey levels (of 255) by which a pixel may differ from where it came from and still count as explained."""
 AUTO_SCALES = ((Fraction(1), 1_000_000), (Fraction(1, 2), 8_000_000), (Fraction(1, 4), 0))
 """Scale of the grid on which values are moved: the first whose full size has no more elements than stated."""
@@ -93,7 +93,8 @@ class _Track:
         self.path: Flow | None = None
         self.moved = False
         self.hidden: NDArray[np.float32] | None = None
-        self.grey: NDArray[np.float32] | None = None
+        self.step: tuple[NDArray[np.uint8], Flow] | None = None
+        self.unexplained = 0.0
 
 
 class Motion:
@@ -113,6 +114,7 @@ class Motion:
         self._ready: OrderedDict[int, tuple[Any, Flow, Flow | None, float]] = OrderedDict()
         self._sessions: dict[tuple[Any, ...], ort.InferenceSession] = {}
         self._last: tuple[Any, Any, Flow, Flow | None] | None = None
+        self._measured: tuple[Any, Any, float] | None = None
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._lock = Lock()
         self._estimating = Lock()
@@ -148,21 +150,18 @@ class Motion:
         return track.hidden
 
     def residual(self, moment: Moment) -> float:
-        """Share of the grid's pixels that the path does not explain.
+        """Share of the grid's pixels that the flow does not explain, summed over the steps of the path.
 
-        Those whose grey level differs by more than TOLERANCE from that of the source frame at the path's end.
+        A pixel is not explained whose grey level differs by more than TOLERANCE from the one that its flow
+        leads to. Steps on which nobody asked do not count.
         """
         track = self._follow(moment)
-        began = time.perf_counter()
-        grid = self._grid(moment)
-        if track.grey is None:
-            track.grey = _grey(track.source, grid)
-        came_from = track.grey
-        if track.path is not None:
-            came_from = self._warp(track.grey[np.newaxis, np.newaxis], track.path)[0, 0]
-        share = float((np.abs(_grey(moment.image, grid) - came_from) > TOLERANCE).mean())
-        _note(moment, "residual", began)
-        return share
+        if track.step is not None:
+            began = time.perf_counter()
+            track.unexplained += self._unexplained(*track.step, moment)
+            track.step = None
+            _note(moment, "residual", began)
+        return track.unexplained
 
     def distance(self, moment: Moment) -> float:
         """Mean length of the path, as a share of the frame's diagonal."""
@@ -225,6 +224,9 @@ class Motion:
         moment.ms["flow"] = moment.ms.get("flow", 0.0) + ms
         began = time.perf_counter()
         track.image = moment.image
+        track.step = (moment.previous if chained else moment.source, flow)
+        if not chained:
+            track.unexplained = 0.0
         track.moved = bool(flow.any()) or (not chained and track.path is not None)
         seen = self._seen(flow, forward) if forward is not None else None
         if seen is not None and self.options.occlusion == "previous":
@@ -270,6 +272,18 @@ class Motion:
         back = self._warp(forward.transpose(2, 0, 1)[np.newaxis], flow)[0].transpose(1, 2, 0)
         gap, lengths = (((flow + back) ** 2).sum(-1), (flow**2).sum(-1) + (back**2).sum(-1))
         return np.asarray(inside & (gap <= CONSISTENCY[0] * lengths + CONSISTENCY[1]))
+
+    def _unexplained(self, start: NDArray[np.uint8], flow: Flow, moment: Moment) -> float:
+        """What the newest step adds to the residual; the same for every track that takes this step."""
+        known = self._measured
+        if known is not None and known[0] is start and known[1] is moment.image:
+            return known[2]
+        grid = self._grid(moment)
+        before, now = (_grey(image, grid) for image in (start, moment.image))
+        came_from = self._warp(before[np.newaxis, np.newaxis], resize_flow(flow, *grid))[0, 0]
+        share = float((np.abs(now - came_from) > TOLERANCE).mean())
+        self._measured = (start, moment.image, share)
+        return share
 
     def _hide(self, track: _Track, seen: NDArray[np.bool_], step: Flow, chained: bool) -> None:
         height, width = step.shape[:2]

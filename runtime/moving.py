@@ -32,7 +32,7 @@ from weights.errors import FlowError, ScheduleError, UsageError
 __all__ = ["KINDS", "MAX_INTERVAL", "Moving", "clocks_of", "motion_of", "played_bundle", "played_manifest"]
 
 KINDS = ("warp", "warp-feature", "correct")
-MAX_INTERVAL = 12
+MAX_INTERVAL = 16
 """Frames after which an adaptive schedule makes a full pass, where it does not say otherwise."""
 
 _OPTION = re.compile(r"@(flow|scale|from|padding|occlusion|of)=([^@]*)")

@@ -7,7 +7,9 @@ p of this frame is read from the earlier one at p + flow[p]. This is the convent
     grid = 2 (p + flow) / (size - 1) - 1
 
 they read at (grid + 1) (size - 1) / 2, bilinearly, with zeros outside. ONNX's GridSample does the same with
-align_corners=1 and padding_mode="zeros". Opset 17; ONNX Runtime has float32 kernels on the CPU and on CUDA.
+align_corners=1 and padding_mode="zeros"; but float32 coordinates of a wide map leave an error of 1e-5 pixels
+and more. So here GridSample reads the four pixels around, each at a whole position, and the fractions of the
+flow mix them. Opset 17; ONNX Runtime has float32 kernels on the CPU and on CUDA.
 
 A value and the flow may have different grids. Both are laid over the frame with pixel centres at half, as all
 resizing here does; a value whose grid reaches beyond the frame, as in a net that pads its input by 100, says
@@ -50,6 +52,8 @@ def warp_graph(
     hidden: Sequence[int] | None = None,
 ) -> onnx.ModelProto:
     """A model from `value` (`shape`, 1 x C x h x w) and `flow` (`flow`, H x W x 2) to `moved`, as the value.
+
+    A motion by whole pixels of the value moves it bit for bit, inside the frame.
 
     dtype: the value's, float32 or float16; the warp itself is done in float32. extent: height and width of
     the value's grid as a multiple of the frame's. padding: one of PADDINGS. hidden: shape (1 x 1 x H x W) of
@@ -160,16 +164,28 @@ def _emit_warp(
 ) -> str:
     """`value` read at p + field[p]. flow_size: height and width of the value in the flow's pixels."""
     height, width = shape[2], shape[3]
-    steps = [2 / max(width - 1, 1) * width / flow_size[1], 2 / max(height - 1, 1) * height / flow_size[0]]
-    scaled = g.node("Mul", field, g.const(np.array(steps, np.float32).reshape(1, 2, 1, 1)))
-    across = _normalised(np.arange(width), width).reshape(1, 1, width)
-    down = _normalised(np.arange(height), height).reshape(1, height, 1)
-    x, y = g.node("Split", scaled, g.ints(1, 1), outputs=2, axis=1)
-    x = g.node("Add", g.node("Squeeze", x, g.ints(1)), g.const(across))
-    y = g.node("Add", g.node("Squeeze", y, g.ints(1)), g.const(down))
-    last = g.ints(-1)
-    grid = g.node("Concat", g.node("Unsqueeze", x, last), g.node("Unsqueeze", y, last), axis=-1)
-    return _grid_sample(g, value, grid, padding, mode)
+    ratio = np.array([width / flow_size[1], height / flow_size[0]], np.float32).reshape(1, 2, 1, 1)
+    if (ratio != 1).any():
+        field = g.node("Mul", field, g.const(ratio))
+    whole = g.node("Round" if mode == "nearest" else "Floor", field)
+    one = np.array([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
+    here = np.stack(np.meshgrid(_normalised(np.arange(width), width), _normalised(np.arange(height), height)))
+    there = g.node("Mul", whole, g.const(one.astype(np.float32).reshape(1, 2, 1, 1)))
+    grid = g.node("Transpose", g.node("Add", there, g.const(here[np.newaxis])), perm=[0, 2, 3, 1])
+    if mode == "nearest":
+        return _grid_sample(g, value, grid, padding, "nearest")
+
+    def corner(right: int, below: int) -> str:
+        offset = (one * (right, below)).astype(np.float32)
+        at = g.node("Add", grid, g.const(offset)) if offset.any() else grid
+        return _grid_sample(g, value, at, padding, "nearest")
+
+    def between(a: str, b: str, share: str) -> str:
+        return str(g.node("Add", a, g.node("Mul", share, g.node("Sub", b, a))))
+
+    x, y = g.node("Split", g.node("Sub", field, whole), g.ints(1, 1), outputs=2, axis=1)
+    above = between(corner(0, 0), corner(1, 0), x)
+    return between(above, between(corner(0, 1), corner(1, 1), x), y)
 
 
 def _grid_sample(g: GraphBuilder, value: str, grid: str, padding: str, mode: str = "bilinear") -> str:

@@ -261,10 +261,11 @@ def test_a_full_pass_is_due_where_the_path_does_not_explain(toy: Path) -> None:
 
 
 def test_adaptive_schedules_make_a_full_pass_at_least_every_so_often(toy: Path) -> None:
-    frames = [picture(t) for t in range(14)]
-    fired = [t for t, s in enumerate(play(toy, "warp:adaptive:1", frames)) if "head" in s.fired]
-    assert fired == [0, 12]
-    steps = play(toy, "correct:adaptive:1@max=5", frames)
+    frames = [picture(t) for t in range(18)]
+    fired = [t for t, s in enumerate(play(toy, "warp:adaptive:20", frames)) if "head" in s.fired]
+    assert fired == [0, 16]
+    frames = frames[:14]
+    steps = play(toy, "correct:adaptive:20@max=5", frames)
     assert [t for t, s in enumerate(steps) if "stage2" in s.fired] == [0, 5, 10]
     steps = play(toy, "warp:adaptive:0@min=3", frames)
     assert [t for t, s in enumerate(steps) if "head" in s.fired] == [0, 3, 6, 9, 12]
