@@ -158,7 +158,7 @@ class Tally:
         self._ages: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         self._ms: defaultdict[str, float] = defaultdict(float)
         self._cost_ms = 0.0
-        self._signals: list[float] = []
+        self._signal = [0.0, 0]
 
     def add(self, seen: StepSeen) -> None:
         """Count one step: its cost where the clip counts it, its labels where the clip scores it."""
@@ -192,7 +192,7 @@ class Tally:
         total = step.ms.get("total", 0.0)
         self._cost_ms += max(total, sum(step.ms.values()) - total)
         if step.signal is not None and math.isfinite(step.signal):
-            self._signals.append(float(step.signal))
+            self._signal = [self._signal[0] + float(step.signal), self._signal[1] + 1]
 
     def result(self) -> Result:
         """The sums so far."""
@@ -220,7 +220,7 @@ class Tally:
             latency_ms=self._ms["total"] / frames if "total" in self._ms else math.nan,
             stage_ms={name: self._ms[name] / frames for name in order if name in self._ms},
             moving_ms=sum(self._ms[name] for name in order[len(stages) :]) / frames,
-            signal=sum(self._signals) / len(self._signals) if self._signals else math.nan,
+            signal=self._signal[0] / self._signal[1] if self._signal[1] else math.nan,
         )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 from fake_player import MANIFEST, FakePlayer
 
 from evaluation.datasets.base import DataSet, Sample, Shot
-from evaluation.scoring import Clip, Costs, Tally, clips_of, play_clips, score_clips, warm_up
+from evaluation.scoring import Clip, Costs, StepSeen, Tally, clips_of, play_clips, score_clips, warm_up
 from weights.errors import ShapeError
 
 COSTS = Costs.of(MANIFEST)
@@ -128,6 +130,33 @@ def test_work_done_before_a_frame_comes_costs_but_does_not_delay_it() -> None:
     tally = Tally("test", 3, COSTS)
     result = score_clips(Pipelined((1, 1)), tally, clips_of(DATA))
     assert result.latency_ms == 4.0 and result.ms_per_frame == 10.0
+
+
+def test_two_thousand_frames_take_no_more_memory_than_two_hundred() -> None:
+    height, width = 40, 60
+
+    def image(number: int) -> np.ndarray:
+        return np.full((height, width, 3), number % 3, np.uint8)
+
+    def label(number: int) -> np.ndarray:
+        return np.full((height, width), number % 3, np.uint8)
+
+    samples = tuple(Sample("f", partial(image, i), partial(label, i), i) for i in range(2000))
+    long = DataSet("long", DATA.classes, (Shot("long", samples),))
+    used: dict[int, int] = {}
+
+    def measure(seen: StepSeen) -> None:
+        if seen.position in (201, 1999):
+            used[seen.position] = tracemalloc.get_traced_memory()[0]
+
+    tally = Tally("test", 3, COSTS)
+    tracemalloc.start()
+    try:
+        result = score_clips(FakePlayer((1, 2)), tally, clips_of(long), watch=measure)
+    finally:
+        tracemalloc.stop()
+    assert result.scored_frames == 2000
+    assert used[1999] - used[201] < height * width  # less than one label map
 
 
 def test_warming_up_plays_and_counts_nothing() -> None:
