@@ -10,12 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from caffe_port.layers.constant import dummy_shapes
 from caffe_port.net import Input, Shape
 from caffe_port.postprocessing import is_outside
+from caffe_port.schema import layer_message
 from caffe_port.text_format import Block, whole_number
-from weights.errors import PrototxtError
+from weights.errors import ClockworkError, PrototxtError
 
-__all__ = ["data_input", "drop_labels", "is_source", "is_training_only"]
+__all__ = ["data_input", "drop_labels", "is_random", "is_source", "is_training_only", "random_inputs"]
 
 _TRAINING = re.compile(
     r"(Loss|Accuracy|LossOHEM|AnnotatorOHEM|EvalDetection|DetectionEvaluate|LpDetEvaluate)$"
@@ -40,6 +42,25 @@ def is_training_only(layer: Block) -> bool:
     if kind == "Python" and layer.has("loss_weight"):
         return True
     return bool(_TRAINING.search(kind))
+
+
+def is_random(layer: Block) -> bool:
+    """Whether the layer is DummyData with a filler other than a constant."""
+    fillers = [f for p in layer.blocks("dummy_data_param") for f in p.blocks("data_filler")]
+    return layer.text("type") == "DummyData" and any(
+        f.text("type", "constant") != "constant" for f in fillers
+    )
+
+
+def random_inputs(layer: Block, given: Mapping[str, Shape], *, file: str) -> list[Input]:
+    """The inputs that replace a DummyData layer of random numbers: they are other ones in every pass."""
+    tops = layer.texts("top")
+    where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
+    try:
+        shapes = dummy_shapes(layer_message(layer, file=file).dummy_data_param, len(tops))
+    except ClockworkError as error:
+        raise error.located(**where) from None
+    return [Input(top, given.get(top, shape)) for top, shape in zip(tops, shapes, strict=True)]
 
 
 def _int(text: str) -> int:

@@ -105,7 +105,9 @@ OUTSIDE: dict[str, Outside] = {
 PYTHON: dict[str, _Shapes] = {"ProposalLayer": _proposals("", "")}
 """Python layers whose result is known by the name of their class."""
 
-INSIDE_PYTHON = frozenset({("spatial_dropout", "SpatialDropoutLayer")})
+INSIDE_PYTHON = frozenset(
+    {("spatial_dropout", "SpatialDropoutLayer"), ("triplet.l2norm_layer", "L2NormLayer")}
+)
 """(module, class) of published Python layers that have a rule of their own (layers/python_layers.py)."""
 
 _TRAINING_PYTHON = re.compile(r"Loss|Target|Accuracy")

@@ -139,6 +139,10 @@ def _message(block: Block, file: str) -> Any:
     return layer_message(block, file=file)
 
 
+def _inputs(inputs: Sequence[Input]) -> str:
+    return "input " + ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in inputs)
+
+
 def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str, tolerant: bool) -> Net:
     net_inputs: list[Input] = boundary.legacy_inputs(root, given, file=file)
     notes: list[str] = []
@@ -152,14 +156,15 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str,
             raise PrototxtError(f"line {block.line}: a layer without a type", file=file, layer=name)
         if kind == "Input":
             net_inputs += boundary.layer_inputs(block, given, file=file)
+        elif boundary.is_random(block):
+            found = boundary.random_inputs(block, given, file=file)
+            net_inputs += found
+            notes.append(f'{kind} layer "{name}" of random numbers became {_inputs(found)}')
         elif boundary.is_source(block):
             found, extra = boundary.data_input(block, given, file=file)
             net_inputs += found
             labels.update(extra)
-            notes.append(
-                f'{kind} layer "{name}" became input '
-                + ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in found)
-            )
+            notes.append(f'{kind} layer "{name}" became {_inputs(found)}')
         elif boundary.is_training_only(block):
             notes.append(f'{kind} layer "{name}" left out: training only')
             training.append(block)

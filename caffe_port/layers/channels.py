@@ -3,11 +3,17 @@
 ShuffleChannel (ShuffleNet; xieguotian/caffe, shuffle_channel_layer.cpp): channels seen as group x rest, and
 transposed. Axpy (hujie-frank/SENet, axpy_layer.cpp): a x + y with one a for each item and channel. ReLU6
 (MobileNet v2): min(max(x, 0), 6), with negative_slope also slope * min(x, 0); OpenVINO's `n` replaces the 6.
-BReLU (DehazeNet, brelu_layer.cpp): min(max(x, minval), maxval). L2Norm (l2_norm_layer.cpp of several forks):
-x / sqrt(sum x^2) over each item, the sum at least 1e-12. SpatialDropout (pose_action_caffe): identity at
-TEST. CropCenter (lltcggie/waifu2x-caffe, crop_center_layer.cpp): crop_size points less at both ends of each
-axis. Reorg (choasup/caffe-yolo9000 and darknet, reorg_layer.cpp): depth to space by `stride`, the result then
-read as (C s^2, H / s, W / s), as darknet does it.
+BReLU (DehazeNet, brelu_layer.cpp): min(max(x, minval), maxval). L2Norm (zlmzju/caffe and others,
+l2_norm_layer.cpp): x / sqrt(sum x^2) over each item, the sum at least 1e-12; the top always has four axes,
+(N, C, 1, 1) for a bottom (N, C). SpatialDropout (pose_action_caffe): identity at TEST. CropCenter
+(lltcggie/waifu2x-caffe, crop_center_layer.cpp): crop_size points less at both ends of each axis.
+
+Reorg (reorg_layer.cpp of two families of forks) makes (C s^2, H / s, W / s) of (C, H, W), s the `stride`.
+gklz1982/caffe-yolov2, eric612/Caffe-YOLOv3-Windows and others move numbers as darknet does: the memory of the
+bottom, read as (C / s^2, H s, W s), goes space to depth, and the result is read as the top; they demand a
+stride, and with `reverse: true` they make (C / s^2, H s, W s), depth to space. choasup/caffe-yolo9000 moves
+them the other way, depth to space and then read as the top; there is no `reverse` there, and its nets leave
+the stride at 2 without saying so. A file that gives a stride and no `reverse` may be either's: refused.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from caffe_port.graph import GraphBuilder
 from caffe_port.layers.activation import same_shape
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
-from weights.errors import PrototxtError, ShapeError
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 END = 2**31 - 1
 LEAST_SQUARE = 1e-12
@@ -82,12 +88,21 @@ def emit_brelu(
     return (g.node("Clip", bottoms[0], g.const(np.float32(spec.minval)), g.const(np.float32(spec.maxval))),)
 
 
+def l2norm_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    bottom = bottoms[0]
+    if not 1 <= len(bottom) <= 4:
+        raise ShapeError("L2Norm takes one to four axes", found=bottom, expected="(N, C, H, W)")
+    return ((*bottom, *(1,) * (4 - len(bottom))),)
+
+
 def emit_l2norm(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
     x = bottoms[0]
-    axes = range(1, len(g.shape(layer.bottoms[0])))
-    squares = g.node("ReduceSum", g.node("Mul", x, x), g.ints(*axes), keepdims=1)
+    rank = len(g.shape(layer.bottoms[0]))
+    if rank < 4:
+        x = g.node("Unsqueeze", x, g.ints(*range(rank, 4)))
+    squares = g.node("ReduceSum", g.node("Mul", x, x), g.ints(1, 2, 3), keepdims=1)
     return (g.node("Div", x, g.node("Sqrt", g.node("Max", squares, g.const(np.float32(LEAST_SQUARE))))),)
 
 
@@ -117,30 +132,52 @@ def emit_crop_center(
     return (g.node("Slice", bottoms[0], starts, g.ints(*(-sizes[a] for a in axes)), g.ints(*axes)),)
 
 
+def _reorg(layer: Layer) -> tuple[int, bool | None]:
+    """The stride and `reverse`, None for the fork that does not have it."""
+    spec = layer.spec.reorg_param
+    if spec.HasField("reverse"):
+        return spec.stride, spec.reverse
+    if spec.HasField("stride"):
+        raise UnsupportedError(
+            "Reorg moves numbers one way in darknet's forks and the other way in choasup/caffe-yolo9000",
+            found="a stride, and nothing that says which",
+            expected="reverse: false for darknet's way, or no reorg_param for choasup's (stride 2)",
+        )
+    return spec.stride, None
+
+
 def reorg_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    stride = layer.spec.reorg_param.stride
+    stride, reverse = _reorg(layer)
     bottom = bottoms[0]
-    if len(bottom) != 4 or stride < 1 or bottom[1] % stride**2 or bottom[2] % stride or bottom[3] % stride:
+    whole = len(bottom) == 4 and stride >= 1 and bottom[1] % stride**2 == 0
+    if not whole or (not reverse and any(n % stride for n in bottom[2:])):
         raise ShapeError(
             "stride does not divide the bottom",
             found=f"stride {stride}, bottom {bottom}",
-            expected="channels a multiple of stride^2, height and width of stride",
+            expected="channels a multiple of stride^2" + ("" if reverse else ", height and width of stride"),
         )
-    return ((bottom[0], bottom[1] * stride**2, bottom[2] // stride, bottom[3] // stride),)
+    n, c, h, w = bottom
+    if reverse:
+        return ((n, c // stride**2, h * stride, w * stride),)
+    return ((n, c * stride**2, h // stride, w // stride),)
 
 
 def emit_reorg(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
-    stride = layer.spec.reorg_param.stride
+    stride, reverse = _reorg(layer)
+    n, c = g.shape(layer.bottoms[0])[:2]
+
+    def read_as(x: str, channels: int, op: str) -> str:
+        """The memory of x as (n, channels, H op stride, W op stride) of the bottom."""
+        plane = g.node(op, g.sizes_of(bottoms[0], 2, 3), g.ints(stride, stride))
+        return str(g.node("Reshape", x, g.node("Concat", g.ints(n, channels), plane, axis=0)))
+
+    if reverse is False:
+        wide = read_as(bottoms[0], c // stride**2, "Mul")
+        return (read_as(g.node("SpaceToDepth", wide, blocksize=stride), c * stride**2, "Div"),)
     spread = g.node("DepthToSpace", bottoms[0], blocksize=stride, mode="DCR")
-    top = g.shape(layer.tops[0])
-    if None not in g.dims(layer.tops[0]):
-        sizes = g.ints(*top)
-    else:
-        plane = g.node("Div", g.sizes_of(bottoms[0], 2, 3), g.ints(stride, stride))
-        sizes = g.node("Concat", g.ints(*top[:2]), plane, axis=0)
-    return (g.node("Reshape", spread, sizes),)
+    return (spread if reverse else read_as(spread, c * stride**2, "Div"),)
 
 
 register(
@@ -148,7 +185,7 @@ register(
     LayerRule("Axpy", axpy_shape, emit_axpy, bottoms=(3, 3), fork="SENet", module=__name__),
     LayerRule("ReLU6", same_shape, emit_relu6, fork="MobileNet v2, OpenVINO", module=__name__),
     LayerRule("BReLU", same_shape, emit_brelu, fork="DehazeNet, FPCNet", module=__name__),
-    LayerRule("L2Norm", same_shape, emit_l2norm, fork="several", module=__name__),
+    LayerRule("L2Norm", l2norm_shape, emit_l2norm, fork="zlmzju/caffe", module=__name__),
     LayerRule("SpatialDropout", same_shape, emit_identity, fork="pose_action_caffe", module=__name__),
     LayerRule("CropCenter", crop_center_shape, emit_crop_center, fork="waifu2x-caffe", module=__name__),
     LayerRule("Reorg", reorg_shape, emit_reorg, fork="YOLO v2", module=__name__),

@@ -1,7 +1,8 @@
 """Layers without a bottom: their tops are the same in every pass.
 
 DummyData (BVLC dummy_data_layer.cpp): tops of stated shapes, filled by `data_filler` (one for all tops or one
-each; constant 0 where none is given). Random fillers change from pass to pass and are refused.
+each; constant 0 where none is given). A layer with a random filler, whose numbers change from pass to pass,
+becomes inputs (boundary.random_inputs).
 Parameter (BVLC parameter_layer.hpp): a learnt blob of `shape`, handed on as it is.
 ContinuationIndicator (LSTM forks): time_step x batch_size, 0 in the first row and 1 below, which tells an
 LSTM that a sequence starts.
@@ -9,16 +10,18 @@ LSTM that a sequence starts.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
-from weights.errors import PrototxtError, UnsupportedError
+from weights.errors import PrototxtError
 
 
-def dummy_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    spec, tops = layer.spec.dummy_data_param, len(layer.tops)
+def dummy_shapes(spec: Any, tops: int) -> tuple[Shape, ...]:
+    """The shapes that a DummyDataParameter gives to so many tops."""
     if len(spec.data_filler) not in (0, 1, tops):
         raise PrototxtError(
             "fillers do not fit the tops", found=len(spec.data_filler), expected=f"0, 1 or {tops}"
@@ -38,20 +41,14 @@ def dummy_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return tuple(shapes) if len(shapes) == tops else (shapes[0],) * tops
 
 
+def dummy_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    return dummy_shapes(layer.spec.dummy_data_param, len(layer.tops))
+
+
 def emit_dummy(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
-    fillers = list(layer.spec.dummy_data_param.data_filler)
-    values = []
-    for filler in fillers:
-        if filler.type != "constant":
-            raise UnsupportedError(
-                "random data at test time",
-                found=f'data_filler of type "{filler.type}"',
-                expected="a constant filler",
-                hint="replace the layer by an Input layer",
-            )
-        values.append(filler.value)
+    values = [filler.value for filler in layer.spec.dummy_data_param.data_filler]
     values = values * len(layer.tops) if len(values) == 1 else values or [0.0] * len(layer.tops)
     return tuple(
         g.node("Expand", g.const(np.float32(value)), g.ints(*g.shape(top)))

@@ -5,10 +5,14 @@ picture with `across_spatial` (the default); one scale a channel, or one for all
 
 PriorBox: the boxes of every place of bottom 0, as fractions of the picture (bottom 1, or img_size), and their
 variances: (1, 2, places * priors * 4). Around ((w + offset) step_w, (h + offset) step_h) it sets, for each
-min_size, a square of min_size, one of sqrt(min_size * max_size), and min_size * sqrt(r) by min_size / sqrt(r)
-for every other aspect ratio r; sizes are cut to whole numbers first, as the fork does. The step is the
-picture over the bottom where none is given. PriorBoxClustered (openvinotoolkit/training_toolbox_caffe,
-prior_box_clustered_layer.cpp) has the widths and heights of the boxes as parameters.
+min_size, a square of sqrt(min_size * max_size), and min_size * sqrt(r) by min_size / sqrt(r) for every other
+aspect ratio r; sizes are cut to whole numbers first, as the fork does. (One state of the fork, 3b97386, takes
+sqrt(min_size * max_size) for the other ratios too; the published SSD nets and OpenCV's importer do not.) The
+step is the picture over the bottom where none is given. With `denser_prior_boxes` (MhLiao/TextBoxes_plusplus,
+prior_box_layer.cpp) each box is followed by the same one around (h + 1) step_h.
+
+PriorBoxClustered (openvinotoolkit/training_toolbox_caffe, prior_box_clustered_layer.cpp) has the widths and
+heights of the boxes as parameters.
 
 The boxes follow from sizes alone, so they are constants of a graph for one frame size. DetectionOutput stays
 outside the graph (postprocessing.py).
@@ -133,7 +137,10 @@ def prior_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     _variances(layer)
     for names in (("img_size", "img_h", "img_w"), ("step", "step_h", "step_w")):
         _pair(layer, *names)
+    if layer.type == "PriorBoxClustered" and layer.spec.prior_box_param.denser_prior_boxes:
+        raise PrototxtError("denser_prior_boxes in PriorBoxClustered", expected="PriorBox")
     numbers = bottoms[0][2] * bottoms[0][3] * len(_sizes(layer)) * 4
+    numbers *= 2 if layer.spec.prior_box_param.denser_prior_boxes else 1
     limited("prior boxes", numbers // 4, MOST // 8)
     return ((1, 2, numbers),)
 
@@ -148,12 +155,13 @@ def prior_boxes(layer: Layer, bottoms: tuple[Shape, ...]) -> np.ndarray:
         float(np.float32(width) / np.float32(columns)),
     )
     offset = np.float32(spec.offset)
-    y = ((np.arange(rows, dtype=np.float32) + offset) * np.float32(step[0])).astype(np.float64)
+    offsets = [offset, np.float32(1)] if spec.denser_prior_boxes else [offset]
+    y = [((np.arange(rows, dtype=np.float32) + o) * np.float32(step[0])).astype(np.float64) for o in offsets]
     x = ((np.arange(columns, dtype=np.float32) + offset) * np.float32(step[1])).astype(np.float64)
     sizes = np.array(_sizes(layer), np.float64)
-    across, down = np.broadcast_arrays(x[None, :, None], y[:, None, None])
+    across, down = np.broadcast_arrays(x[None, :, None, None], np.stack(y, -1)[:, None, None])
     places = np.stack([across, down, across, down], -1)
-    halves = np.stack([-sizes[:, 0], -sizes[:, 1], sizes[:, 0], sizes[:, 1]], -1) / 2
+    halves = np.stack([-sizes[:, 0], -sizes[:, 1], sizes[:, 0], sizes[:, 1]], -1)[:, None] / 2
     boxes = ((places + halves) / np.array([width, height, width, height], np.float64)).astype(np.float32)
     if spec.clip:
         boxes = boxes.clip(0, 1)

@@ -9,7 +9,7 @@ import pytest
 from ported import noise, one_layer, read_text, run
 
 from caffe_port.convert import to_onnx
-from weights.errors import PrototxtError, ShapeError
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 
 def test_shuffled_channels(tmp_path: Path) -> None:
@@ -69,8 +69,18 @@ def test_crop_center(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(net, {"x": x})["y"], x[:, 1:4, 2:7, 3:6])
 
 
+def test_l2norm_of_rows_has_four_axes(tmp_path: Path) -> None:
+    """The fork's Reshape gives num, channels, height and width, whatever the bottom has."""
+    x = noise(3, 5)
+    expected = x / np.sqrt((x.astype(np.float64) ** 2).sum(1, keepdims=True))
+    found = run(read_text(one_layer("L2Norm", {"x": (3, 5)}), tmp_path), {"x": x})["y"]
+    np.testing.assert_allclose(found, expected[:, :, None, None], rtol=1e-5)
+    with pytest.raises(ShapeError, match="L2Norm takes one to four axes"):
+        to_onnx(read_text(one_layer("L2Norm", {"x": (1, 2, 3, 4, 5)}), tmp_path), {})
+
+
 def reorg(x: np.ndarray, s: int) -> np.ndarray:
-    """The fork's loop, on flat memory."""
+    """The loop of choasup/caffe-yolo9000, on flat memory."""
     batch, c, h, w = x.shape
     out_c = c // (s * s)
     y = np.zeros(x.size, np.float32)
@@ -82,11 +92,36 @@ def reorg(x: np.ndarray, s: int) -> np.ndarray:
     return y.reshape(batch, c * s * s, h // s, w // s)
 
 
-@pytest.mark.parametrize(("rest", "stride"), [("", 2), ("reorg_param { stride: 3 }", 3)])
-def test_reorg_permutes_memory_as_darknet_does(tmp_path: Path, rest: str, stride: int) -> None:
-    net = read_text(one_layer("Reorg", {"x": (2, 36, 6, 12)}, rest), tmp_path)
+def test_reorg_permutes_memory_as_choasup_does(tmp_path: Path) -> None:
     x = noise(2, 36, 6, 12)
-    np.testing.assert_array_equal(run(net, {"x": x})["y"], reorg(x, stride))
+    found = run(read_text(one_layer("Reorg", {"x": (2, 36, 6, 12)}), tmp_path), {"x": x})["y"]
+    np.testing.assert_array_equal(found, reorg(x, 2))
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+def test_reorg_permutes_memory_as_darknet_does(tmp_path: Path, stride: int) -> None:
+    """`reverse: true` is choasup's loop with the top's natural shape, `reverse: false` takes it back."""
+    x = noise(2, 36, 6, 12)
+    wide = (2, 36 // stride**2, 6 * stride, 12 * stride)
+    rest = f"reorg_param {{ stride: {stride} reverse: %s }}"
+    there = run(read_text(one_layer("Reorg", {"x": x.shape}, rest % "true"), tmp_path), {"x": x})["y"]
+    np.testing.assert_array_equal(there, reorg(x, stride).reshape(wide))
+    back = run(
+        read_text(one_layer("Reorg", {"x": x.shape}, rest % "false"), tmp_path),
+        {"x": np.ascontiguousarray(there).reshape(x.shape)},
+    )["y"]
+    assert back.shape == (2, 36 * stride**2, 6 // stride, 12 // stride)
+    np.testing.assert_array_equal(back.reshape(x.shape), x)
+
+
+def test_a_reorg_that_may_go_either_way_is_refused(tmp_path: Path) -> None:
+    net = read_text(one_layer("Reorg", {"x": (1, 4, 2, 2)}, "reorg_param { stride: 2 }"), tmp_path)
+    message = (
+        r'layer "l" \(Reorg\): Reorg moves numbers one way in darknet.* found a stride, and nothing that '
+        r"says which; expected reverse: false for darknet's way, or no reorg_param for choasup's"
+    )
+    with pytest.raises(UnsupportedError, match=message):
+        to_onnx(net, {})
 
 
 @pytest.mark.parametrize(

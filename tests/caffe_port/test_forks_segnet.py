@@ -205,6 +205,18 @@ def test_the_spatial_dropout_of_enet_scales_at_test_time(tmp_path: Path) -> None
     np.testing.assert_allclose(run(net, {"x": x})["y"], x / 0.9, rtol=1e-6)
 
 
+def test_rows_by_their_length_in_python(tmp_path: Path) -> None:
+    """hizhangp/triplet's L2NormLayer: sklearn's normalize, which leaves a row of zeros alone."""
+    rest = 'python_param { module: "triplet.l2norm_layer" layer: "L2NormLayer" }'
+    x = noise(3, 5)
+    x[1] = 0
+    expected = x / np.maximum(np.sqrt((x**2).sum(1, keepdims=True)), 1e-30)
+    found = run(read_text(one_layer("Python", {"x": (3, 5)}, rest), tmp_path), {"x": x})["y"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    with pytest.raises(ShapeError, match="rows are needed"):
+        random_weights(read_text(one_layer("Python", {"x": (3, 5, 2)}, rest), tmp_path))
+
+
 def test_a_spatial_dropout_that_stays_random_is_refused(tmp_path: Path) -> None:
     net = read_text(one_layer("Python", {"x": (1, 3, 4, 5)}, SPATIAL % ("TRAIN", "0.1")), tmp_path)
     with pytest.raises(UnsupportedError, match="random at test time"):

@@ -243,6 +243,24 @@ def test_constants_need_no_input(tmp_path: Path) -> None:
     assert found["cont"].tolist() == [[0, 0], [1, 1], [1, 1]]
 
 
+def test_random_dummy_data_becomes_an_input(tmp_path: Path) -> None:
+    """Caffe draws it anew in every pass, so there is no number to keep; constants beside it go in too."""
+    text = """
+    layer { name: "d" type: "DummyData" top: "a" top: "b"
+            dummy_data_param { num: 2 channels: 3 height: 1 width: 4
+                               data_filler { type: "gaussian" std: 2 } data_filler { value: 5 } } }
+    layer { name: "s" type: "Eltwise" bottom: "a" bottom: "b" top: "y" }
+    """
+    net = read_text(text, tmp_path)
+    assert net.notes == ('DummyData layer "d" of random numbers became input a 2x3x1x4, b 2x3x1x4',)
+    a, b = noise(2, 3, 1, 4), noise(2, 3, 1, 4, seed=1)
+    np.testing.assert_array_equal(run(net, {"a": a, "b": b}, {})["y"], a + b)
+    net = read_text(text, tmp_path, inputs={"a": (1, 3, 1, 4), "b": (1, 3, 1, 4)})
+    assert [i.shape for i in net.inputs] == [(1, 3, 1, 4)] * 2
+    with pytest.raises(ClockworkError, match=r'layer "d" \(DummyData\): half a shape'):
+        read_text(text.replace("width: 4", ""), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("param", "message"),
     [

@@ -136,15 +136,6 @@ def test_unsupported_settings_are_refused(tmp_path: Path) -> None:
         assert f'net.prototxt: layer "l" ({kind}): ' in str(error.value)
 
 
-def test_random_data_is_refused(tmp_path: Path) -> None:
-    filler = 'shape { dim: 1 } data_filler { type: "gaussian" }'
-    text = f'layer {{ name: "l" type: "DummyData" top: "y" dummy_data_param {{ {filler} }} }}'
-    with pytest.raises(
-        UnsupportedError, match=r'"l" \(DummyData\): random data.*type "gaussian".*Input layer'
-    ):
-        to_onnx(read_text(text, tmp_path), {})
-
-
 # -- files -------------------------------------------------------------------------------------------------
 
 

@@ -59,8 +59,9 @@ def prior_box(
     img: tuple[int, int] | None = None,
     step: tuple[float, float] | None = None,
     offset: float = 0.5,
+    denser: bool = False,
 ) -> Array:
-    """weiliu89/caffe, branch ssd, prior_box_layer.cpp."""
+    """weiliu89/caffe, branch ssd, and with `denser` MhLiao/TextBoxes_plusplus, prior_box_layer.cpp."""
     ratios = [1.0]
     for ratio in aspect_ratio:
         if all(abs(ratio - known) >= 1e-6 for known in ratios):
@@ -73,7 +74,7 @@ def prior_box(
             both = sqrt(least * int(max_size[i]))
             sizes.append((both, both))
         sizes += [(least * sqrt(r), least / sqrt(r)) for r in ratios if abs(r - 1) >= 1e-6]
-    return _boxes(feature, image, sizes, clip, variance, img, step, offset)
+    return _boxes(feature, image, sizes, clip, variance, img, step, offset, denser)
 
 
 def prior_box_clustered(
@@ -101,6 +102,7 @@ def _boxes(
     img: tuple[int, int] | None,
     step: tuple[float, float] | None,
     offset: float,
+    denser: bool = False,
 ) -> Array:
     rows, columns = feature.shape[2:]
     if img is None:
@@ -113,12 +115,13 @@ def _boxes(
         for w in range(columns):
             x, y = (w + offset) * step_w, (h + offset) * step_h
             for bw, bh in sizes:
-                boxes += [
-                    (x - bw / 2) / img_w,
-                    (y - bh / 2) / img_h,
-                    (x + bw / 2) / img_w,
-                    (y + bh / 2) / img_h,
-                ]
+                for down in [y, (h + 1) * step_h] if denser else [y]:
+                    boxes += [
+                        (x - bw / 2) / img_w,
+                        (down - bh / 2) / img_h,
+                        (x + bw / 2) / img_w,
+                        (down + bh / 2) / img_h,
+                    ]
     first = np.clip(boxes, 0, 1) if clip else np.array(boxes)
     second = np.resize(np.array(variance), len(boxes))
     return np.stack([first, second])[None]
@@ -306,7 +309,7 @@ def resize(x: Array, size: tuple[int, int]) -> Array:
 
 def l2_norm(x: Array) -> Array:
     """zlmzju/caffe l2_norm_layer.cpp: each item by its own length, the square of it at least 1e-12."""
-    x = x.astype(np.float64)
+    x = x.astype(np.float64).reshape(*x.shape, *(1,) * (4 - x.ndim))
     return x / np.sqrt(np.maximum((x**2).sum((1, 2, 3), keepdims=True), 1e-12))
 
 
@@ -341,6 +344,25 @@ def reorg(x: Array, stride: int) -> Array:
         w, h = i * stride + offset % stride, j * stride + offset // stride
         to = w + width * stride * (h + height * stride * (c + depth * b))
         top[to] = source[i + width * (j + height * (k + channels * b))]
+    return top.reshape(batch, channels * stride**2, height // stride, width // stride)
+
+
+def reorg_of_darknet(x: Array, stride: int, reverse: bool = False) -> Array:
+    """gklz1982/caffe-yolov2 reorg_layer.cpp, reorg_cpu: as `reorg`, but for `reverse` the other way."""
+    batch, channels, height, width = x.shape
+    source, top = x.ravel(), np.zeros(x.size, F)
+    depth, wide, high = channels // stride**2, width * stride, height * stride
+    for n, c, h, w in np.ndindex(x.shape):
+        here = w + width * (h + height * (c + channels * n))
+        offset = c // depth
+        column, row = w * stride + offset % stride, h * stride + offset // stride
+        there = column + wide * (row + high * (c % depth + depth * n))
+        if reverse:
+            top[there] = source[here]
+        else:
+            top[here] = source[there]
+    if reverse:
+        return top.reshape(batch, depth, high, wide)
     return top.reshape(batch, channels * stride**2, height // stride, width // stride)
 
 

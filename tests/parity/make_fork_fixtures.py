@@ -338,8 +338,14 @@ CASES: list[ForkCase] = [
     ),
     on_data(
         "reorg",
-        own("Reorg", "data", "y", "reorg_param { stride: 2 }") + own("Reorg", "data", "z"),
-        {"y": lambda x: ref.reorg(x, 2), "z": lambda x: ref.reorg(x, 2)},
+        own("Reorg", "data", "x", "reorg_param { stride: 2 reverse: true }")
+        + own("Reorg", "data", "y", "reorg_param { stride: 2 reverse: false }")
+        + own("Reorg", "data", "z"),
+        {
+            "x": lambda x: ref.reorg_of_darknet(x, 2, True),
+            "y": lambda x: ref.reorg_of_darknet(x, 2),
+            "z": lambda x: ref.reorg(x, 2),
+        },
         inputs={"data": ((2, 8, 6, 4), NORMAL)},
         resized={"data": (2, 8, 4, 8)},
     ),
@@ -396,6 +402,9 @@ CASES: list[ForkCase] = [
     ),
     on_data(
         "l2_norm", own("L2Norm", "data", "y"), {"y": ref.l2_norm}, inputs=X2, resized={"data": (2, 4, 3, 8)}
+    ),
+    on_data(
+        "l2_norm_rows", own("L2Norm", "data", "y"), {"y": ref.l2_norm}, inputs={"data": ((3, 5), NORMAL)}
     ),
     on_data(
         "crop_center",
@@ -484,6 +493,37 @@ CASES: list[ForkCase] = [
                 x, i, width=(8.5, 12.25), height=(20.5, 6), step=(16, 16), offset=0.25, variance=(0.1,)
             ),
             "f": lambda x, i: ref.prior_box_clustered(x, i, width=(30,), height=(40,), clip=True),
+        },
+        inputs=PICTURE,
+        resized={"data": (1, 4, 5, 2), "image": (1, 3, 70, 40)},
+    ),
+    on_data(
+        "prior_box_denser",
+        own(
+            "PriorBox",
+            "data image",
+            "a",
+            "prior_box_param { min_size: 30 max_size: 60 aspect_ratio: 2 aspect_ratio: 5 step: 8 "
+            "variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 denser_prior_boxes: true }",
+        )
+        + own(
+            "PriorBox",
+            "data image",
+            "b",
+            "prior_box_param { min_size: 8 min_size: 9 offset: 0.25 clip: true denser_prior_boxes: true }",
+        ),
+        {
+            "a": lambda x, i: ref.prior_box(
+                x,
+                i,
+                min_size=(30,),
+                max_size=(60,),
+                aspect_ratio=(2, 5),
+                step=(8, 8),
+                variance=(0.1, 0.1, 0.2, 0.2),
+                denser=True,
+            ),
+            "b": lambda x, i: ref.prior_box(x, i, min_size=(8, 9), offset=0.25, clip=True, denser=True),
         },
         inputs=PICTURE,
         resized={"data": (1, 4, 5, 2), "image": (1, 3, 70, 40)},
