@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from runtime.commands.bundle_summary import bundle_summary, print_stages
 from runtime.console import stdout_console
 from runtime.options import NUMBERS, SIZE, NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
@@ -223,24 +224,10 @@ def _bundle(
         force=force,
         check=lambda manifest: parse_schedule(schedule, manifest, files=False),
     )
-    manifest = bundle.manifest
-    return {
-        "bundle": str(target),
-        "size": list(resized) if resized else "native",
-        "stages": [
-            {"name": s.name, "cut": s.cut, "layers": len(s.layers), "inputs": list(s.inputs),
-             "outputs": list(s.outputs), "macs": s.macs, "share": s.macs / max(1, manifest.macs),
-             "parameters": s.parameters}
-            for s in (*manifest.stages, manifest.head)
-        ],
-        "signal": manifest.signal, "schedule": manifest.schedule, "why": list(manifest.why),
-        "notes": list(manifest.notes),
-    }  # fmt: skip
+    return bundle_summary(bundle)
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from rich.table import Table
-
     console = stdout_console()
     if "model" in summary:
         for what in ("inputs", "outputs"):
@@ -249,30 +236,7 @@ def _print(summary: dict[str, Any]) -> None:
         if summary["fixed_size"]:
             console.print(f"one size {summary['fixed_size']}", markup=False)
     else:
-        table = Table(box=None, pad_edge=False)
-        for head, justify in (
-            ("stage", "left"),
-            ("cut", "left"),
-            ("layers", "right"),
-            ("GMAC", "right"),
-            ("share", "right"),
-            ("parameters", "right"),
-            ("reads", "left"),
-            ("hands out", "left"),
-        ):
-            table.add_column(head, justify=justify)  # type: ignore[arg-type]
-        for s in summary["stages"]:
-            table.add_row(
-                s["name"],
-                s["cut"],
-                str(s["layers"]),
-                f"{s['macs'] / 1e9:.3f}",
-                f"{s['share']:.1%}",
-                f"{s['parameters']:,}",
-                ", ".join(s["inputs"]),
-                ", ".join(s["outputs"]),
-            )
-        console.print(table)
+        print_stages(console, summary)
         console.print(f"signal   {summary['signal'] or 'none'}", markup=False)
     for note in (*summary.get("why", ()), *summary["notes"]):
         console.print(f"note     {note}", markup=False)

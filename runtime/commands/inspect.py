@@ -1,4 +1,4 @@
-"""clockwork inspect: what a net is made of and whether each layer ports exactly."""
+"""clockwork inspect: what a net is made of and whether each layer ports exactly; or what a bundle is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.commands.bundle_summary import bundle_summary, print_bundle
 from runtime.console import stdout_console
 from runtime.options import NetOptions, json_option, net_options, print_json
+from weights.errors import UsageError
 
 if TYPE_CHECKING:
     from caffe_port.inspection import Inspection
@@ -17,7 +19,7 @@ STYLES = {"exact": "green", "approximated": "yellow", "unsupported": "red"}
 
 
 @click.command("inspect")
-@click.argument("prototxt", type=click.Path(path_type=Path))
+@click.argument("prototxt", metavar="PROTOTXT|BUNDLE", type=click.Path(path_type=Path))
 @click.argument("weights_path", metavar="[WEIGHTS]", required=False)
 @net_options
 @json_option
@@ -31,10 +33,22 @@ def command(
 
     With WEIGHTS also which of the net's weights were found, are missing or were left over. Exit status 1
     where a layer or its weights stand in the way of a conversion.
+
+    Of a BUNDLE: its stages, the values that it carries from frame to frame, and its pre-processing.
     """
     import weights
     from caffe_port.inspection import inspect_net
+    from staged_onnx import read_bundle
 
+    if prototxt.is_dir():
+        if weights_path is not None:
+            raise UsageError("a bundle has its weights already", file=prototxt, found=weights_path)
+        summary = bundle_summary(read_bundle(prototxt))
+        if as_json:
+            print_json(summary)
+        else:
+            print_bundle(stdout_console(), summary)
+        return 0
     net = reading.read(prototxt, tolerant=True)
     found = inspect_net(net, weights.read(weights_path) if weights_path is not None else None)
     if as_json:

@@ -40,7 +40,11 @@ FALLBACK_FPS = Fraction(15)
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N; cuda never falls back."
 )
 @click.option(
-    "-o", "--output", "folder", type=click.Path(path_type=Path), help="Folder for what is asked for below."
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder for what is asked for below; by itself: overlay, timeline and log.",
 )
 @click.option("--labels", is_flag=True, help="labels/*.png: indexed PNGs at the frame's own size.")
 @click.option(

@@ -102,6 +102,25 @@ def test_convert_to_a_bundle(
     assert run([*arguments, "--force"]) == 0
 
 
+def test_inspect_describes_a_bundle(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "net.staged"
+    arguments = ["convert", str(fcn[0]), str(fcn[1]), "-o", str(target), "--cut", "pool4", "--json"]
+    assert run(arguments) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert run(["inspect", str(target), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == written
+    assert run(["inspect", str(target)]) == 0
+    shown = capsys.readouterr().out
+    assert "stages: 1 and the head" in shown and "net.caffemodel (sha256 " in shown
+    assert all(f"{name} 1x" in shown for name in written["values"])
+    assert run(["inspect", str(target), str(fcn[1])]) == 2
+    assert "has its weights already" in error_line(capsys)
+    assert run(["inspect", str(tmp_path)]) == 2
+    assert "not a bundle" in error_line(capsys)
+
+
 def test_a_default_schedule_must_fit(
     fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
