@@ -116,7 +116,7 @@ def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
     """One curve a family, the oracle being a member of each; cost by "macs" or "time".
 
     Cost by time is the milliseconds a frame as a share of the oracle's. Pipelines trade lag for latency, not
-    accuracy for compute, and make no curve.
+    accuracy for compute, and make no curve; nor do nets cut off early, which are nets of their own.
     """
     results = list(results)
     oracle = next((r for r in results if family_of(r.schedule) == "oracle"), None)
@@ -130,7 +130,7 @@ def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
     families: dict[str, list[Point]] = {}
     for result in results:
         family = family_of(result.schedule)
-        if family not in ("oracle", "pipeline"):
+        if family not in ("oracle", "pipeline", "truncated"):
             families.setdefault(family, []).append(point(result))
     curves = []
     for family, points in families.items():

@@ -42,6 +42,13 @@ DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline
 @click.option("--ignore", type=click.IntRange(0, 255), multiple=True, help="Label class that is not scored.")
 @click.option("--classes", "class_names", help="Names of the label classes: camvid, voc, ... or a file.")
 @click.option("--schedule", "schedules", multiple=True, help="Schedule to play; give it several times.")
+@click.option(
+    "--truncated",
+    type=click.IntRange(1),
+    multiple=True,
+    metavar="STAGES",
+    help="Score the net cut off after so many stages, too.",
+)
 @click.option("--signal", help="Carried value that adaptive clocks watch.")
 @click.option("--boundary", is_flag=True, help="Score the 10-pixel band around the foreground, too.")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for an HTML page.")
@@ -59,6 +66,7 @@ def command(
     ignore: tuple[int, ...],
     class_names: str | None,
     schedules: tuple[str, ...],
+    truncated: tuple[int, ...],
     signal: str | None,
     boundary: bool,
     report: Path | None,
@@ -86,7 +94,8 @@ def command(
         wanted = schedules or DEFAULT_SCHEDULES
         stages = tuple(stage.name for stage in opened.manifest.stages)
         strips, gallery = Strips(stages[-1]), Gallery(chosen)
-        with Bar(sum(len(shot.samples) for shot in chosen.shots) * len(wanted)) as bar:
+        runs = len(wanted) + len(truncated)
+        with Bar(sum(len(shot.samples) for shot in chosen.shots) * runs) as bar:
 
             def watch(schedule: str) -> Watch:
                 watchers = [strips.watch(schedule), bar.watch(schedule)]
@@ -94,7 +103,7 @@ def command(
                     watchers.append(gallery.watch(schedule))
                 return together(watchers)
 
-            results = run_schedules(run, wanted, watch=watch)
+            results = run_schedules(run, wanted, truncated=truncated, watch=watch)
         title = f"{opened.manifest.name} on {chosen.name}, {chosen.labelled} labelled frames"
         summary = summarise(title, results, chosen.classes, stages)
         if out is not None:

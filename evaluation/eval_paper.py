@@ -36,6 +36,7 @@ from evaluation.paper import (
 )
 from evaluation.protocols import Options, options_json, parse_options
 from evaluation.runs import Strips
+from evaluation.stages import has_scores_of
 from evaluation.summary import write_files
 from evaluation.tables import TIMES, Table
 from evaluation.terminal import Bar, device_option, terminal, times_option
@@ -217,7 +218,13 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
     methods = table_methods(number, request.thresholds or THRESHOLDS)
     for experiment in experiments(number, request.data, request.options, request.shifts):
         bundle = bundle_for(experiment.data_set, request.bundles, request.options)
-        fitting = [m for m in methods if (m.stages or 0) < len(bundle.manifest.stages)]
+        fitting = [m for m in methods if _can_be_cut(m, bundle, request.baselines)]
+        for method in methods:
+            if method not in fitting:
+                outcome.notes.append(
+                    f"Table {number}: no {method.name} of {bundle.manifest.name}, whose head reads nothing of "
+                    f"the first {method.stages} alone; name a truncated net with --baseline {method.stages}=BUNDLE."
+                )
         with Bar(_frames(experiment, fitting)) as bar:
             rows = run_experiment(
                 experiment,
@@ -258,6 +265,12 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
             )
     for name in not_there(number, request.data):
         outcome.notes.append(f"Table {number}: {name} is not in {request.data} and left out.")
+
+
+def _can_be_cut(method: protocols.Method, bundle: Bundle, baselines: dict[int, Bundle]) -> bool:
+    if method.stages is None or method.stages in baselines:
+        return True
+    return method.stages < len(bundle.manifest.stages) and has_scores_of(bundle, method.stages)
 
 
 def _video(request: _Request) -> tuple[DataSet, Bundle, Experiment]:

@@ -15,7 +15,7 @@ from evaluation.paper_numbers import TABLE_1
 from evaluation.protocols import METHODS, Method, Options, adaptive
 from evaluation.runs import Run, Strips, Watch, run_schedule
 from evaluation.scoring import Clip, Result
-from evaluation.stages import StageRunner
+from evaluation.stages import StageRunner, has_scores_of
 from evaluation.tables import Cell, Table
 from runtime import Schedule
 from staged_onnx import Bundle
@@ -80,7 +80,8 @@ def layer_changes(
             gathered.add(pixels, layers, _truth(sample), labels)
         shots.append(gathered.mean())
     summary = over_shots(shots)
-    cut = [Method("", "oracle", stages=n) for n in range(1, len(manifest.stages))]
+    depths = [n for n in range(1, len(manifest.stages)) if has_scores_of(bundle, n)]
+    cut = [Method("", "oracle", stages=n) for n in depths]
     methods = [*cut, METHODS["frame oracle"]]
     accuracy = {
         row.method.stages or len(manifest.stages): row.result.scores.mean_iu
@@ -88,7 +89,7 @@ def layer_changes(
     }
     rows = [LayerChange("pixels", summary["data"], None, None, 0)]
     for name, stage in values.items():
-        rows.append(LayerChange(name, summary[name], summary[name + ARGMAX], accuracy[stage], stage))
+        rows.append(LayerChange(name, summary[name], summary[name + ARGMAX], accuracy.get(stage), stage))
     rows.append(
         LayerChange("output", None, summary["output"], accuracy[len(manifest.stages)], len(manifest.stages))
     )

@@ -92,21 +92,27 @@ def run_schedules(
     run: Run,
     schedules: Sequence[str],
     *,
+    truncated: Sequence[int] = (),
     watch: Callable[[str], Watch] | None = None,
 ) -> list[Result]:
     """Play every shot of the data set with each schedule; `watch(schedule)` gives what sees its steps.
 
-    The schedules take turns on a few shots at a time, so that whatever else slows the machine for a while
+    `truncated`: also play the net cut off after so many stages, on every frame, as "truncated:N". The
+    schedules take turns on a few shots at a time, so that whatever else slows the machine for a while
     slows all of them.
     """
-    tallies = [run.tally(schedule) for schedule in schedules]
-    watches = [watch(schedule) if watch is not None else None for schedule in schedules]
+    cut = {f"truncated:{stages}": TruncatedPlayer(run.bundle, stages, run.device) for stages in truncated}
+    names = [*schedules, *cut]
+    tallies = [run.tally(name) for name in names]
+    watches = [watch(name) if watch is not None else None for name in names]
     with run.player(schedules[0]) as player:
         for batch in _batches(clips_of(run.data_set)):
-            for schedule, tally, see in zip(schedules, tallies, watches, strict=True):
-                player.reset(schedule, signal=run.signal)
-                warm_up(player, batch, frames=1)
-                score_clips(player, tally, batch, watch=see)
+            for name, tally, see in zip(names, tallies, watches, strict=True):
+                if name not in cut:
+                    player.reset(name, signal=run.signal)
+                turn = cut.get(name, player)
+                warm_up(turn, batch, frames=1)
+                score_clips(turn, tally, batch, watch=see)
     return [tally.result() for tally in tallies]
 
 

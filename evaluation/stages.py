@@ -18,7 +18,13 @@ from runtime.video import Frame
 from staged_onnx import Bundle
 from weights.errors import UsageError
 
-__all__ = ["StageRunner", "TruncatedPlayer"]
+__all__ = ["StageRunner", "TruncatedPlayer", "has_scores_of"]
+
+
+def has_scores_of(bundle: Bundle, stages: int) -> bool:
+    """Whether the head reads anything of the first `stages` stages: a net of these alone then has scores."""
+    made = {name for stage in bundle.manifest.stages[:stages] for name in stage.outputs}
+    return not made.isdisjoint(bundle.manifest.head.inputs)
 
 
 class _Opened:
@@ -88,10 +94,20 @@ class StageRunner:
 class TruncatedPlayer:
     """A net cut off after its first stages, frame by frame, as a player.
 
-    The head gets zeros for everything deeper, so that its sums are those of the shallow scores alone.
+    The head gets zeros for everything deeper, so that its sums are those of the shallow scores alone. A net
+    whose head reads nothing shallow has no weights for that, which is a UsageError.
     """
 
     def __init__(self, bundle: Bundle, stages: int, device: str = "auto") -> None:
+        if not has_scores_of(bundle, stages) and 1 <= stages <= len(bundle.manifest.stages):
+            read = (name for name in bundle.manifest.head.inputs if name != "frame")
+            raise UsageError(
+                f"no truncated net can be made of the first {stages} stage{'s' * (stages > 1)}",
+                file=bundle.path,
+                found=f"a head that reads {', '.join(read)} only",
+                expected="a score map of an early stage, as in nets with skip connections",
+                hint="give a truncated net of its own with eval paper --baseline",
+            )
         self._runner = StageRunner(bundle, device, stages)
 
     def play(self, frames: Iterable[Frame]) -> Iterator[Step]:

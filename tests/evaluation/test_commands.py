@@ -66,6 +66,22 @@ def test_eval_of_a_folder_pair_as_json(
     assert found["alternating"]["time_of_oracle"] > 0 and found["alternating"]["ms_per_frame"] > 0
 
 
+def test_truncated_nets_are_scored_beside_the_schedules(
+    toy: Bundle, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--schedule", "oracle", "--truncated", 1, "--truncated", 2, "--json")
+    status, out, _ = call(capsys, "eval", toy.path, *folder_options(pair), *options)
+    assert status == 0
+    document = json.loads(out)
+    found = {entry["schedule"]: entry for entry in document["schedules"]}
+    assert list(found) == ["oracle", "truncated:1", "truncated:2"]
+    assert found["truncated:2"]["fires"] == {"stage1": 6, "stage2": 6, "stage3": 0, "head": 6}
+    # Each stage of the toy net tells the label by itself.
+    assert found["truncated:1"]["mean_iu"] == 1.0
+    assert 0 < found["truncated:1"]["macs_of_oracle"] < found["truncated:2"]["macs_of_oracle"] < 1
+    assert document["curves"] == []
+
+
 def test_eval_prints_and_writes(
     toy: Bundle, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +135,18 @@ PAIR = ("BUNDLE", "--frames", "FRAMES", "--labels", "LABELS")
         (("BUNDLE", "--frames", "TMP/no", "--labels", "LABELS"), "the folder of frames is missing"),
         (("TMP/no.staged", *PAIR[1:]), "no.staged"),
         (PAIR[1:], "a data set without a bundle"),
+        ((*PAIR, "--map", "5,4,4", "--ignore", "6", "--truncated", "4"), "found 4 stages; expected 1 to 3"),
+        ((*PAIR, "--schedule", "skip"), "skip"),
+        ((*PAIR, "--classes", "nonsense"), "nonsense"),
+        (("BUNDLE", "--frames", "EMPTY", "--labels", "LABELS"), "EMPTY"),
+        (("EMPTY", *PAIR[1:]), "EMPTY"),
+        (
+            (*PAIR, "--map", "5,4,4", "--ignore", "6", "--labels", "SMALL"),
+            "found 8x8 predicted; expected 4x8",
+        ),
+        (("paper", "--table", "2"), "'2' is not one of '1', '3', '4', '5', '6'"),
+        (("paper", "--table", "5", "--shift", "0"), "0 is not in the range"),
+        (("--data-set", "imagenet"), "'imagenet' is not one of 'camvid'"),
         (("paper",), "nothing to do; expected --table"),
         (("paper", "--table", "5", "--data", "TMP"), "no bundle for this data"),
         (("paper", "--table", "5", "--data", "TMP", "--model", "BUNDLE"), "PASCAL VOC data set is not here"),
@@ -135,7 +163,12 @@ def test_bad_input_is_one_line_and_status_2(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "SMALL").mkdir()
+    for path in pair[1].iterdir():
+        Image.fromarray(np.full((4, 8), 4, np.uint8)).save(tmp_path / "SMALL" / path.name)
     places = {"BUNDLE": toy.path, "FRAMES": pair[0], "LABELS": pair[1], "TMP": tmp_path}
+    places |= {name: tmp_path / name for name in ("EMPTY", "SMALL")}
 
     def place(text: str) -> str:
         for name, path in places.items():

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from toy_bundle import toy_frame
 
+import caffe_port
 import runtime
+import staged_onnx
 from evaluation.datasets import shapes as shapes_data
-from evaluation.stages import StageRunner, TruncatedPlayer
+from evaluation.demo import CUTS, NET, PREPROCESSING, demo_classes
+from evaluation.stages import StageRunner, TruncatedPlayer, has_scores_of
 from runtime.video import Frame
 from staged_onnx import Bundle
 from weights.errors import UsageError
@@ -53,3 +59,35 @@ def test_a_truncated_player_makes_steps(toy: Bundle) -> None:
     assert [step.fired for step in steps] == [("stage1", "stage2", "head")] * 3
     assert [step.shot for step in steps] == [0, 0, 1]
     assert [int(step.labels[0, 0]) for step in steps] == [0, 1, 2]
+
+
+def test_a_net_without_skip_connections_cannot_be_cut_off_early(toy: Bundle) -> None:
+    head = replace(toy.manifest.head, inputs=("s3", "frame"))
+    deep = replace(toy, manifest=replace(toy.manifest, head=head))
+    assert [has_scores_of(toy, n) for n in (1, 2, 3)] == [True] * 3
+    assert [has_scores_of(deep, n) for n in (1, 2, 3)] == [False, False, True]
+    with pytest.raises(UsageError, match="of the first 2 stages; found a head that reads s3 only"):
+        TruncatedPlayer(deep, 2, "cpu")
+
+
+def test_a_cut_off_fcn8s_is_the_net_with_the_deeper_scores_left_out(
+    tmp_path: Path,
+) -> None:
+    # The shapes net's topology with random weights: all scores are sums, and the deeper ones become zero.
+    prototxt = NET / "deploy.prototxt"
+    net = caffe_port.read_net(prototxt)
+    blobs = dict(caffe_port.random_weights(net, seed=3))
+    options = {"preprocessing": PREPROCESSING, "classes": demo_classes()}
+    plan = staged_onnx.plan(net, cuts=list(CUTS))
+    bundle = staged_onnx.export(net, blobs, plan, tmp_path / "random.staged", **options)
+    image = shapes_data.read(frames=1, size=(64, 80), kinds=["slow"]).shots[0].samples[0].read_image()
+    for stages, silent in ((1, ("score_fr", "score_pool4")), (2, ("score_fr",))):
+        without = {
+            name: tuple(np.zeros_like(a) for a in arrays) if name in silent else arrays
+            for name, arrays in blobs.items()
+        }
+        whole = staged_onnx.export(net, without, plan, tmp_path / f"without{stages}.staged", **options)
+        expected, _ = StageRunner(whole, "cpu").run(image)
+        (step,) = TruncatedPlayer(bundle, stages, "cpu").play([Frame(0, None, image, "f", shot_start=True)])
+        assert np.array_equal(step.labels, expected)
+        assert len(np.unique(expected)) > 1
