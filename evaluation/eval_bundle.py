@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from evaluation import catalogue
+from evaluation.curves import family_of
 from evaluation.datasets import folders
 from evaluation.datasets import shapes as shapes_data
 from evaluation.datasets.base import DataSet
@@ -24,6 +26,9 @@ from staged_onnx import Bundle, Classes, classes, read_bundle
 from weights.errors import UsageError
 
 __all__ = ["command"]
+
+MOST_SHOWN = 7
+"""Schedules beside each frame of a page."""
 
 DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline:2", "adaptive:0.25")
 
@@ -179,14 +184,14 @@ def _data(
 
 
 def _files(summary: Summary, strips: Strips, timings: bool) -> dict[str, Any]:
-    sentences = [f"- {sentence}" for sentence in summary.findings()]
+    sentences = [f"- {sentence}" for sentence in summary.findings(timings)]
     texts = [summary.table(timings).markdown(), summary.front_table().markdown(), *sentences, ""]
     return {
         "schedules.csv": summary.table(timings).csv(),
         "schedules.md": "\n".join(texts),
         "classes.csv": summary.class_table().csv(),
         "results.json": json.dumps(summary.as_json(timings), indent=1, allow_nan=False) + "\n",
-        **{name: figure for name, _, figure in summary.plots(strips)},
+        **{name: figure for name, _, figure in summary.plots(strips, timings)},
     }
 
 
@@ -205,16 +210,24 @@ def _page(
             "classes": str(len(summary.classes)),
             "frames": str(max((result.frames for result in summary.results), default=0)),
         },
-        findings=summary.findings(),
+        findings=summary.findings(timings),
         tables=[summary.table(timings), summary.front_table(), summary.class_table()],
-        plots=[(caption, figure) for _, caption, figure in summary.plots(strips)],
-        frames=gallery.frames(),
+        plots=[(caption, figure) for _, caption, figure in summary.plots(strips, timings)],
+        frames=gallery.frames(_shown([result.schedule for result in summary.results])),
         classes=table,
     )
+
+
+def _shown(schedules: Sequence[str]) -> list[str]:
+    """The schedules whose labels a page shows: all, or of many the first of each family."""
+    first: dict[str, str] = {}
+    for schedule in schedules:
+        first.setdefault(family_of(schedule), schedule)
+    return list(schedules) if len(schedules) <= MOST_SHOWN else list(first.values())
 
 
 def _print(summary: Summary, timings: bool) -> None:
     console = terminal()
     console.print(summary.table(timings).rich())
-    for sentence in summary.findings():
+    for sentence in summary.findings(timings):
         console.print(sentence)

@@ -219,12 +219,7 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
     for experiment in experiments(number, request.data, request.options, request.shifts):
         bundle = bundle_for(experiment.data_set, request.bundles, request.options)
         fitting = [m for m in methods if _can_be_cut(m, bundle, request.baselines)]
-        for method in methods:
-            if method not in fitting:
-                outcome.notes.append(
-                    f"Table {number}: no {method.name} of {bundle.manifest.name}, whose head reads nothing of "
-                    f"the first {method.stages} alone; name a truncated net with --baseline {method.stages}=BUNDLE."
-                )
+        outcome.notes += [_not_cut(number, m, bundle) for m in methods if m not in fitting]
         with Bar(_frames(experiment, fitting)) as bar:
             rows = run_experiment(
                 experiment,
@@ -271,6 +266,14 @@ def _can_be_cut(method: protocols.Method, bundle: Bundle, baselines: dict[int, B
     if method.stages is None or method.stages in baselines:
         return True
     return method.stages < len(bundle.manifest.stages) and has_scores_of(bundle, method.stages)
+
+
+def _not_cut(number: int, method: protocols.Method, bundle: Bundle) -> str:
+    return (
+        f"Table {number}: no {method.name}, since {bundle.manifest.name} cannot be cut off after "
+        f"{method.stages} of {len(bundle.manifest.stages)} stages; name a truncated net with "
+        f"--baseline {method.stages}=BUNDLE."
+    )
 
 
 def _video(request: _Request) -> tuple[DataSet, Bundle, Experiment]:

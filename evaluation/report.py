@@ -17,6 +17,7 @@ from PIL import Image
 
 from evaluation.metrics import VOID
 from evaluation.plots import png
+from evaluation.report_text import INTRODUCTION, READING, STYLE
 from evaluation.tables import Table
 from staged_onnx.palettes import Classes
 
@@ -25,42 +26,8 @@ __all__ = ["Page", "ShownFrame", "difference_picture", "write_page"]
 _RIGHT_BOTH, _WRONG_BOTH = (236, 239, 241), (176, 184, 190)
 _LOST, _WON, _OTHER = (220, 50, 47), (42, 140, 80), (240, 170, 40)
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2129; max-width: 1180px; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; font-size: 13px; } th, td { padding: .25rem .6rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; } tbody tr:nth-child(odd) { background: #f4f6f8; }
-thead th { border-bottom: 2px solid #1d2129; } .wide { overflow-x: auto; }
-img { max-width: 100%; height: auto; } figure { margin: 0; }
-.frames { display: grid; gap: .5rem; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); }
-.frames img { width: 100%; image-rendering: pixelated; } figcaption { font-size: 12px; color: #4a5361; }
-.swatch { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em; vertical-align: -.1em; }
-dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; } footer { margin-top: 3rem; color: #4a5361; }
-"""
-
-_WORDS = """
-<p>A network for labelling every pixel of a picture is cut into <b>stages</b>, shallow to deep. The shallow
-stages follow edges and motion and are cheap to repeat; what the deep ones find (which things there are)
-changes slowly. A <b>schedule</b> says which stage runs (<b>fires</b>) on which frame; a stage that does not
-fire lends its last result, and a small <b>head</b> puts the picture together.</p>
-<dl>
-<dt>oracle</dt><dd>Everything fires on every frame: the accuracy to compare with, and the cost 1.</dd>
-<dt>skip:N</dt><dd>Everything on every N-th frame; the frames between repeat the last picture.</dd>
-<dt>rates:A,B,.. alternating, exponential</dt><dd>Each stage at a rate of its own: the shallow ones on every
-frame, the deep ones on every second, fourth, ... frame.</dd>
-<dt>pipeline:N</dt><dd>All stages on every frame, but the deep ones work on what the shallow ones left one or
-two frames ago, so that they can run side by side.</dd>
-<dt>adaptive:T</dt><dd>The deep stage fires when at least the share T of the shallow labels has changed since
-it last fired.</dd>
-<dt>mean IU</dt><dd>Intersection over union of predicted and true pixels, averaged over classes: 1 is
-perfect. <b>fwIU</b> weights classes by their size.</dd>
-<dt>MACs</dt><dd>Multiply-accumulates that were carried out, as a share of the oracle's.</dd>
-<dt>age</dt><dd>Frames since a stage's result was computed.</dd>
-<dt>changes</dt><dd>Share of pixels whose label changes from one frame to the next.</dd>
-</dl>
-"""
+SHOWN_WIDTH = 480
+"""Pixels of the widest picture on the page."""
 
 
 @dataclass(frozen=True)
@@ -121,18 +88,21 @@ def _html(page: Page) -> str:
         "<!DOCTYPE html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(page.title)}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style></head><body><h1>{escape(page.title)}</h1>",
-        _WORDS,
+        f"<style>{STYLE}</style></head><body><h1>{escape(page.title)}</h1>",
+        INTRODUCTION,
         "<h2>What was measured</h2><table><tbody>",
         *(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in page.facts.items()),
         "</tbody></table>",
     ]
     if page.findings:
         parts += ["<h2>Findings</h2><ul>", *(f"<li>{escape(text)}</li>" for text in page.findings), "</ul>"]
+    for caption, figure in page.plots:
+        parts.append(f"<h2>{escape(caption)}</h2>")
+        if caption in READING:
+            parts.append(f"<p>{escape(READING[caption])}</p>")
+        parts.append(f"<figure>{_image(png(figure), 'png', caption)}</figure>")
     for table in page.tables:
         parts.append(_table(table))
-    for caption, figure in page.plots:
-        parts.append(f"<h2>{escape(caption)}</h2><figure>{_image(png(figure), 'png', caption)}</figure>")
     if page.frames:
         parts.append(_gallery(page))
     parts.append("<footer>Made by clockwork-onnx.</footer></body></html>\n")
@@ -155,37 +125,79 @@ def _gallery(page: Page) -> str:
     colours = classes.colours() if classes is not None else np.zeros((256, 3), np.uint8)
     if classes is not None and len(classes) <= VOID:
         colours[VOID] = (255, 255, 255)
-    parts = ["<h2>Frames</h2>"]
+    parts = [
+        "<h2>Frames side by side</h2><p>Frames evenly spread over the video, not chosen: the frame, its true "
+        "label (white: not scored), the oracle, and for each schedule its labels and where they differ from "
+        "the oracle's.</p>"
+    ]
     if classes is not None:
-        swatches = (
-            f'<span class="swatch" style="background:rgb{tuple(colour)}"></span>{escape(name)}'
-            for name, colour in zip(classes.names, classes.palette, strict=True)
-        )
-        parts.append(f"<p>{''.join(swatches)}</p>")
+        pairs = zip(classes.names, classes.palette, strict=True)
+        parts.append(_legend("Classes", [(name, tuple(colour)) for name, colour in pairs]))
     parts.append(
-        "<p>Difference from the oracle: red where the oracle was right and the schedule is not, green where "
-        "it is the other way round, orange where both are wrong or there is no label, grey where they "
-        "agree.</p>"
+        _legend(
+            "Differences",
+            [
+                ("lost: the oracle was right, the schedule is not", _LOST),
+                ("won: the other way round", _WON),
+                ("both wrong in different ways, or no label", _OTHER),
+                ("the same and right", _RIGHT_BOTH),
+                ("the same, but wrong or not scored", _WRONG_BOTH),
+            ],
+        )
     )
-    for frame in page.frames:
-        parts.append(f'<h3>{escape(frame.name)}</h3><div class="frames">')
-        parts.append(_cell("frame", frame.image, "jpeg"))
-        if frame.truth is not None:
-            parts.append(_cell("label", colours[frame.truth]))
-        oracle = frame.outputs.get("oracle")
-        for schedule, labels in frame.outputs.items():
-            parts.append(_cell(schedule, colours[labels]))
-            if oracle is not None and schedule != "oracle":
-                picture = difference_picture(frame.truth, oracle, labels)
-                share = float(np.mean(labels != oracle))
-                parts.append(_cell(f"{schedule}: {share:.1%} other than the oracle", picture))
-        parts.append("</div>")
+    parts += [_frame(frame, colours) for frame in page.frames]
     return "\n".join(parts)
 
 
+def _frame(frame: ShownFrame, colours: NDArray[np.uint8]) -> str:
+    given = [_cell("frame", frame.image, "jpeg")]
+    if frame.truth is not None:
+        given.append(_cell("true label", colours[frame.truth]))
+    oracle = frame.outputs.get("oracle")
+    if oracle is not None:
+        given.append(_cell("oracle", colours[oracle]))
+    schedules = {name: labels for name, labels in frame.outputs.items() if name != "oracle"}
+    parts = [f'<h3>{escape(frame.name)}</h3><div class="frame">']
+    parts.append(
+        f'<div class="given" style="grid-row: 1 / span {max(len(schedules), 1)}">{"".join(given)}</div>'
+    )
+    for schedule, labels in schedules.items():
+        pair = [_cell(schedule, colours[labels])]
+        if oracle is not None:
+            pair.append(
+                _cell(_said(frame.truth, oracle, labels), difference_picture(frame.truth, oracle, labels))
+            )
+        parts.append(f'<div class="pair">{"".join(pair)}</div>')
+    return "".join([*parts, "</div>"])
+
+
+def _said(truth: NDArray[np.uint8] | None, oracle: NDArray[np.uint8], output: NDArray[np.uint8]) -> str:
+    differs = output != oracle
+    text = f"{np.mean(differs):.1%} other than the oracle"
+    if truth is None:
+        return text
+    lost, won = (np.mean(differs & (one == truth)) for one in (oracle, output))
+    return f"{text}: lost {lost:.1%}, won {won:.1%}"
+
+
+def _legend(title: str, entries: Sequence[tuple[str, tuple[int, ...]]]) -> str:
+    swatches = (
+        f'<span><span class="swatch" style="background:rgb{colour}"></span>{escape(name)}</span> '
+        for name, colour in entries
+    )
+    return f'<p class="legend"><b>{title}</b> {"".join(swatches)}</p>'
+
+
 def _cell(caption: str, picture: NDArray[np.uint8], kind: str = "png") -> str:
+    shown = Image.fromarray(picture)
+    if shown.width > SHOWN_WIDTH:
+        # Labels stay labels: no colours that lie between two classes.
+        how = Image.Resampling.NEAREST if kind == "png" else Image.Resampling.LANCZOS
+        shown = shown.resize((SHOWN_WIDTH, max(1, round(shown.height * SHOWN_WIDTH / shown.width))), how)
+    if kind == "png":
+        shown = shown.quantize(256, dither=Image.Dither.NONE) if shown.getcolors(256) else shown
     out = io.BytesIO()
-    Image.fromarray(picture).save(out, format=kind, **({"quality": 85} if kind == "jpeg" else {}))
+    shown.save(out, format=kind, **({"quality": 85} if kind == "jpeg" else {"optimize": True}))
     figure = _image(out.getvalue(), kind, caption)
     return f"<figure>{figure}<figcaption>{escape(caption)}</figcaption></figure>"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +194,9 @@ class Gallery:
     def _labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return labels.copy() if self._map is None else remap(labels, self._map)
 
-    def frames(self) -> list[ShownFrame]:
-        """The frames kept, in the order of the data set."""
-        return [self._kept[key] for key in self._wanted if key in self._kept]
+    def frames(self, schedules: Sequence[str] | None = None) -> list[ShownFrame]:
+        """The frames kept, in the order of the data set, with the outputs of all or of these schedules."""
+        kept = [self._kept[key] for key in self._wanted if key in self._kept]
+        if schedules is None:
+            return kept
+        return [replace(f, outputs={n: f.outputs[n] for n in schedules if n in f.outputs}) for f in kept]

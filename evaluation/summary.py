@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,15 @@ from evaluation.tables import TIMES, Cell, Table, schedule_table
 
 __all__ = ["Summary", "summarise", "write_files"]
 
+COMPARED = (
+    ("clockwork", "skip"), ("adaptive", "clockwork"), ("adaptive", "skip"), ("warp", "skip"),
+    ("warp", "clockwork"), ("warp adaptive", "warp"), ("correct", "clockwork"), ("warp-feature", "skip"),
+)  # fmt: skip
+"""Families of schedules that are compared at equal cost."""
+
+NEAR = (0.01, 0.05)
+"""Losses of mean IU for which the cheapest schedule is named."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -51,7 +60,7 @@ class Summary:
 
     def as_json(self, timings: bool = True) -> dict[str, Any]:
         """Plain values; without `timings` they are the same in every run."""
-        oracle = next((r for r in self.results if r.schedule == "oracle"), None)
+        oracle = self._oracle
         schedules = []
         for result in self.results:
             values = result.as_json(self.classes, timings)
@@ -66,6 +75,7 @@ class Summary:
             "curves": [asdict(curve) for curve in self.curves],
             "pareto_front": [asdict(point) for point in self.front],
             "advantages": [asdict(found) for found in self.advantages],
+            **({"advantages_by_time": [asdict(a) for a in self.time_advantages()]} if timings else {}),
             "above_skip_at_equal_rate": [
                 {"rate": rate, "schedule": name, "mean_iu": gain} for rate, name, gain in self.rate_gains
             ],
@@ -90,40 +100,62 @@ class Summary:
         rows = tuple((p.schedule, p.cost, p.accuracy) for p in self.front)
         return Table("Pareto front", ("schedule", "cost/oracle", "mean IU"), rows)
 
-    def findings(self) -> list[str]:
+    def time_advantages(self) -> list[Advantage]:
+        """Families compared at equal measured time."""
+        return _advantages(curves_of(self.results, cost="time")) if self._oracle is not None else []
+
+    @property
+    def _oracle(self) -> Result | None:
+        return next((r for r in self.results if r.schedule == "oracle"), None)
+
+    def headline(self) -> list[str]:
+        """The oracle's accuracy, and the cheapest schedules that come near it."""
+        oracle = self._oracle
+        if oracle is None:
+            return []
+        best = oracle.scores.mean_iu
+        sentences = [f"Everything on every frame (the oracle) has mean IU {best:.3f}."]
+        points = [(r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in self.results if r is not oracle]
+        for loss in NEAR:
+            near = [point for point in points if point[2] >= best - loss and point[1] < 1]
+            if near:
+                name, cost, accuracy = min(near, key=lambda point: (point[1], -point[2]))
+                sentences.append(
+                    f"The cheapest that loses at most {loss:g} of it: {name}, {accuracy:.3f} for {cost:.0%} "
+                    "of the oracle's cost."
+                )
+            elif points:
+                sentences.append(f"No schedule that costs less comes within {loss:g} of it.")
+        return sentences
+
+    def findings(self, timings: bool = True) -> list[str]:
         """What the numbers say, in sentences."""
-        sentences = []
+        sentences = self.headline()
         if self.rate_gains:
             gains = ", ".join(f"{name} {gain:+.4f}" for _, name, gain in self.rate_gains)
             sentences.append(f"Mean IU above skip at the same rate of the deepest stage: {gains}.")
-        for found in self.advantages:
-            word = "above" if found.mean >= 0 else "below"
-            sentences.append(
-                f"At equal cost, {found.curve} lies {abs(found.mean):.4f} mean IU {word} {found.other} "
-                f"on average, over {found.start:.2f} to {found.end:.2f} of the oracle's "
-                f"multiply-accumulates (area {found.area:+.4f})."
-            )
+        sentences += [_equal_cost(found, "cost", "multiply-accumulates") for found in self.advantages]
+        if timings:
+            sentences += [_equal_cost(found, "time", "time as measured") for found in self.time_advantages()]
         for name, gain in self.adaptive_gain:
             if not math.isnan(gain):
                 word = "above" if gain >= 0 else "below"
                 sentences.append(f"{name} lies {abs(gain):.4f} mean IU {word} fixed clocks of the same cost.")
-        if self.front:
+        if len(self.front) > 1:
             names = ", ".join(point.schedule for point in self.front)
             sentences.append(f"Not beaten at their cost or a lower one: {names}.")
         return sentences
 
-    def plots(self, strips: Strips | None = None) -> list[tuple[str, str, Figure]]:
-        """(file name, caption, figure) of every plot that these results allow."""
+    def plots(self, strips: Strips | None = None, timings: bool = False) -> list[tuple[str, str, Figure]]:
+        """(file name, caption, figure) of every plot that these results allow; `timings`: of time, too."""
         pictures = []
-        oracle = next((r for r in self.results if r.schedule == "oracle"), None)
-        in_curves = {p.schedule for curve in self.curves for p in (*curve.points, *curve.beaten)}
-        others = tuple(
-            Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu)
-            for r in self.results
-            if r.schedule not in in_curves
-        )
-        cost = plots.accuracy_cost(self.curves, others, self.front)
-        pictures.append(("accuracy-cost.png", "Accuracy against cost", cost))
+        others = [r for r in self.results if not _in_curves(r, self.curves)]
+        points = [Point(r.schedule, cost_of(r, self._oracle), r.scores.mean_iu) for r in others]
+        compared = self.advantages[0] if self.advantages else None
+        cost = plots.accuracy_cost(self.curves, points, self.front, between=compared)
+        pictures.append(("accuracy-cost.png", "Accuracy against counted cost", cost))
+        if timings and self._oracle is not None and self._oracle.ms_per_frame > 0:
+            pictures.append(("accuracy-time.png", "Accuracy against measured time", self._time_plot(others)))
         deepest = self.stages[-1]
         sweep = sorted(
             (_threshold(r.schedule), r.fires[deepest] / r.frames, r.scores.mean_iu)
@@ -138,9 +170,35 @@ class Summary:
             pictures.append(("timeline.png", f"Frames on which {strips.stage} fired", figure))
         return pictures
 
+    def _time_plot(self, others: Sequence[Result]) -> Figure:
+        assert self._oracle is not None
+        whole = self._oracle.ms_per_frame
+        by_time = [Point(r.schedule, r.ms_per_frame / whole, r.scores.mean_iu) for r in self.results]
+        compared = self.time_advantages()
+        names = {r.schedule for r in others}
+        return plots.accuracy_cost(
+            curves_of(self.results, cost="time"),
+            [point for point in by_time if point.schedule in names],
+            pareto_front(by_time),
+            f"measured time / oracle's {whole:.1f} ms a frame",
+            compared[0] if compared else None,
+        )
+
+
+def _in_curves(result: Result, curves: Sequence[Curve]) -> bool:
+    return any(result.schedule == p.schedule for curve in curves for p in (*curve.points, *curve.beaten))
+
+
+def _equal_cost(found: Advantage, what: str, measure: str) -> str:
+    word = "above" if found.mean >= 0 else "below"
+    return (
+        f"At equal {what}, {found.curve} lies {abs(found.mean):.4f} mean IU {word} {found.other} on average, "
+        f"over {found.start:.2f} to {found.end:.2f} of the oracle's {measure} (area {found.area:+.4f})."
+    )
+
 
 def _threshold(schedule: str) -> float:
-    return float(schedule.partition(":")[2].split(",")[0])
+    return float(schedule.partition(":")[2].partition("@")[0])
 
 
 def summarise(
@@ -148,11 +206,6 @@ def summarise(
 ) -> Summary:
     """Compare the results: curves, front, advantage of clockwork and adaptive clocks at equal cost."""
     curves = {curve.family: curve for curve in curves_of(results)}
-    pairs = (
-        ("clockwork", "skip"), ("adaptive", "clockwork"), ("adaptive", "skip"), ("warp", "skip"),
-        ("warp", "clockwork"), ("warp adaptive", "warp"), ("correct", "clockwork"), ("warp-feature", "skip"),
-    )  # fmt: skip
-    found = [advantage(curves[a], curves[b]) for a, b in pairs if a in curves and b in curves]
     oracle = next((r for r in results if r.schedule == "oracle"), None)
     points = [Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in results]
     fixed = curves.get("clockwork")
@@ -168,10 +221,16 @@ def summarise(
         results=tuple(results),
         curves=tuple(curves.values()),
         front=tuple(pareto_front(points)),
-        advantages=tuple(a for a in found if a is not None),
+        advantages=tuple(_advantages(curves.values())),
         rate_gains=tuple(_rate_gains(results, len(stages))),
         adaptive_gain=tuple(gains),
     )
+
+
+def _advantages(curves: Iterable[Curve]) -> list[Advantage]:
+    named = {curve.family: curve for curve in curves}
+    found = [advantage(named[a], named[b]) for a, b in COMPARED if a in named and b in named]
+    return [one for one in found if one is not None]
 
 
 def _rate_gains(results: Sequence[Result], stages: int) -> Iterator[tuple[int, str, float]]:

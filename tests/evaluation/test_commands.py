@@ -94,6 +94,7 @@ def test_eval_prints_and_writes(
         assert words in out
     assert sorted(p.name for p in out_folder.iterdir()) == [
         "accuracy-cost.png",
+        "accuracy-time.png",
         "classes.csv",
         "results.json",
         "schedules.csv",

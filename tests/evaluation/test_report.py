@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -68,8 +69,30 @@ def test_the_page_holds_everything_itself(tmp_path: Path) -> None:
         match = re.fullmatch(r"data:image/(png|jpeg);base64,(.+)", source)
         assert match is not None
         Image.open(io.BytesIO(base64.b64decode(match[2]))).verify()
-    for words in ("intersection", "skip:2: 8.3% other than the oracle", "bicyclist", "0.500", "skip loses."):
+    for words in (
+        "intersection",
+        "8.3% other than the oracle: lost 8.3%, won 0.0%",
+        "bicyclist",
+        "0.500",
+        "skip loses.",
+    ):
         assert words.lower() in page.text.lower()
+
+
+def test_large_pictures_are_made_smaller_and_labels_stay_labels(tmp_path: Path) -> None:
+    image = np.zeros((300, 2000, 3), np.uint8)
+    truth = np.zeros((300, 2000), np.uint8)
+    truth[:, ::2] = 1
+    page = make_page()
+    frame = ShownFrame("wide", image, truth, {"oracle": truth, "skip:2": truth})
+    write_page(tmp_path / "r.html", replace(page, frames=[frame]))
+    pictures = [
+        Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+        for source in parse(tmp_path / "r.html").images[1:]
+    ]
+    assert [picture.size for picture in pictures] == [(480, 72)] * 5
+    colours = {tuple(colour) for colour in np.asarray(pictures[1].convert("RGB")).reshape(-1, 3).tolist()}
+    assert colours <= set(classes("camvid").palette[:2])
 
 
 def test_text_is_escaped(tmp_path: Path) -> None:

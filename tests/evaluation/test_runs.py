@@ -108,6 +108,7 @@ def test_the_gallery_keeps_a_few_frames_of_every_schedule(toy: Bundle) -> None:
     assert [set(frame.outputs) for frame in frames] == [{"oracle", "skip:2"}] * 2
     assert (frames[1].outputs["oracle"] == 0).all() and (frames[1].outputs["skip:2"] == 2).all()
     assert (frames[1].truth == 0).all()
+    assert [set(frame.outputs) for frame in gallery.frames(["skip:2", "skip:3"])] == [{"skip:2"}] * 2
 
 
 def test_together_hands_on_to_all() -> None:

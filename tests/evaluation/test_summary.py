@@ -47,7 +47,7 @@ def test_advantages_are_at_equal_cost() -> None:
 def test_gains_at_equal_rate() -> None:
     ((rate, name, gain),) = SUMMARY.rate_gains
     assert (rate, name) == (2, "rates:1,2") and gain == pytest.approx(0.76 - 0.6)
-    assert "at the same rate of the deepest stage: rates:1,2 +0.1600." in SUMMARY.findings()[0]
+    assert "at the same rate of the deepest stage: rates:1,2 +0.1600." in "".join(SUMMARY.findings())
     assert SUMMARY.as_json()["above_skip_at_equal_rate"][0]["rate"] == 2
 
 
@@ -60,6 +60,32 @@ def test_sentences_state_both_directions() -> None:
     assert "clockwork lies 0.0450 mean IU above skip on average, over 0.50 to 1.00" in text
     assert "adaptive:0.1 lies 0.0180 mean IU below fixed clocks of the same cost." in text
     assert "rates:1,4, adaptive:0.2, rates:1,2, oracle" in text
+
+
+def test_the_headline_names_the_cheapest_that_is_nearly_as_good() -> None:
+    assert SUMMARY.headline() == [
+        "Everything on every frame (the oracle) has mean IU 0.800.",
+        "No schedule that costs less comes within 0.01 of it.",
+        "The cheapest that loses at most 0.05 of it: rates:1,2, 0.760 for 75% of the oracle's cost.",
+    ]
+    assert SUMMARY.findings()[:3] == SUMMARY.headline()
+    assert summarise("toy", RESULTS[:1], ["a", "b"], ["s1", "s2"]).findings() == SUMMARY.headline()[:1]
+
+
+def test_time_is_compared_where_it_counts() -> None:
+    # These results take the time that they cost.
+    by_time = {(a.curve, a.other): a.area for a in SUMMARY.time_advantages()}
+    assert by_time == {(a.curve, a.other): pytest.approx(a.area) for a in SUMMARY.advantages}
+    assert any("At equal time, clockwork lies 0.0450" in text for text in SUMMARY.findings())
+    assert not any("At equal time" in text for text in SUMMARY.findings(timings=False))
+    assert "advantages_by_time" in SUMMARY.as_json() and "advantages_by_time" not in SUMMARY.as_json(False)
+    assert "accuracy-time.png" in [name for name, _, _ in SUMMARY.plots(timings=True)]
+
+
+def test_thresholds_may_have_options() -> None:
+    found = [result("adaptive:0.2@previous", 0.6, 0.7), result("adaptive:0.1@strict", 0.8, 0.75, 8)]
+    plots = summarise("toy", found, ["a", "b"], ["s1", "s2"]).plots()
+    assert plots[1][2].axes[0].get_lines()[0].get_xdata().tolist() == [0.1, 0.2]
 
 
 def test_json_is_plain_and_has_times_only_on_request() -> None:
