@@ -15,7 +15,7 @@ from evaluation import catalogue
 from evaluation.curves import family_of
 from evaluation.datasets import folders
 from evaluation.datasets import shapes as shapes_data
-from evaluation.datasets.base import DataSet
+from evaluation.datasets.base import DataSet, other_mean
 from evaluation.demo import demo_classes, embedded_bundle
 from evaluation.report import Page, write_page
 from evaluation.runs import Gallery, Run, Strips, Watch, run_schedules, together
@@ -95,6 +95,8 @@ def command(
             chosen = _data(frames, labels, data_set, data, table, ignore, table_map)
             if data_set is not None and class_names is None:
                 table = _label_classes(opened, table_map, None, chosen)
+        if note := other_mean(chosen, opened.manifest.name, opened.manifest.preprocessing):
+            click.echo(f"clockwork: {note}", err=True)
         run = Run(opened, chosen, device, signal, boundary_radius=5 if boundary else None)
         wanted = schedules or DEFAULT_SCHEDULES
         stages = tuple(stage.name for stage in opened.manifest.stages)

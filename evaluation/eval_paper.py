@@ -15,7 +15,7 @@ import click
 from matplotlib.figure import Figure
 
 from evaluation import figures, plots, protocols
-from evaluation.datasets.base import DataSet
+from evaluation.datasets.base import DataSet, other_mean
 from evaluation.demo import embedded_bundle
 from evaluation.own_clocks import pixel_schedule
 from evaluation.paper import (
@@ -252,8 +252,8 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
                 f"Table {number}, {experiment.name}: the true labels of the frame before, taken for this "
                 f"frame's, have mean IU {late:.3f}; so much a perfect net could repeat."
             )
-        if experiment.note:
-            outcome.notes.append(experiment.note)
+        other = other_mean(experiment.data_set, bundle.manifest.name, bundle.manifest.preprocessing)
+        outcome.notes += [note for note in (experiment.note, other) if note]
         if not has_paper_weights(bundle) and request.with_paper is None and experiment.key:
             outcome.notes.append(
                 f"{bundle.manifest.name} does not have the paper's weights: its numbers are not shown."

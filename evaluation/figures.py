@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.datasets.base import DataSet, Sample, preprocess
+from evaluation.datasets.base import DataSet, Sample, mean_of, preprocess
 from evaluation.differences import ARGMAX, Difference, ShotDifferences, over_shots
 from evaluation.paper import Experiment, run_experiment
 from evaluation.paper_numbers import TABLE_1
@@ -65,7 +65,7 @@ def layer_changes(
     runner = StageRunner(bundle, device)
     values = score_values(bundle)
     manifest = bundle.manifest
-    mean = video.mean or _mean_of(bundle)
+    mean = video.mean or mean_of(manifest.preprocessing)
     shots = []
     for shot in video.shots:
         first = next((i for i, s in enumerate(shot.samples) if s.read_label is not None), None)
@@ -152,10 +152,3 @@ def timeline(
 
 def _truth(sample: Sample) -> NDArray[np.uint8] | None:
     return sample.read_label() if sample.read_label is not None else None
-
-
-def _mean_of(bundle: Bundle) -> tuple[float, float, float]:
-    how = bundle.manifest.preprocessing
-    mean = how.mean if len(how.mean) == 3 else how.mean * 3
-    ordered = mean if how.channels == "bgr" else mean[::-1]
-    return (ordered[0], ordered[1], ordered[2])

@@ -13,6 +13,7 @@ from PIL import Image
 
 from evaluation.metrics import VOID
 from runtime.video import MAX_PIXELS, natural_key
+from staged_onnx import Preprocessing
 from weights.errors import DataSetError
 
 __all__ = [
@@ -22,12 +23,17 @@ __all__ = [
     "class_table",
     "list_files",
     "listed_names",
+    "mean_of",
+    "other_mean",
     "preprocess",
     "read_label",
     "require_file",
     "require_folder",
     "without_classes",
 ]
+
+MEAN_TOLERANCE = 1.0
+"""Levels of 255 by which published means of one data set differ."""
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -79,6 +85,25 @@ def preprocess(image: NDArray[np.uint8], mean: Sequence[float]) -> NDArray[np.fl
     What all of the clockwork nets were trained and tested with.
     """
     return (image[:, :, ::-1].astype(np.float32) - np.asarray(mean, np.float32)).transpose(2, 0, 1)
+
+
+def mean_of(how: Preprocessing) -> tuple[float, float, float]:
+    """The mean pixel in B, G, R order that a bundle subtracts."""
+    mean = how.mean if len(how.mean) == 3 else how.mean * 3
+    ordered = mean if how.channels == "bgr" else mean[::-1]
+    return (ordered[0], ordered[1], ordered[2])
+
+
+def other_mean(data_set: DataSet, name: str, how: Preprocessing) -> str:
+    """A sentence where the bundle `name` subtracts another mean than the data set's own nets; else ""."""
+    found = mean_of(how)
+    if data_set.mean is None or np.allclose(found, data_set.mean, rtol=0, atol=MEAN_TOLERANCE):
+        return ""
+    here, there = (", ".join(f"{value:g}" for value in mean) for mean in (found, data_set.mean))
+    return (
+        f"{name} subtracts the mean pixel {here} (B, G, R), while nets of {data_set.name} are trained with "
+        f"{there}; if this is one of those, convert it with that --mean."
+    )
 
 
 def read_label(path: Path) -> NDArray[np.uint8]:

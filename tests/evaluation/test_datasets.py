@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from evaluation.datasets import camvid, cityscapes, nyudv2, pascal_voc, youtube_objects
-from evaluation.datasets.base import DataSet, Sample
+from evaluation.datasets.base import DataSet, Sample, other_mean
+from staged_onnx import Preprocessing
 from staged_onnx.palettes import classes
 from weights.errors import DataSetError, UsageError
 
@@ -55,6 +57,18 @@ def test_pascal_voc(tmp_path: Path) -> None:
     sample = data.shots[1].samples[0]
     assert sample.read_image().shape == (30, 50, 3)
     assert label_of(sample)[0, :4].tolist() == [15, 20, 255, 0]
+
+
+def test_a_bundle_with_another_mean_is_told(tmp_path: Path) -> None:
+    data = pascal_voc.read(make_voc(tmp_path))
+    own = Preprocessing(channels="bgr", mean=(104.0, 116.7, 122.7))
+    assert other_mean(data, "net", own) == ""
+    assert other_mean(data, "net", Preprocessing(channels="rgb", mean=own.mean[::-1])) == ""
+    assert "net subtracts the mean pixel 122.7, 116.7, 104 (B, G, R)" in other_mean(
+        data, "net", Preprocessing(channels="rgb", mean=own.mean)
+    )
+    assert "trained with 104.007, 116.669, 122.679" in other_mean(data, "net", Preprocessing())
+    assert other_mean(replace(data, mean=None), "net", Preprocessing()) == ""
 
 
 def test_a_list_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import fields
+from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -209,3 +212,13 @@ def test_two_stages_have_no_last_two_beside_a_first() -> None:
 def test_every_ambiguity_is_an_option() -> None:
     assert list(AMBIGUITIES) == [f"A{i}" for i in range(1, 16)]
     assert set(AMBIGUITIES.values()) == {field.name for field in fields(Options)}
+
+
+def test_every_ambiguity_has_a_row_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs/paper.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (A[0-9]+) \| `(\w+)` \| (.+?) \| (.{60,}) \|$", page, re.MULTILINE)
+    assert {name: option for name, option, _, _ in rows} == AMBIGUITIES
+    hints = get_type_hints(Options)
+    for _, option, values, _ in rows:
+        assert tuple(re.findall(r"`([^`]+)`", values)) == get_args(hints[option])
+        assert getattr(Options(), option) == get_args(hints[option])[0]  # the default comes first
