@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from runtime.background import prefetch
 from runtime.device import Device
@@ -32,8 +33,9 @@ _FLOW, _WARP = "flow", frozenset({"path", "residual", "transform", "labels"})
 class WholeRun:
     """What one schedule took.
 
-    fps: frames a second, from the source to the last file written. throughput: times the first schedule's.
-    ms: milliseconds a frame of each of PARTS, whichever thread did it.
+    frames: of one round. seconds: of one round, the mean. fps: frames a second, from the source to the last
+    file written. throughput: times the first schedule's, the median over the rounds. ms: milliseconds a frame
+    of each of PARTS, whichever thread did it.
     """
 
     schedule: str
@@ -67,19 +69,22 @@ def whole_runs(
             with open_video(source, max_frames=2) as reader:
                 if not list(players[-1].play(reader)):
                     raise UsageError("no frames to run", file=source)
-        taken = [defaultdict[str, float](float) for _ in players]
-        for _ in range(rounds):
-            for player, spent in zip(players, taken, strict=True):
-                for part, seconds in _run(player, source, max_frames).items():
-                    spent[part] += seconds
-    rates = [spent["frames"] / spent["seconds"] for spent in taken]
+        rows = [[_run(player, source, max_frames) for player in players] for _ in range(rounds)]
     return tuple(
-        WholeRun(
-            str(player.schedule), int(spent["frames"]) // rounds, spent["seconds"] / rounds, rate,
-            rate / rates[0], {part: spent[part] / spent["frames"] * 1e3 for part in PARTS},
-        )
-        for player, spent, rate in zip(players, taken, rates, strict=True)
-    )  # fmt: skip
+        _of(str(player.schedule), [row[i] for row in rows], [row[0]["seconds"] for row in rows])
+        for i, player in enumerate(players)
+    )
+
+
+def _of(schedule: str, taken: Sequence[Mapping[str, float]], first: Sequence[float]) -> WholeRun:
+    """Of one schedule's rounds, and the seconds of the first one's in the same rounds."""
+    frames = sum(turn["frames"] for turn in taken)
+    seconds = sum(turn["seconds"] for turn in taken)
+    throughput = median(theirs / mine["seconds"] for mine, theirs in zip(taken, first, strict=True))
+    ms = {part: sum(turn.get(part, 0.0) for turn in taken) / frames * 1e3 for part in PARTS}
+    return WholeRun(
+        schedule, int(frames) // len(taken), seconds / len(taken), frames / seconds, throughput, ms
+    )
 
 
 def _run(player: Player, source: str, max_frames: int | None) -> dict[str, float]:

@@ -6,7 +6,7 @@ and what is at pixel p of the current frame was at p + flow[p] in the earlier on
 An estimator is named by text: `dis:ultrafast`, `dis:fast`, `dis:medium` (OpenCV's Dense Inverse Search, the
 extra [flow]), `skimage` (scikit-image's iterative Lucas-Kanade, needs nothing more), or the path of an ONNX
 model; `auto` is `dis:medium`, or `skimage` where OpenCV is missing. `/N` behind a name estimates at 1/N of
-the frame's height and width.
+the frame's height and width; without it, `dis` takes frames as they are, and the others reduce large ones.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ FlowFunction = Callable[[Frame, Frame], Flow]
 
 DIS_PRESETS = ("ultrafast", "fast", "medium")
 DIS_SMALLEST = 12
+AUTO_LONGEST = 480
+"""Pixels of the longer side below which `auto` does not reduce frames: the cost of flow grows with the area,
+and values are moved on a coarser grid than large frames anyway."""
 # Lucas-Kanade looks at windows of a few pixels, so its frames are made small enough for motion to fit into
 # them; radius and warps were chosen by the accuracy of warped scores on real video (docs/flow.md).
 SKIMAGE_LONGEST = 160
@@ -85,9 +88,9 @@ def flow_estimator(source: FlowSource = "auto") -> FlowEstimator:
             "bad reduction of the frames", found=f'"{source}"', expected=f"/1 to /{LARGEST_REDUCTION}"
         )
     reduction = int(divisor) if slash else None
-    if name == "auto":
-        name = "dis:medium" if find_spec("cv2") is not None else "skimage"
-    if name == "skimage":
+    if name == "auto" and find_spec("cv2") is not None:
+        return _Dis("medium", reduction)
+    if name in ("auto", "skimage"):
         return _Skimage(reduction)
     kind, _, preset = name.partition(":")
     if kind != "dis" or preset not in DIS_PRESETS:
@@ -171,7 +174,7 @@ class _Function(_Estimator):
 class _Dis(_Estimator):
     """Dense Inverse Search (Kroeger et al. 2016) as OpenCV has it."""
 
-    def __init__(self, preset: str, reduction: int) -> None:
+    def __init__(self, preset: str, reduction: int | None) -> None:
         try:
             cv2: Any = import_module("cv2")
         except ImportError:
@@ -180,7 +183,7 @@ class _Dis(_Estimator):
                 found=f'"dis:{preset}"',
                 hint="install the extra [flow] (opencv-python-headless), or use skimage",
             ) from None
-        self.name = f"dis:{preset}" + (f"/{reduction}" if reduction > 1 else "")
+        self.name = f"dis:{preset}" + (f"/{reduction}" if (reduction or 1) > 1 else "")
         self._reduction = reduction
         self._cv2 = cv2
         self._dis = cv2.DISOpticalFlow_create(DIS_PRESETS.index(preset))
@@ -200,9 +203,10 @@ class _Dis(_Estimator):
 
     def _grey(self, frame: Frame) -> NDArray[np.uint8]:
         grey = self._cv2.cvtColor(np.ascontiguousarray(frame), self._cv2.COLOR_RGB2GRAY)
-        if self._reduction == 1:
+        reduction = self._reduction or max(1, max(grey.shape) // AUTO_LONGEST)
+        if reduction == 1:
             return np.asarray(grey)
-        size = (-(-frame.shape[1] // self._reduction), -(-frame.shape[0] // self._reduction))
+        size = (-(-frame.shape[1] // reduction), -(-frame.shape[0] // reduction))
         return np.asarray(self._cv2.resize(grey, size, interpolation=self._cv2.INTER_AREA))
 
 

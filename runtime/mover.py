@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +16,9 @@ from runtime.transform import Feed, Moment, Transform
 from weights.errors import ScheduleError
 
 __all__ = ["Mover", "Slot"]
+
+SMALL = 1 << 20
+"""Elements up to which a value is moved by one thread."""
 
 Slot = tuple[Entry, int]
 """An entry and the number of one of its buffers."""
@@ -126,7 +131,10 @@ class Mover:
         shapes = {feed.name: self._feeds[feed.name].shape for feed in transform.feeds}
         model = transform.graph(entry.shape, entry.dtype, shapes).SerializeToString()
         name = f"transform of {entry.name}"
-        session = Session(model, self.device, {"value": entry.shape, **shapes}, name=name)
+        # Waking threads for so little takes longer than the work, the more so while they estimate flow.
+        small = self.device.kind == "cpu" and math.prod(entry.shape) <= SMALL
+        device = replace(self.device, threads=1) if small else self.device
+        session = Session(model, device, {"value": entry.shape, **shapes}, name=name)
         port = session.outputs.get("moved")
         if port is None or port.dtype is not entry.dtype.type or port.shape not in (None, entry.shape):
             raise ScheduleError(

@@ -164,28 +164,34 @@ def _emit_warp(
 ) -> str:
     """`value` read at p + field[p]. flow_size: height and width of the value in the flow's pixels."""
     height, width = shape[2], shape[3]
-    ratio = np.array([width / flow_size[1], height / flow_size[0]], np.float32).reshape(1, 2, 1, 1)
-    if (ratio != 1).any():
-        field = g.node("Mul", field, g.const(ratio))
-    whole = g.node("Round" if mode == "nearest" else "Floor", field)
-    one = np.array([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
-    here = np.stack(np.meshgrid(_normalised(np.arange(width), width), _normalised(np.arange(height), height)))
-    there = g.node("Mul", whole, g.const(one.astype(np.float32).reshape(1, 2, 1, 1)))
-    grid = g.node("Transpose", g.node("Add", there, g.const(here[np.newaxis])), perm=[0, 2, 3, 1])
-    if mode == "nearest":
-        return _grid_sample(g, value, grid, padding, "nearest")
+    rounding = "Round" if mode == "nearest" else "Floor"
+    # x and y as planes h x w of their own: on maps that end in an axis of 1 or 2, ONNX Runtime is slow
+    steps, wholes = [], []
+    for plane, size, own in zip(
+        g.node("Split", field, g.ints(1, 1), outputs=2, axis=1), (width, height), flow_size[::-1], strict=True
+    ):
+        step = g.node("Squeeze", plane, g.ints(0, 1))
+        steps.append(g.node("Mul", step, g.const(np.float32(size / own))) if size != own else step)
+        wholes.append(g.node(rounding, steps[-1]))
 
-    def corner(right: int, below: int) -> str:
-        offset = (one * (right, below)).astype(np.float32)
-        at = g.node("Add", grid, g.const(offset)) if offset.any() else grid
-        return _grid_sample(g, value, at, padding, "nearest")
+    def read(right: int, below: int) -> str:
+        """The value at the whole part of the step, and so many pixels farther."""
+        across = _normalised(np.arange(width) + right, width).reshape(1, width)
+        down = _normalised(np.arange(height) + below, height).reshape(height, 1)
+        ends = []
+        for whole, start, size in zip(wholes, (across, down), (width, height), strict=True):
+            moved = g.node("Mul", whole, g.const(np.float32(2 / max(size - 1, 1))))
+            ends.append(g.node("Unsqueeze", g.node("Add", moved, g.const(start)), g.ints(0, 3)))
+        return _grid_sample(g, value, g.node("Concat", *ends, axis=3), padding, "nearest")
+
+    if mode == "nearest":
+        return read(0, 0)
 
     def between(a: str, b: str, share: str) -> str:
         return str(g.node("Add", a, g.node("Mul", share, g.node("Sub", b, a))))
 
-    x, y = g.node("Split", g.node("Sub", field, whole), g.ints(1, 1), outputs=2, axis=1)
-    above = between(corner(0, 0), corner(1, 0), x)
-    return between(above, between(corner(0, 1), corner(1, 1), x), y)
+    x, y = (g.node("Sub", step, whole) for step, whole in zip(steps, wholes, strict=True))
+    return between(between(read(0, 0), read(1, 0), x), between(read(0, 1), read(1, 1), x), y)
 
 
 def _grid_sample(g: GraphBuilder, value: str, grid: str, padding: str, mode: str = "bilinear") -> str:

@@ -92,7 +92,9 @@ def command(
         signal=signal,
     )
     if end_to_end and source is not None:
-        runs = whole_runs(opened, where, list(dict.fromkeys(["oracle", *names])), source, signal=signal)
+        runs = whole_runs(
+            opened, where, list(dict.fromkeys(["oracle", *names])), source, rounds=rounds, signal=signal
+        )
         found = replace(found, end_to_end=runs)
     if as_json:
         print_json(found.to_json())

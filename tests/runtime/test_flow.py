@@ -76,6 +76,27 @@ def test_frames_are_reduced_for_scikit_image() -> None:
     assert flow_estimator("skimage").estimate(frame, frame).shape == (200, 350, 2)
 
 
+def test_auto_reduces_large_frames_only() -> None:
+    small, large = texture(120, 640), texture(240, 960)
+    assert flow_estimator("auto").coarse(small, small).shape == (120, 640, 2)
+    assert flow_estimator("auto").coarse(large, large).shape == (120, 480, 2)
+    assert flow_estimator("auto/1").coarse(large, large).shape == (240, 960, 2)
+    assert flow_estimator("dis:ultrafast").coarse(large, large).shape == (240, 960, 2)
+
+
+def test_auto_is_scikit_image_where_opencv_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none(name: str) -> None:
+        assert name == "cv2"
+
+    monkeypatch.setattr("runtime.flow.find_spec", find_none)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    previous, current = moving(3, -1)
+    estimator = flow_estimator()
+    assert estimator.name == "skimage"
+    flow = estimator.estimate(previous, current)
+    np.testing.assert_allclose(np.median(flow[12:-12, 12:-12], axis=(0, 1)), (-3, 1), atol=0.3)
+
+
 def test_resized_flow_points_to_the_same_place() -> None:
     flow = np.broadcast_to(np.float32([3, -2]), (10, 20, 2))
     np.testing.assert_allclose(resize_flow(flow, 40, 40), np.broadcast_to([6, -8], (40, 40, 2)), rtol=1e-6)
