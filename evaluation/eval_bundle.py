@@ -105,7 +105,9 @@ def command(
         with Bar(sum(len(shot.samples) for shot in chosen.shots) * runs) as bar:
 
             def watch(schedule: str) -> Watch:
-                watchers = [strips.watch(schedule), bar.watch(schedule)]
+                watchers = [bar.watch(schedule)]
+                if schedule in wanted:
+                    watchers.append(strips.watch(schedule))
                 if report is not None:
                     watchers.append(gallery.watch(schedule))
                 return together(watchers)

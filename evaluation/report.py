@@ -126,9 +126,9 @@ def _gallery(page: Page) -> str:
     if classes is not None and len(classes) <= VOID:
         colours[VOID] = (255, 255, 255)
     parts = [
-        "<h2>Frames side by side</h2><p>Frames evenly spread over the video, not chosen: the frame, its true "
-        "label (white: not scored), the oracle, and for each schedule its labels and where they differ from "
-        "the oracle's.</p>"
+        "<h2>Frames side by side</h2><p>Frames evenly spread over the video, of those (5, 11, 17, ... of a "
+        "shot) that come last before most fixed clocks fire anew. The frame, its true label (white: not "
+        "scored), the oracle, and for each schedule its labels and where they differ from the oracle's.</p>"
     ]
     if classes is not None:
         pairs = zip(classes.names, classes.palette, strict=True)

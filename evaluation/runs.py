@@ -21,6 +21,9 @@ __all__ = ["Gallery", "Run", "Strips", "Watch", "run_schedule", "run_schedules",
 
 Watch = Callable[[StepSeen], None]
 
+LATE = 6
+"""Period of the frames to look at: the common one of the rates 2, 3 and 6."""
+
 TURN = 30
 """Frames that one schedule plays before the next has its turn."""
 
@@ -160,7 +163,11 @@ class Strips:
 
 
 class Gallery:
-    """Keeps what every schedule made of a few frames: `count` labelled ones, evenly spread."""
+    """Keeps what every schedule made of a few frames: `count` labelled ones, evenly spread.
+
+    Where there are enough, frames that come last before most fixed clocks fire anew (5, 11, 17, ... of a
+    shot): on a frame on which everything fires there is nothing to see.
+    """
 
     def __init__(self, data_set: DataSet, count: int = 4) -> None:
         self._map = data_set.prediction_map
@@ -170,7 +177,11 @@ class Gallery:
             for i, sample in enumerate(shot.samples)
             if sample.read_label is not None
         ]
-        places = np.linspace(0, len(labelled) - 1, min(count, len(labelled)) + 2)[1:-1].round().astype(int)
+        late = [(name, i) for name, i in labelled if i % LATE == LATE - 1]
+        labelled = late if len(late) >= count else labelled
+        # the middles of `count` equal parts
+        kept = min(count, len(labelled))
+        places = ((np.arange(kept) + 0.5) * len(labelled) / max(kept, 1)).astype(int)
         self._wanted = [labelled[i] for i in places]
         self._kept: dict[tuple[str, int], ShownFrame] = {}
 

@@ -149,7 +149,9 @@ class Summary:
     def plots(self, strips: Strips | None = None, timings: bool = False) -> list[tuple[str, str, Figure]]:
         """(file name, caption, figure) of every plot that these results allow; `timings`: of time, too."""
         pictures = []
-        others = [r for r in self.results if not _in_curves(r, self.curves)]
+        # Nets cut off early are often far below, and would flatten the curves.
+        shown = [r for r in self.results if family_of(r.schedule) != "truncated"]
+        others = [r for r in shown if not _in_curves(r, self.curves)]
         points = [Point(r.schedule, cost_of(r, self._oracle), r.scores.mean_iu) for r in others]
         compared = self.advantages[0] if self.advantages else None
         cost = plots.accuracy_cost(self.curves, points, self.front, between=compared)
@@ -174,8 +176,7 @@ class Summary:
         assert self._oracle is not None
         whole = self._oracle.ms_per_frame
         by_time = [Point(r.schedule, r.ms_per_frame / whole, r.scores.mean_iu) for r in self.results]
-        compared = self.time_advantages()
-        names = {r.schedule for r in others}
+        compared, names = self.time_advantages(), {r.schedule for r in others}
         return plots.accuracy_cost(
             curves_of(self.results, cost="time"),
             [point for point in by_time if point.schedule in names],

@@ -74,7 +74,7 @@ def schedule_table(title: str, results: Sequence[Result], stages: Sequence[str])
     rows: list[tuple[Cell, ...]] = []
     for result in results:
         fires = " ".join(str(result.fires.get(stage, 0)) for stage in stages)
-        ages = " ".join(f"{result.mean_age.get(stage, math.nan):.2f}" for stage in stages)
+        ages = " ".join(f"{result.mean_age[s]:.2f}" if s in result.mean_age else "-" for s in stages)
         time = result.ms_per_frame / oracle.ms_per_frame if oracle and oracle.ms_per_frame else math.nan
         rows.append(
             (

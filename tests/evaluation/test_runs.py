@@ -104,11 +104,17 @@ def test_the_gallery_keeps_a_few_frames_of_every_schedule(toy: Bundle) -> None:
     gallery = Gallery(data, count=2)
     run_schedules(Run(toy, data, "cpu"), ["oracle", "skip:2"], watch=gallery.watch)
     frames = gallery.frames()
-    assert [frame.name for frame in frames] == ["0/2", "0/3"]
+    assert [frame.name for frame in frames] == ["0/1", "0/4"]
     assert [set(frame.outputs) for frame in frames] == [{"oracle", "skip:2"}] * 2
-    assert (frames[1].outputs["oracle"] == 0).all() and (frames[1].outputs["skip:2"] == 2).all()
-    assert (frames[1].truth == 0).all()
+    assert (frames[0].outputs["oracle"] == 1).all() and (frames[0].outputs["skip:2"] == 0).all()
+    assert (frames[0].truth == 1).all()
     assert [set(frame.outputs) for frame in gallery.frames(["skip:2", "skip:3"])] == [{"skip:2"}] * 2
+
+
+def test_the_gallery_prefers_frames_on_which_old_results_are_oldest(toy: Bundle) -> None:
+    gallery = Gallery(video([0] * 14, [1] * 7), count=2)
+    run_schedules(Run(toy, video([0] * 14, [1] * 7), "cpu"), ["oracle"], watch=gallery.watch)
+    assert [frame.name for frame in gallery.frames()] == ["0/5", "1/5"]
 
 
 def test_together_hands_on_to_all() -> None:
