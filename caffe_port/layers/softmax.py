@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
-from caffe_port.layers.activation import same_shape
-from caffe_port.net import Layer
+from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import canonical_axis
+
+
+def softmax_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    canonical_axis(layer.spec.softmax_param.axis, len(bottoms[0]))
+    return (bottoms[0],)
 
 
 def emit_softmax(
@@ -18,4 +22,4 @@ def emit_softmax(
     return (g.node("Softmax", bottoms[0], axis=axis),)
 
 
-register(LayerRule("Softmax", same_shape, emit_softmax, module=__name__))
+register(LayerRule("Softmax", softmax_shape, emit_softmax, module=__name__))

@@ -14,7 +14,7 @@ from caffe_port import random_weights, save_model, to_onnx
 from caffe_port.convert import draft_onnx
 from caffe_port.net import Net
 from caffe_port.save import LARGEST_FILE
-from weights.errors import UnsupportedError, UsageError
+from weights.errors import UsageError
 
 TEXT = """
 name: "small"
