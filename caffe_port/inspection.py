@@ -47,13 +47,17 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """The weights file against the net, by layer name: `wrong` has the reason, `notes` what was adapted."""
+    """The weights file against the net, by layer name: `wrong` has the reason, `notes` what was adapted.
+
+    `layouts` says which layout the file has where a layer accepts several (grouped and dense Deconvolution).
+    """
 
     found: tuple[str, ...]
     missing: tuple[str, ...]
     wrong: Mapping[str, str]
     left_over: tuple[str, ...]
     notes: tuple[str, ...]
+    layouts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,7 @@ def inspect_net(net: Net, blobs: Mapping[str, tuple[np.ndarray, ...]] | None = N
             {names[key]: _reason(e) for key, e in surveyed.errors.items() if key not in missing},
             tuple(name for name in surveyed.left_over if name not in unmeasured),
             surveyed.notes,
+            {names[key]: layout for key, layout in surveyed.layouts.items()},
         )
     layers = tuple(
         _report(layer, known[layer.key], shapes, status.get(layer.key, "")) for layer in net.layers

@@ -8,12 +8,12 @@ the file lacks is an error here, because Caffe would run it on its filler.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from caffe_port.net import Layer, Net, Shape
-from caffe_port.registry import Blob, rule_for
+from caffe_port.registry import Adapted, Blob, rule_for
 from weights.errors import ClockworkError, WeightsError
 
 __all__ = ["Matched", "match_weights", "survey_weights", "wanted_blobs"]
@@ -21,15 +21,17 @@ __all__ = ["Matched", "match_weights", "survey_weights", "wanted_blobs"]
 
 @dataclass(frozen=True)
 class Matched:
-    """Weights as the net's rules state them, by layer key; what was adapted; what the file had besides.
+    """Weights as the net's rules state them, by layer key; what to know of them; what the file had besides.
 
-    `errors` has the layers, by key, whose weights are missing or do not fit.
+    `layouts` says, by key, which layout the file has where the layer accepts several; `errors` has the layers
+    whose weights are missing or do not fit.
     """
 
     blobs: Mapping[str, tuple[np.ndarray, ...]]
     notes: tuple[str, ...]
     left_over: tuple[str, ...]
     errors: Mapping[str, ClockworkError]
+    layouts: Mapping[str, str]
 
 
 def wanted_blobs(net: Net, shapes: Mapping[str, Shape]) -> dict[str, tuple[Blob, ...]]:
@@ -66,8 +68,9 @@ def _match_layer(
     wanted: tuple[Blob, ...],
     arrays: tuple[np.ndarray, ...],
     bottoms: tuple[Shape, ...],
-) -> tuple[tuple[np.ndarray, ...], str]:
-    arrays, note = rule_for(layer, net).adapt(layer, arrays, bottoms)
+) -> Adapted:
+    adapted = rule_for(layer, net).adapt(layer, arrays, bottoms)
+    arrays = adapted.arrays
     where = net.where(layer)
     if len(arrays) != len(wanted):
         raise WeightsError(
@@ -89,7 +92,7 @@ def _match_layer(
                 hint="do prototxt and weights belong together?",
             )
         fitted.append(fit)
-    return tuple(fitted), note
+    return replace(adapted, arrays=tuple(fitted))
 
 
 def _arrays(
@@ -132,6 +135,7 @@ def survey_weights(
     blobs: dict[str, tuple[np.ndarray, ...]] = {}
     errors: dict[str, ClockworkError] = {}
     notes: list[str] = []
+    layouts: dict[str, str] = {}
     owners: dict[str, np.ndarray] = {}
     for layer in net.layers:
         if layer.key not in wanted or (needed is not None and layer.key not in needed):
@@ -148,16 +152,18 @@ def survey_weights(
                     hint="do prototxt and weights belong together?",
                 )
             bottoms = tuple(shapes[b] for b in layer.bottoms)
-            fitted, note = _match_layer(net, layer, wanted[layer.key], arrays, bottoms)
-            blobs[layer.key] = _share(layer, fitted, owners)
+            adapted = _match_layer(net, layer, wanted[layer.key], arrays, bottoms)
+            blobs[layer.key] = _share(layer, adapted.arrays, owners)
         except ClockworkError as error:
             errors[layer.key] = error.located(**net.where(layer))
             continue
-        if note:
-            notes.append(f'layer "{layer.name}" ({layer.type}): {note}')
+        if adapted.how:
+            layouts[layer.key] = adapted.how
+        if adapted.note:
+            notes.append(f'layer "{layer.name}" ({layer.type}): {adapted.note}')
     with_blobs = {name for layer in net.layers if layer.key in wanted for name in (layer.key, layer.name)}
     left_over = tuple(name for name in given if name not in with_blobs)
-    return Matched(blobs, tuple(notes), left_over, errors)
+    return Matched(blobs, tuple(notes), left_over, errors, layouts)
 
 
 def match_weights(

@@ -17,7 +17,7 @@ from weights.errors import ShapeError, UnsupportedError
 if TYPE_CHECKING:
     from caffe_port.graph import GraphBuilder
 
-__all__ = ["Blob", "LayerRule", "all_rules", "is_known", "register", "rule_for", "unknown_type"]
+__all__ = ["Adapted", "Blob", "LayerRule", "all_rules", "is_known", "register", "rule_for", "unknown_type"]
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -35,6 +35,19 @@ class Blob:
     role: str = "weight"
 
 
+@dataclass(frozen=True)
+class Adapted:
+    """Weights as the rule's `blobs` states them.
+
+    `how` says which of the layouts that the layer accepts the file has, where there are several; `note` what
+    the user should know about it, because file and prototxt differ or the graph is not the prototxt's.
+    """
+
+    arrays: Arrays
+    how: str = ""
+    note: str = ""
+
+
 def _no_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
     return ()
 
@@ -43,8 +56,8 @@ def _no_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]) 
     return 0
 
 
-def _as_given(layer: Layer, blobs: Arrays, bottoms: tuple[Shape, ...]) -> tuple[Arrays, str]:
-    return blobs, ""
+def _as_given(layer: Layer, blobs: Arrays, bottoms: tuple[Shape, ...]) -> Adapted:
+    return Adapted(blobs)
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,8 @@ class LayerRule:
     emit(g, layer, bottoms, blobs) -> names of the tops, writing ONNX nodes into the GraphBuilder `g`.
     blobs(layer, bottom_shapes) -> the weights the layer has, in Caffe's order.
     macs(layer, bottom_shapes, top_shapes) -> multiply-accumulates of one forward pass.
-    adapt(layer, arrays, bottom_shapes) -> (arrays as `blobs` states them, what was done or ""): accepts other
-    layouts of the weights file, where a fork or an older version wrote them.
+    adapt(layer, arrays, bottom_shapes) -> Adapted: accepts other layouts of the weights file, where a fork or
+    an older version wrote them.
     fork: whose layer this is. status: "exact", or "approximated" with `note` saying how far.
     counted: the first dimension of its tops is known only when it runs; `shape` gives the most it can be.
     """
@@ -67,7 +80,7 @@ class LayerRule:
     emit: Callable[[GraphBuilder, Layer, tuple[str, ...], Arrays], tuple[str, ...]]
     blobs: Callable[[Layer, tuple[Shape, ...]], tuple[Blob, ...]] = _no_blobs
     macs: Callable[[Layer, tuple[Shape, ...], tuple[Shape, ...]], int] = _no_macs
-    adapt: Callable[[Layer, Arrays, tuple[Shape, ...]], tuple[Arrays, str]] = _as_given
+    adapt: Callable[[Layer, Arrays, tuple[Shape, ...]], Adapted] = _as_given
     bottoms: tuple[int, int | None] = (1, 1)
     tops: tuple[int, int | None] = (1, 1)
     fork: str = "BVLC Caffe"

@@ -110,7 +110,8 @@ def _opened(path: str) -> Iterator[tuple[IO[bytes], int]]:
         with open(path, "rb") as file:
             yield file, status.st_size
     except OSError as error:
-        raise WeightsError(f"cannot be read: {error.strerror or error}", file=path) from error
+        found = error.strerror or str(error)
+        raise WeightsError("cannot be read", file=path, found=found, expected=_EXPECTED) from error
 
 
 def _scan(

@@ -18,7 +18,7 @@ import numpy as np
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
-from caffe_port.registry import Blob, LayerRule, register
+from caffe_port.registry import Adapted, Blob, LayerRule, register
 from caffe_port.shapes import canonical_axis, count
 from weights.deconvolution import standardise
 from weights.errors import PrototxtError, ShapeError
@@ -173,23 +173,21 @@ def deconv_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...
     return sum(count(bottom) for bottom in bottoms) * outputs * count(w.kernel)
 
 
-def deconv_adapt(
-    layer: Layer, arrays: tuple[np.ndarray, ...], bottoms: tuple[Shape, ...]
-) -> tuple[tuple[np.ndarray, ...], str]:
+def deconv_adapt(layer: Layer, arrays: tuple[np.ndarray, ...], bottoms: tuple[Shape, ...]) -> Adapted:
     """Clockwork's group-deconvolution standardisation: grouped and dense files serve either spelling."""
     w = window(layer, bottoms[0])
     if not arrays or arrays[0].ndim != len(w.kernel) + 2:
-        return arrays, ""
+        return Adapted(arrays)
     channels, outputs = bottoms[0][w.axis], layer.spec.convolution_param.num_output
     group = groups(layer, channels)
     done = standardise(arrays[0], group=group, channels_in=channels, num_output=outputs)
-    notes = [done.warning or done.rule] if channels == outputs > 1 else []
+    notes = [done.warning or done.rule] if done.warning or done.group != group else []
     fixed = layer.spec.param and layer.spec.param[0].lr_mult == 0
     if fixed and max(w.stride, default=1) > 1 and not is_bilinear(done.weight):
         notes.append("its kernel is fixed (lr_mult: 0) but not bilinear")
     # What the blobs rule states is the prototxt's group; `emit` regroups.
     weight = done.weight if done.group == group else arrays[0]
-    return (weight, *arrays[1:]), "; ".join(notes)
+    return Adapted((weight, *arrays[1:]), done.rule, "; ".join(notes))
 
 
 def _emit(

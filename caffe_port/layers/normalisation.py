@@ -18,7 +18,7 @@ import numpy as np
 from caffe_port.graph import GraphBuilder
 from caffe_port.layers.activation import same_shape
 from caffe_port.net import Layer, Shape
-from caffe_port.registry import Blob, LayerRule, register
+from caffe_port.registry import Adapted, Blob, LayerRule, register
 from caffe_port.shapes import canonical_axis
 from weights.errors import ShapeError
 
@@ -45,24 +45,23 @@ def batch_norm_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ..
     )
 
 
-def batch_norm_adapt(
-    layer: Layer, arrays: tuple[np.ndarray, ...], bottoms: tuple[Shape, ...]
-) -> tuple[tuple[np.ndarray, ...], str]:
+def batch_norm_adapt(layer: Layer, arrays: tuple[np.ndarray, ...], bottoms: tuple[Shape, ...]) -> Adapted:
     """Five blobs of either dialect -> scale, shift, mean, variance, factor.
 
     The factor of a Xilinx file is a flag, not a divisor: the statistics are stored as they are used.
     """
     channels = _channels(bottoms[0])
     if len(arrays) != 5 or not _with_scale(layer):
-        return arrays, ""
+        return Adapted(arrays)
     sizes = [a.size for a in arrays]
     if sizes[:2] + sizes[3:] == [channels] * 4 and sizes[2] == 1 and (channels > 1 or arrays[2].ndim == 1):
         mean, variance, factor, scale, shift = (a.reshape(-1) for a in arrays)
-        return (scale, shift, mean, variance, factor), "five blobs in NVIDIA's order"
+        return Adapted((scale, shift, mean, variance, factor), "five blobs in NVIDIA's order")
     if sizes[:4] == [channels] * 4:
         scale, shift, mean, variance = (a.reshape(-1) for a in arrays[:4])
-        return (scale, shift, mean, variance, np.ones(1, np.float32)), ""
-    return arrays, ""
+        one = np.ones(1, np.float32)
+        return Adapted((scale, shift, mean, variance, one), "five blobs in Xilinx's order")
+    return Adapted(arrays)
 
 
 def emit_batch_norm(

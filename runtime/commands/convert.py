@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,10 @@ from weights.errors import UsageError
 
 if TYPE_CHECKING:
     from caffe_port import Net
+
+
+SHOWN = 6
+"""Left-out layers that are named before the rest is counted."""
 
 
 @click.command("convert")
@@ -143,7 +147,7 @@ def _plain(
     force: bool,
 ) -> dict[str, Any]:
     import caffe_port
-    from caffe_port.convert import draft_onnx
+    from caffe_port.convert import ancestors, draft_onnx
 
     if target.exists() and not force:
         raise UsageError("the file exists", file=target, hint="--force replaces it")
@@ -154,11 +158,18 @@ def _plain(
         "model": str(target),
         "inputs": {i.name: _dims(i) for i in model.graph.input},
         "outputs": {o.name: _dims(o) for o in model.graph.output},
+        "left_out": _left_out(net, (layer.key for layer in ancestors(net, outputs or net.outputs))),
         "fixed_size": facts.get("caffe.fixed_size", ""),
         "notes": [line for line in facts.get("caffe.notes", "").split("\n") if line],
     }
     caffe_port.save_model(draft, target)
     return summary
+
+
+def _left_out(net: Net, used: Iterable[str]) -> list[dict[str, str]]:
+    """The layers of the net that the model does without, given the keys of those it has."""
+    keys = frozenset(used)
+    return [{"name": layer.name, "type": layer.type} for layer in net.layers if layer.key not in keys]
 
 
 def _dims(value: Any) -> list[int | str]:
@@ -224,7 +235,8 @@ def _bundle(
         force=force,
         check=lambda manifest: parse_schedule(schedule, manifest, files=False),
     )
-    return bundle_summary(bundle)
+    used = (key for stage in (*bundle.manifest.stages, bundle.manifest.head) for key in stage.layers)
+    return {**bundle_summary(bundle), "left_out": _left_out(net, used)}
 
 
 def _print(summary: dict[str, Any]) -> None:
@@ -238,6 +250,11 @@ def _print(summary: dict[str, Any]) -> None:
     else:
         print_stages(console, summary)
         console.print(f"signal   {summary['signal'] or 'none'}", markup=False)
+    if summary["left_out"]:
+        first = [f"{layer['name']} ({layer['type']})" for layer in summary["left_out"][:SHOWN]]
+        more = len(summary["left_out"]) - len(first)
+        listed = ", ".join(first) + (f" and {more} more" if more else "")
+        console.print(f"left out {listed}: nothing that is given out needs it", markup=False)
     for note in (*summary.get("why", ()), *summary["notes"]):
         console.print(f"note     {note}", markup=False)
     console.print(f"wrote    {summary.get('model') or summary['bundle']}", markup=False)

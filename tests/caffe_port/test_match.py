@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ported import noise, one_layer, read_text, run
 
+from caffe_port.inspection import inspect_net
 from caffe_port.match import match_weights
 from caffe_port.net import Net
 from caffe_port.shapes import infer_shapes
@@ -149,18 +150,29 @@ DENSE[range(3), range(3)] = KERNELS[:, 0]
 
 
 @pytest.mark.parametrize(
-    ("group", "weight", "rule"),
+    ("group", "weight", "layout", "note"),
     [
-        (3, KERNELS, "grouped as in the prototxt (3 groups)"),
-        (1, DENSE, "dense with nothing beside the diagonal: run as 3 groups"),
-        (3, DENSE, "a dense weight (3x3x4x4) for a layer of 3 groups: its diagonal was taken"),
-        (1, KERNELS, "the kernels were put on the diagonal"),
+        (3, KERNELS, "grouped as in the prototxt (3 groups)", ""),
+        (1, DENSE, "dense with nothing beside the diagonal: run as 3 groups", "run as 3 groups"),
+        (
+            3,
+            DENSE,
+            "dense weight of a grouped layer: its diagonal taken (3 groups)",
+            "a dense weight (3x3x4x4) for a layer of 3 groups: its diagonal was taken",
+        ),
+        (
+            1,
+            KERNELS,
+            "grouped weight of a dense layer: put on the diagonal",
+            "the kernels were put on the diagonal",
+        ),
     ],
     ids=["grouped", "dense", "dense weight, grouped layer", "grouped weight, dense layer"],
 )
 def test_four_ways_of_a_group_deconvolution(
-    tmp_path: Path, group: int, weight: np.ndarray, rule: str
+    tmp_path: Path, group: int, weight: np.ndarray, layout: str, note: str
 ) -> None:
+    """Which it was is always on record; there is a note where the graph is not what the prototxt says."""
     net = read_text(deconv(group), tmp_path)
     x = noise(1, 3, 4, 5)
     expected = np.zeros((1, 3, 10, 12), np.float32)
@@ -168,8 +180,11 @@ def test_four_ways_of_a_group_deconvolution(
         for j in range(5):
             expected[0, :, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += x[0, :, i, j, None, None] * KERNELS[:, 0]
     np.testing.assert_allclose(run(net, {"x": x}, {"l": (weight,)})["y"], expected, rtol=1e-5, atol=1e-5)
-    (note,) = match_weights(net, infer_shapes(net), {"l": (weight,)}).notes
-    assert note.startswith('layer "l" (Deconvolution): ') and rule in note
+    matched = match_weights(net, infer_shapes(net), {"l": (weight,)})
+    assert matched.layouts == {"l": layout}
+    assert len(matched.notes) == bool(note)
+    assert all(n.startswith('layer "l" (Deconvolution): ') and note in n for n in matched.notes)
+    assert inspect_net(net, {"l": (weight,)}).to_json()["weights"]["layouts"] == {"l": layout}
 
 
 def test_a_dense_weight_with_more_than_a_diagonal(tmp_path: Path) -> None:
@@ -183,5 +198,8 @@ def test_a_dense_weight_with_more_than_a_diagonal(tmp_path: Path) -> None:
 def test_fixed_kernels_that_are_not_bilinear_are_reported(tmp_path: Path, rate: int, bilinear: bool) -> None:
     net = read_text(deconv(3, f"param {{ lr_mult: {rate} }}"), tmp_path)
     weight = np.broadcast_to(upsample_filt(4), (3, 1, 4, 4)) if bilinear else KERNELS
-    (note,) = match_weights(net, infer_shapes(net), {"l": (weight,)}).notes
-    assert ("fixed (lr_mult: 0) but not bilinear" in note) == (rate == 0 and not bilinear)
+    notes = match_weights(net, infer_shapes(net), {"l": (weight,)}).notes
+    expected = rate == 0 and not bilinear
+    assert [n.endswith("its kernel is fixed (lr_mult: 0) but not bilinear") for n in notes] == [
+        True
+    ] * expected

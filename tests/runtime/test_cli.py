@@ -102,6 +102,35 @@ def test_convert_to_a_bundle(
     assert run([*arguments, "--force"]) == 0
 
 
+@pytest.mark.parametrize("target", ["net.staged", "net.onnx"])
+def test_convert_names_the_layers_that_it_leaves_out(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    """`inspect` counts every layer of the net, the model has those that lead to what it gives out."""
+    with open(fcn[0], "a", encoding="utf-8") as file:
+        file.write('layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }')
+    arguments = ["convert", *map(str, fcn), "-o", str(tmp_path / target), "--blob", "score"]
+    arguments += ["--cut", "pool4"] if target.endswith(".staged") else []
+    assert run(arguments) == 0
+    assert "left out prob (Softmax): nothing that is given out needs it" in capsys.readouterr().out
+    assert run([*arguments, "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == [{"name": "prob", "type": "Softmax"}]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_file_is_one_wording(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: int
+) -> None:
+    files = [str(path) for path in fcn]
+    files[missing] = str(tmp_path / "missing")
+    assert run(["convert", *files, "-o", str(tmp_path / "x.onnx")]) == 2
+    line = error_line(capsys)
+    assert line.startswith(
+        f"clockwork: error: {files[missing]}: cannot be read; found No such file or directory;"
+    )
+    assert ("expected a prototxt file" if missing == 0 else "expected a caffemodel") in line
+
+
 def test_inspect_describes_a_bundle(
     fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,7 +139,8 @@ def test_inspect_describes_a_bundle(
     assert run(arguments) == 0
     written = json.loads(capsys.readouterr().out)
     assert run(["inspect", str(target), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == written
+    described = json.loads(capsys.readouterr().out)
+    assert {**described, "left_out": []} == written
     assert run(["inspect", str(target)]) == 0
     shown = capsys.readouterr().out
     assert "stages: 1 and the head" in shown and "net.caffemodel (sha256 " in shown
