@@ -4,8 +4,12 @@
 
 A net counts as converted when random weights give an ONNX model that runs (batch 1 where the net allows it)
 and whose outputs have the shapes of Caffe's formulas; otherwise it must be refused in one line, and anything
-else is a failure. `index.jsonl` in the folder says what each file is (kind, layer types); without it all
-files form one group. Every file is handled in a worker process with a limit of memory and time.
+else is a failure. `index.jsonl` in the folder says what each file is (kind, layer types, fields that BVLC's
+schema does not know); without it all files form one group. Every file is handled in a worker process with a
+limit of memory and time.
+
+The deploy nets whose layer types are all BVLC's are counted twice: all of them, and those without a fork's
+field, which BVLC Caffe itself reads; "beyond_bvlc" in the JSON says what makes a file a fork's.
 
 Left-over template variables get the values of DEFINES, and an input picture whose shape the file does not
 state (in most training nets) gets PICTURE, so the nets behind them are measured too, and counted apart.
@@ -219,11 +223,18 @@ def listed(folder: Path) -> Iterator[dict[str, Any]]:
                 yield {"file": str(path.relative_to(folder)), "kind": "net", "types": []}
 
 
+def beyond_bvlc(entry: dict[str, Any]) -> list[str]:
+    """What a file has that BVLC Caffe does not define: layer types and fields."""
+    return [*sorted(set(entry["types"]) - BVLC), *sorted(entry.get("unknown_fields", ()))]
+
+
 def groups(files: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The files by what is claimed of them."""
     deploy = [f for f in files if f["kind"] == "deploy"]
+    plain = [f for f in deploy if BVLC.issuperset(f["types"])]
     found = {
-        "deploy, BVLC layers only": [f for f in deploy if BVLC.issuperset(f["types"])],
+        "deploy, BVLC layers": plain,
+        "deploy, BVLC layers and fields": [f for f in plain if not beyond_bvlc(f)],
         "deploy, all": deploy,
     }
     for kind in sorted({f["kind"] for f in files} - {"deploy"}):
@@ -275,7 +286,9 @@ def main() -> int:
     }
     if arguments.json:
         kept = ("file", "kind", "status", "reason", "line", "cut", "defined", "given")
-        described = [{key: f[key] for key in kept if key in f} for f in files]
+        described = [
+            {**{key: f[key] for key in kept if key in f}, "beyond_bvlc": beyond_bvlc(f)} for f in files
+        ]
         print(json.dumps({"shares": shares, "files": described}, indent=1))
     else:
         report(files, shares)
@@ -287,7 +300,7 @@ def report(files: list[dict[str, Any]], shares: dict[str, dict[str, int]]) -> No
     for name, share in shares.items():
         part, more = (share[key] / share["files"] for key in ("converted", "with a shape given"))
         print(
-            f"{name:28} {share['converted']:4} of {share['files']:4} convert: {part:6.1%}; "
+            f"{name:30} {share['converted']:4} of {share['files']:4} convert: {part:6.1%}; "
             f"{share['with a shape given']} more with a shape given: {more:6.1%}"
         )
     print(f"with values for template variables: {sum(bool(f.get('defined')) for f in files)}")
