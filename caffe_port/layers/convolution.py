@@ -6,7 +6,8 @@ with kernel k, stride s, pad p, dilation d on each spatial axis; bias (C_out,). 
 ONNX ConvTranspose's as they stand, grouped and dense.
 
 Forks: DeepLab's `hole` is the dilation; DepthwiseConvolution and ConvolutionDepthwise are Convolution with
-one group a channel.
+one group a channel, and ConvolutionDepthwise (xieguotian/caffe and others, conv_dw_layer.cpp) makes as many
+channels as it reads, whatever num_output says.
 """
 
 from __future__ import annotations
@@ -92,14 +93,19 @@ def window(layer: Layer, bottom: Shape) -> Window:
     return Window(axis, kernel, stride, pad, dilation)
 
 
+def outputs_of(layer: Layer, channels: int) -> int:
+    """The number of channels that a layer makes of so many."""
+    return channels if layer.type == "ConvolutionDepthwise" else layer.spec.convolution_param.num_output
+
+
 def groups(layer: Layer, channels: int) -> int:
     """The number of groups; the depthwise types of the forks have one a channel."""
-    spec = layer.spec.convolution_param
-    group = channels if layer.type in DEPTHWISE else spec.group
-    if group < 1 or channels % group or spec.num_output % group or spec.num_output < 1:
+    group = channels if layer.type in DEPTHWISE else layer.spec.convolution_param.group
+    outputs = outputs_of(layer, channels)
+    if group < 1 or channels % group or outputs % group or outputs < 1:
         raise ShapeError(
             "group does not divide the channels",
-            found=f"group {group}, {channels} channels in, num_output {spec.num_output}",
+            found=f"group {group}, {channels} channels in, num_output {outputs}",
             expected="a common divisor of both",
         )
     return group
@@ -119,7 +125,7 @@ def conv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
         (n + 2 * p - e) // s + 1
         for n, p, e, s in zip(bottom[w.axis + 1 :], w.pad, w.extent, w.stride, strict=True)
     )
-    return ((*bottom[: w.axis], layer.spec.convolution_param.num_output, *spatial),) * len(bottoms)
+    return ((*bottom[: w.axis], outputs_of(layer, bottom[w.axis]), *spatial),) * len(bottoms)
 
 
 def deconv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -131,34 +137,30 @@ def deconv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
         s * (n - 1) + e - 2 * p
         for n, p, e, s in zip(bottom[w.axis + 1 :], w.pad, w.extent, w.stride, strict=True)
     )
-    return ((*bottom[: w.axis], layer.spec.convolution_param.num_output, *spatial),) * len(bottoms)
+    return ((*bottom[: w.axis], outputs_of(layer, bottom[w.axis]), *spatial),) * len(bottoms)
 
 
-def _blobs(layer: Layer, weight: Shape) -> tuple[Blob, ...]:
+def _blobs(layer: Layer, weight: Shape, outputs: int) -> tuple[Blob, ...]:
     spec = layer.spec.convolution_param
     filler = spec.weight_filler if spec.HasField("weight_filler") else None
     blobs = [Blob(weight, filler, "weight")]
     if spec.bias_term:
-        blobs.append(
-            Blob((spec.num_output,), spec.bias_filler if spec.HasField("bias_filler") else None, "bias")
-        )
+        blobs.append(Blob((outputs,), spec.bias_filler if spec.HasField("bias_filler") else None, "bias"))
     return tuple(blobs)
 
 
 def conv_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
     w = window(layer, bottoms[0])
     channels = bottoms[0][w.axis]
-    return _blobs(
-        layer, (layer.spec.convolution_param.num_output, channels // groups(layer, channels), *w.kernel)
-    )
+    outputs = outputs_of(layer, channels)
+    return _blobs(layer, (outputs, channels // groups(layer, channels), *w.kernel), outputs)
 
 
 def deconv_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
     w = window(layer, bottoms[0])
     channels = bottoms[0][w.axis]
-    return _blobs(
-        layer, (channels, layer.spec.convolution_param.num_output // groups(layer, channels), *w.kernel)
-    )
+    outputs = outputs_of(layer, channels)
+    return _blobs(layer, (channels, outputs // groups(layer, channels), *w.kernel), outputs)
 
 
 def conv_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]) -> int:
@@ -196,11 +198,15 @@ def _emit(
     shape = g.shape(layer.bottoms[0])
     w = window(layer, shape)
     group = groups(layer, shape[w.axis])
+    stated = layer.spec.convolution_param.num_output
+    if outputs_of(layer, shape[w.axis]) != stated:
+        g.notes.append(
+            f'layer "{layer.name}" ({layer.type}): makes {shape[w.axis]} channels, not {stated}: this layer '
+            "ignores num_output"
+        )
     weight = blobs[0]
     if op == "ConvTranspose":
-        done = standardise(
-            weight, group=group, channels_in=shape[w.axis], num_output=layer.spec.convolution_param.num_output
-        )
+        done = standardise(weight, group=group, channels_in=shape[w.axis], num_output=stated)
         weight, group = done.weight, done.group
     flat = w.axis != 1
     if flat:

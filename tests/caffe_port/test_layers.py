@@ -158,6 +158,20 @@ def test_depthwise_is_one_group_a_channel(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(run(own, {"x": x}, blobs)["y"], run(grouped, {"x": x}, blobs)["y"])
 
 
+def test_convolution_depthwise_takes_no_num_output(tmp_path: Path) -> None:
+    """conv_dw_layer.cpp makes its weights and its top by the bottom's channels alone."""
+    param = "convolution_param { num_output: %d kernel_size: 3 pad: 1 group: 3 }"
+    x, blobs = noise(1, 6, 5, 4), {"l": (noise(6, 1, 3, 3, seed=1), noise(6, seed=2))}
+    net = read_text(one_layer("ConvolutionDepthwise", {"x": x.shape}, param % 3), tmp_path)
+    right = read_text(one_layer("ConvolutionDepthwise", {"x": x.shape}, param % 6), tmp_path)
+    np.testing.assert_array_equal(run(net, {"x": x}, blobs)["y"], run(right, {"x": x}, blobs)["y"])
+    (notes,) = [p.value for p in draft_onnx(net, blobs).model.metadata_props if p.key == "caffe.notes"]
+    assert '"l" (ConvolutionDepthwise): makes 6 channels, not 3: this layer ignores num_output' in notes
+    net = read_text(one_layer("DepthwiseConvolution", {"x": x.shape}, param % 3), tmp_path)
+    with pytest.raises(ClockworkError, match="group does not divide the channels"):
+        random_weights(net)
+
+
 def test_power_of_nothing(tmp_path: Path) -> None:
     """scale * power = 0: Caffe writes one number without reading the bottom, NaN or not."""
     x = np.array([[np.nan, 2.0]], np.float32)
