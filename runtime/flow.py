@@ -37,8 +37,8 @@ FlowFunction = Callable[[Frame, Frame], Flow]
 DIS_PRESETS = ("ultrafast", "fast", "medium")
 DIS_SMALLEST = 12
 AUTO_LONGEST = 480
-"""Pixels of the longer side below which `auto` does not reduce frames: the cost of flow grows with the area,
-and values are moved on a coarser grid than large frames anyway."""
+"""Pixels of the longer side to which `auto` reduces large frames, or near it: the cost of flow grows with the
+area, and values are moved on a coarser grid than large frames anyway."""
 # Lucas-Kanade looks at windows of a few pixels, so its frames are made small enough for motion to fit into
 # them; radius and warps were chosen by the accuracy of warped scores on real video (docs/flow.md).
 SKIMAGE_LONGEST = 160
@@ -203,7 +203,7 @@ class _Dis(_Estimator):
 
     def _grey(self, frame: Frame) -> NDArray[np.uint8]:
         grey = self._cv2.cvtColor(np.ascontiguousarray(frame), self._cv2.COLOR_RGB2GRAY)
-        reduction = self._reduction or max(1, max(grey.shape) // AUTO_LONGEST)
+        reduction = self._reduction or max(1, round(max(grey.shape) / AUTO_LONGEST))
         if reduction == 1:
             return np.asarray(grey)
         size = (-(-frame.shape[1] // reduction), -(-frame.shape[0] // reduction))
