@@ -46,7 +46,12 @@ DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline
 @click.option("--map", "class_map", help="Label class of each net class, e.g. 0,1,1,2 (255: none).")
 @click.option("--ignore", type=click.IntRange(0, 255), multiple=True, help="Label class that is not scored.")
 @click.option("--classes", "class_names", help="Names of the label classes: camvid, voc, ... or a file.")
-@click.option("--schedule", "schedules", multiple=True, help="Schedule to play; give it several times.")
+@click.option(
+    "--schedule",
+    "schedules",
+    multiple=True,
+    help=f"Schedule to play; give it several times.  [default: {', '.join(DEFAULT_SCHEDULES)}]",
+)
 @click.option(
     "--truncated",
     type=click.IntRange(1),

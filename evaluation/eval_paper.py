@@ -118,7 +118,14 @@ class _Request:
     multiple=True,
     help="Pixels a frame that the pictures of tables 3 and 5 move.  [default: 16 and 32]",
 )
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A choice of docs/paper.md.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the paper leaves open, e.g. fill=library (docs/paper.md): "
+    f"{', '.join(options_json(Options()))}.",
+)
 @click.option("--paper-numbers", is_flag=True, help="Show the paper's numbers with any weights.")
 @click.option("--signal", help="Carried value that adaptive clocks watch.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for CSV, markdown, JSON, plots.")
@@ -141,7 +148,10 @@ def command(
     no_times: bool,
     as_json: bool,
 ) -> None:
-    """The tables and figures of the clockwork paper, for any bundle."""
+    """The tables and figures of the clockwork paper, for any bundle.
+
+    Without --data and --model: a miniature, the embedded net on generated pictures and video.
+    """
     if not tables and not pictures:
         raise UsageError("nothing to do", expected="--table 1|3|4|5|6 or --figure 6|7")
     options = parse_options(settings)

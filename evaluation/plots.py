@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 from evaluation.curves import Advantage, Curve, Point, family_of
@@ -200,6 +203,7 @@ def _place_notes(axes: Axes, notes: Sequence[_Note]) -> None:
     per_point = figure.dpi / 72
     area = axes.get_window_extent()
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
+    taken += [_box(x, y, (3, 3)) for line in axes.get_lines() for x, y in _along(axes, line)]
     legend = axes.get_legend()
     if legend is not None:
         taken.append(legend.get_window_extent())
@@ -229,8 +233,21 @@ def _place_notes(axes: Axes, notes: Sequence[_Note]) -> None:
             va="center",
             arrowprops={"arrowstyle": "-", "color": "#9aa3ad", "linewidth": 0.5} if far else None,
             zorder=5,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )
         note.set_in_layout(False)
+
+
+def _along(axes: Axes, line: Line2D, step: float = 4.0) -> Iterator[tuple[float, float]]:
+    """Points on a drawn line, `step` pixels apart."""
+    if line.get_linestyle() == "None":
+        return
+    corners = axes.transData.transform(line.get_xydata())
+    for start, end in pairwise(corners):
+        count = max(int(np.hypot(*(end - start)) / step), 1)
+        for share in np.arange(count) / count:
+            x, y = start + share * (end - start)
+            yield float(x), float(y)
 
 
 def _box(x: float, y: float, size: tuple[float, float]) -> Bbox:
