@@ -3,10 +3,11 @@
 Flow is backward, as the warp reads it (`staged_onnx.warp`): float32, height x width x 2, (x, y) in pixels,
 and what is at pixel p of the current frame was at p + flow[p] in the earlier one.
 
-An estimator is named by text: `dis:ultrafast`, `dis:fast`, `dis:medium` (OpenCV's Dense Inverse Search, the
-extra [flow]), `skimage` (scikit-image's iterative Lucas-Kanade, needs nothing more), or the path of an ONNX
-model; `auto` is `dis:medium`, or `skimage` where OpenCV is missing. `/N` behind a name estimates at 1/N of
-the frame's height and width; without it, `dis` takes frames as they are, and the others reduce large ones.
+An estimator is named by text: `dis` (OpenCV's Dense Inverse Search, the extra [flow], set for moving values),
+`dis:ultrafast`, `dis:fast`, `dis:medium` (OpenCV's own presets), `skimage` (scikit-image's iterative
+Lucas-Kanade, needs nothing more), or the path of an ONNX model; `auto` is `dis`, or `skimage` where OpenCV is
+missing. `/N` behind a name estimates at 1/N of the frame's height and width; without it, presets take frames
+as they are, and the others reduce large ones.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ FlowFunction = Callable[[Frame, Frame], Flow]
 
 DIS_PRESETS = ("ultrafast", "fast", "medium")
 DIS_SMALLEST = 12
-AUTO_LONGEST = 480
-"""Pixels of the longer side to which `auto` reduces large frames, or near it: the cost of flow grows with the
-area, and values are moved on a coarser grid than large frames anyway."""
+# `dis`: the preset with the fewest iterations and no smoothing afterwards, but down to a finer scale, where it is
+# both faster than "medium" and better for moving values (docs/flow.md). Its cost grows with the area, and values
+# of large frames are moved on a coarser grid anyway, so those are reduced.
+DIS_LONGEST = 480
+DIS_FINE_LONGEST = 320
 # Lucas-Kanade looks at windows of a few pixels, so its frames are made small enough for motion to fit into
 # them; radius and warps were chosen by the accuracy of warped scores on real video (docs/flow.md).
 SKIMAGE_LONGEST = 160
@@ -88,14 +91,16 @@ def flow_estimator(source: FlowSource = "auto") -> FlowEstimator:
             "bad reduction of the frames", found=f'"{source}"', expected=f"/1 to /{LARGEST_REDUCTION}"
         )
     reduction = int(divisor) if slash else None
-    if name == "auto" and find_spec("cv2") is not None:
-        return _Dis("medium", reduction)
-    if name in ("auto", "skimage"):
+    if name == "auto":
+        name = "dis" if find_spec("cv2") is not None else "skimage"
+    if name == "dis":
+        return _Dis("", reduction)
+    if name == "skimage":
         return _Skimage(reduction)
     kind, _, preset = name.partition(":")
     if kind != "dis" or preset not in DIS_PRESETS:
         raise FlowError("unknown flow estimator", found=f'"{source}"', expected=_NAMES)
-    return _Dis(preset, reduction or 1)
+    return _Dis(preset, reduction)
 
 
 def resize_flow(flow: Flow, height: int, width: int) -> Flow:
@@ -109,7 +114,7 @@ def resize_flow(flow: Flow, height: int, width: int) -> Flow:
 
 
 _NAMES = ", ".join(
-    ("auto", *(f"dis:{p}" for p in DIS_PRESETS), "skimage", "a path ending in .onnx, a function")
+    ("auto", "dis", *(f"dis:{p}" for p in DIS_PRESETS), "skimage", "a path ending in .onnx, a function")
 )
 
 
@@ -172,21 +177,22 @@ class _Function(_Estimator):
 
 
 class _Dis(_Estimator):
-    """Dense Inverse Search (Kroeger et al. 2016) as OpenCV has it."""
+    """Dense Inverse Search (Kroeger et al. 2016) as OpenCV has it. preset: of OpenCV's, or "" for our own."""
 
     def __init__(self, preset: str, reduction: int | None) -> None:
+        self.name = ":".join(filter(None, ("dis", preset))) + (f"/{reduction}" if reduction else "")
         try:
             cv2: Any = import_module("cv2")
         except ImportError:
             raise FlowError(
                 "OpenCV is missing",
-                found=f'"dis:{preset}"',
+                found=f'"{self.name}"',
                 hint="install the extra [flow] (opencv-python-headless), or use skimage",
             ) from None
-        self.name = f"dis:{preset}" + (f"/{reduction}" if (reduction or 1) > 1 else "")
-        self._reduction = reduction
+        self._own = not preset
+        self._reduction = reduction if reduction or self._own else 1
         self._cv2 = cv2
-        self._dis = cv2.DISOpticalFlow_create(DIS_PRESETS.index(preset))
+        self._dis = cv2.DISOpticalFlow_create(DIS_PRESETS.index(preset or "ultrafast"))
         self._lock = Lock()  # the object keeps its pyramids from call to call
 
     def _coarse(self, previous: Frame, current: Frame) -> Flow:
@@ -199,11 +205,13 @@ class _Dis(_Estimator):
                 hint="use skimage",
             )
         with self._lock:
+            if self._own:
+                self._dis.setFinestScale(0 if max(now.shape) <= DIS_FINE_LONGEST else 1)
             return np.asarray(self._dis.calc(now, before, None))
 
     def _grey(self, frame: Frame) -> NDArray[np.uint8]:
         grey = self._cv2.cvtColor(np.ascontiguousarray(frame), self._cv2.COLOR_RGB2GRAY)
-        reduction = self._reduction or max(1, round(max(grey.shape) / AUTO_LONGEST))
+        reduction = self._reduction or max(1, round(max(grey.shape) / DIS_LONGEST))
         if reduction == 1:
             return np.asarray(grey)
         size = (-(-frame.shape[1] // reduction), -(-frame.shape[0] // reduction))

@@ -32,8 +32,8 @@ def moving(x: int, y: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("dis:ultrafast", 0.3), ("dis:fast", 0.3), ("dis:medium", 0.3), ("dis:medium/2", 0.5),
-     ("skimage", 0.3), ("skimage/2", 0.4), ("auto", 0.3)],
+    [("dis:ultrafast", 0.3), ("dis:fast", 0.3), ("dis:medium", 0.3), ("dis:medium/2", 0.5), ("dis", 0.1),
+     ("dis/2", 0.3), ("skimage", 0.3), ("skimage/2", 0.4), ("auto", 0.1)],
 )  # fmt: skip
 @pytest.mark.parametrize(("x", "y"), [(3, 0), (0, -2), (-2, 3)])
 def test_a_translation_is_found(name: str, tolerance: float, x: int, y: int) -> None:
@@ -57,7 +57,7 @@ def test_the_warp_by_the_flow_brings_the_frame_before_onto_this_one(name: str) -
     assert left < 0.2 * np.abs(previous[inside].astype(float) - current[inside]).mean()
 
 
-@pytest.mark.parametrize("name", ["dis:ultrafast", "dis:medium", "skimage"])
+@pytest.mark.parametrize("name", ["dis", "dis:ultrafast", "dis:medium", "skimage"])
 def test_a_picture_that_stands_still_has_no_flow_at_all(name: str) -> None:
     frame = texture()
     assert not flow_estimator(name).estimate(frame, frame.copy()).any()
@@ -76,12 +76,17 @@ def test_frames_are_reduced_for_scikit_image() -> None:
     assert flow_estimator("skimage").estimate(frame, frame).shape == (200, 350, 2)
 
 
-def test_auto_reduces_large_frames_only() -> None:
+def test_dis_reduces_large_frames_and_its_presets_do_not() -> None:
     small, large = texture(120, 640), texture(240, 960)
-    assert flow_estimator("auto").coarse(small, small).shape == (120, 640, 2)
-    assert flow_estimator("auto").coarse(large, large).shape == (120, 480, 2)
-    assert flow_estimator("auto/1").coarse(large, large).shape == (240, 960, 2)
+    assert flow_estimator("dis").coarse(small, small).shape == (120, 640, 2)
+    assert flow_estimator("dis").coarse(large, large).shape == (120, 480, 2)
+    assert flow_estimator("dis/1").coarse(large, large).shape == (240, 960, 2)
     assert flow_estimator("dis:ultrafast").coarse(large, large).shape == (240, 960, 2)
+
+
+def test_auto_is_dis_where_there_is_opencv() -> None:
+    pytest.importorskip("cv2")
+    assert flow_estimator("auto").name == "dis" and flow_estimator("auto/2").name == "dis/2"
 
 
 def test_auto_is_scikit_image_where_opencv_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +148,9 @@ def test_frames_must_be_alike() -> None:
         flow_estimator("dis:fast").estimate(small[:8], small[:8])
 
 
-@pytest.mark.parametrize("name", ["dis", "dis:slow", "raft", "", "dis:fast/0", "dis:fast/x", "skimage/100"])
+@pytest.mark.parametrize(
+    "name", ["dis:", "dis:slow", "raft", "", "dis:fast/0", "dis/0", "dis:fast/x", "skimage/100"]
+)
 def test_unknown_names(name: str) -> None:
     with pytest.raises(FlowError):
         flow_estimator(name)
@@ -156,8 +163,9 @@ def test_something_else_entirely() -> None:
 
 def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(FlowError, match=r"install the extra \[flow\]"):
-        flow_estimator("dis:fast")
+    for name in ("dis", "dis:fast"):
+        with pytest.raises(FlowError, match=rf'found "{name}"; install the extra \[flow\]'):
+            flow_estimator(name)
 
 
 # -- ONNX models -----------------------------------------------------------------------------------------
