@@ -8,7 +8,8 @@ import click
 
 from evaluation import eval_bundle, eval_paper
 from evaluation.demo import demo_frames, run_demo
-from evaluation.terminal import Bar, device_option, terminal
+from evaluation.terminal import Bar, device_option
+from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 
 __all__ = ["demo", "evaluate"]
@@ -41,7 +42,7 @@ def demo(out: Path, device: str, as_json: bool) -> None:
     if as_json:
         print_json(result.as_json())
         return
-    out_console = terminal()
+    out_console = stdout_console()
     out_console.print(result.summary.table().rich())
     pairs = ((name, found.scores.mean_iu) for name, found in result.moving.items())
     out_console.print("Mean IU on the moving shots: " + ", ".join(f"{n} {iu:.3f}" for n, iu in pairs))

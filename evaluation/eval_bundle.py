@@ -20,7 +20,8 @@ from evaluation.demo import demo_classes, embedded_bundle
 from evaluation.report import Page, write_page
 from evaluation.runs import Gallery, Run, Strips, Watch, run_schedules, together
 from evaluation.summary import Summary, summarise, write_files
-from evaluation.terminal import Bar, device_option, terminal, times_option
+from evaluation.terminal import Bar, device_option, times_option
+from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 from staged_onnx import Bundle, Classes, classes, read_bundle
 from weights.errors import UsageError
@@ -130,7 +131,7 @@ def command(
         _print(summary, not no_times)
         for folder_written in (out, report / "index.html" if report is not None else None):
             if folder_written is not None:
-                terminal().print(f"Written: {folder_written}")
+                stdout_console().print(f"Written: {folder_written}")
 
 
 def _class_map(text: str | None, net_classes: int) -> tuple[int, ...] | None:
@@ -236,7 +237,7 @@ def _shown(schedules: Sequence[str]) -> list[str]:
 
 
 def _print(summary: Summary, timings: bool) -> None:
-    console = terminal()
+    console = stdout_console()
     console.print(summary.table(timings).rich())
     for sentence in summary.findings(timings):
         console.print(sentence)

@@ -39,7 +39,8 @@ from evaluation.runs import Strips
 from evaluation.stages import has_scores_of
 from evaluation.summary import write_files
 from evaluation.tables import TIMES, Table
-from evaluation.terminal import Bar, device_option, terminal, times_option
+from evaluation.terminal import Bar, device_option, times_option
+from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 from staged_onnx import Bundle, read_bundle
 from weights.errors import UsageError
@@ -199,7 +200,7 @@ def command(
     if as_json:
         print_json(document)
         return
-    console = terminal()
+    console = stdout_console()
     for table in outcome.tables:
         console.print(table.rich())
     for note in outcome.notes:

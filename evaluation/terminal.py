@@ -1,4 +1,4 @@
-"""What the commands of this room share: the terminal, the progress bar, the device option."""
+"""What the commands of this room share: the progress bar and some options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evaluation.runs import Watch
 from evaluation.scoring import StepSeen
 
-__all__ = ["Bar", "device_option", "terminal", "times_option"]
+__all__ = ["Bar", "device_option", "times_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,12 +33,6 @@ def times_option(command: Command) -> Command:
     return click.option(
         "--no-times", is_flag=True, help="Leave measured times out: the rest is the same in every run."
     )(command)
-
-
-def terminal() -> Console:
-    """Standard output."""
-    # A table that is piped into a file must not be cut at 80 columns.
-    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 class Bar:
