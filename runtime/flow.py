@@ -37,9 +37,9 @@ FlowFunction = Callable[[Frame, Frame], Flow]
 
 DIS_PRESETS = ("ultrafast", "fast", "medium")
 DIS_SMALLEST = 12
-# `dis`: the preset with the fewest iterations and no smoothing afterwards, but down to a finer scale, where it is
-# both faster than "medium" and better for moving values (docs/flow.md). Its cost grows with the area, and values
-# of large frames are moved on a coarser grid anyway, so those are reduced.
+# `dis` is the preset with the fewest iterations and no smoothing afterwards, but down to a finer scale:
+# faster than "medium", and better for moving values (docs/flow.md). Its cost grows with the area, and
+# values of large frames are moved on a coarser grid anyway, so those are reduced.
 DIS_LONGEST = 480
 DIS_FINE_LONGEST = 320
 # Lucas-Kanade looks at windows of a few pixels, so its frames are made small enough for motion to fit into
