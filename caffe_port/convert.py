@@ -11,14 +11,19 @@ from caffe_port.graph import Draft, GraphBuilder, NeedsFixedSize
 from caffe_port.match import match_weights
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.shapes import Dims, Sizes, measure
+from caffe_port.shared_memory import overwritten
 from weights.errors import UnsupportedError, UsageError
 
 __all__ = ["ancestors", "check_values", "draft_onnx", "input_dims", "to_onnx"]
 
 
 def check_values(net: Net, values: Sequence[str], what: str) -> None:
-    """Raise UsageError for a name that is no value of the net, with the nearest names."""
+    """Raise UsageError for a name that is no value of the net, with the nearest names.
+
+    Raises UnsupportedError for one whose numbers another layer changes in place through a blob beside it.
+    """
     known = net.values()
+    changed = overwritten(net)[0]
     for value in values:
         if value not in known:
             from difflib import get_close_matches
@@ -26,6 +31,13 @@ def check_values(net: Net, values: Sequence[str], what: str) -> None:
             near = ", ".join(get_close_matches(value, known, 3)) or ", ".join(known[-4:])
             raise UsageError(
                 f'{what} "{value}" is no blob of this net', file=net.file, expected=f"a blob such as {near}"
+            )
+        if value in changed:
+            raise UnsupportedError(
+                f'{what} "{value}" shares its memory with another blob',
+                file=net.file,
+                found=f'layer "{changed[value]}", which changes that blob in place',
+                hint="ask for the other blob",
             )
 
 

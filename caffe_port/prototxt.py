@@ -2,13 +2,15 @@
 
 The steps, each in a module of its own: template variables, text -> tree (`text_format`), V0/V1 -> V2
 (`upgrade`), phase rules (`phase`), data and training layers (`boundary`), layers that stay outside the graph
-(`postprocessing`), tree -> messages (`schema`), in-place layers -> values (`net`).
+(`postprocessing`), tree -> messages (`schema`), in-place layers -> values (`net`), blobs that share memory
+(`shared_memory`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from caffe_port.net import Input, Net, Shape, resolve
 from caffe_port.phase import NetState, keeps
 from caffe_port.registry import is_known, unknown_type
 from caffe_port.schema import bare_message, layer_message
+from caffe_port.shared_memory import check_shared_memory
 from caffe_port.text_format import Block, parse_text
 from caffe_port.upgrade import merge_v0_padding, upgrade_layer
 from weights.errors import ClockworkError, PrototxtError
@@ -199,7 +202,7 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str,
             refusals[position] = error
             specs.append(bare_message(block))
     reads = {at: [(b.text("name"), blob) for b, blob in blobs] for at, blobs in cut.reads.items()}
-    return resolve(
+    net = resolve(
         root.text("name"),
         file,
         net_inputs,
@@ -208,4 +211,12 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str,
         hidden=frozenset(silenced),
         reads=reads,
         refusals=refusals,
+    )
+    shared = check_shared_memory(net)
+    if shared and not tolerant:
+        raise next(iter(shared.values()))
+    return (
+        replace(net, layers=tuple(replace(x, refusal=x.refusal or shared.get(x.key)) for x in net.layers))
+        if shared
+        else net
     )

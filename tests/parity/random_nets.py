@@ -80,7 +80,7 @@ def convolution(d: Draft) -> None:
     spatial = d.shape[first + 1 :]
     if not 1 <= len(spatial) <= 3:
         return
-    kind = str(d.pick("Convolution", "Convolution", "Deconvolution"))
+    kind, bottom = str(d.pick("Convolution", "Convolution", "Deconvolution")), d.blob
     channels = d.shape[first]
     group = _divisor(d, channels) if d.chance(0.5) else 1
     dilation = [d.int(1, 2) if d.chance(0.4) else 1 for _ in spatial]
@@ -102,7 +102,17 @@ def convolution(d: Draft) -> None:
         setting += f"axis: {first - len(d.shape) if d.chance(0.5) else first} "
     if d.chance(0.2):
         setting += "force_nd_im2col: true "
-    d.add(kind, setting)
+    if d.chance(0.1):
+        other = d.add("Power", "scale: -2 shift: 1", bottoms=d.blob)
+        d.add(kind, setting, bottoms=f"{bottom} {other}", tops=f"{d.name('b')} {d.name('b')}")
+    elif kind == "Convolution" and d.chance(0.1):
+        rest = "".join(
+            f'param {{ name: "{d.number}_{i}" }} ' for i in range(1 if "bias_term" in setting else 2)
+        )
+        d.add(kind, setting, rest=rest)
+        d.add(kind, setting, bottoms=bottom, rest=rest)
+    else:
+        d.add(kind, setting)
 
 
 def pooling(d: Draft) -> None:
@@ -157,7 +167,7 @@ def lrn(d: Draft) -> None:
 
 
 def mvn(d: Draft) -> None:
-    if len(d.shape) != 4 or prod(d.shape[2:]) < 4:
+    if not 2 <= len(d.shape) <= 4 or prod(d.shape[2:]) < 4:
         return
     setting = "".join(
         f"{what}: {value} "
@@ -348,6 +358,27 @@ def crop(d: Draft) -> None:
     d.add("Crop", setting + "".join(f"offset: {o} " for o in offsets), bottoms=f"{bottom} {other}")
 
 
+def constant(d: Draft) -> None:
+    """A sum with what no input brings: a Parameter, or constants twice."""
+    bottom, dims = d.blob, " ".join(f"dim: {n}" for n in d.shape)
+    if d.chance(0.5):
+        other = d.add("Parameter", f"shape {{ {dims} }}", bottoms=" ")
+    else:
+        setting = f"shape {{ {dims} }} data_filler {{ value: 0.75 }} data_filler {{ value: -2 }}"
+        first, second = d.name("b"), d.name("b")
+        other = d.add("DummyData", setting, bottoms=" ", tops=f"{first} {second}")
+        other = f"{first} {second}"
+    d.add("Eltwise", bottoms=f"{bottom} {other}")
+
+
+def split(d: Draft) -> None:
+    """A blob twice, the second time silenced or given out."""
+    first, second = d.name("b"), d.name("b")
+    d.add("Split", tops=f"{first} {second}")
+    if d.chance(0.5):
+        d.text += f'layer {{ name: "{d.name("silence")}" type: "Silence" bottom: "{second}" }}\n'
+
+
 def spp(d: Draft) -> None:
     if len(d.shape) != 4:
         return
@@ -372,7 +403,7 @@ CHAIN: list[Callable[[Draft], None]] = [
     convolution, convolution, convolution, convolution, pooling, pooling, pooling, inner_product,
     inner_product, lrn, mvn, batch_norm, scale, scale, eltwise, eltwise, concat, concat, slicing, tile,
     reshape, reshape, flatten, argmax, softmax, reduction, pointwise, pointwise, pointwise, logarithm,
-    crop, crop, spp, im2col, batch_reindex,
+    crop, crop, spp, im2col, batch_reindex, constant, split,
 ]  # fmt: skip
 
 
