@@ -34,6 +34,7 @@ from evaluation.paper import (
     table_methods,
     video_for_figures,
 )
+from evaluation.paper_numbers import paper_thresholds
 from evaluation.protocols import Options, options_json, parse_options
 from evaluation.runs import Strips
 from evaluation.stages import has_scores_of
@@ -48,6 +49,7 @@ from weights.errors import UsageError
 __all__ = ["command"]
 
 THRESHOLDS = (0.1, 0.25, 0.35)
+"""Where the paper has none for the data."""
 SWEEP = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 TIMELINE_SHOTS = 6
 
@@ -110,7 +112,11 @@ class _Request:
     "--baseline", "cut", multiple=True, metavar="STAGES=BUNDLE", help="A net truncated after so many stages."
 )
 @click.option(
-    "--threshold", "thresholds", type=float, multiple=True, help="Thresholds of the adaptive clock."
+    "--threshold",
+    "thresholds",
+    type=float,
+    multiple=True,
+    help="Thresholds of the adaptive clock.  [default: the paper's for the data]",
 )
 @click.option(
     "--shift",
@@ -186,13 +192,14 @@ def command(
             _figure_6(request, outcome)
         if "7" in pictures:
             _figure_7(request, outcome)
+    notes = list(dict.fromkeys(outcome.notes))  # what holds for several tables is said once
     document = {
         "data": str(data),
         "models": [bundle.manifest.name for bundle in bundles],
         "options": options_json(options),
         "tables": outcome.table_values,
         "figures": outcome.figure_values,
-        "notes": outcome.notes,
+        "notes": notes,
     }
     if out is not None:
         outcome.files["results.json"] = json.dumps(document, indent=1, allow_nan=False) + "\n"
@@ -203,7 +210,7 @@ def command(
     console = stdout_console()
     for table in outcome.tables:
         console.print(table.rich())
-    for note in outcome.notes:
+    for note in notes:
         console.print(note)
     if out is not None:
         console.print(f"Written: {out}")
@@ -226,8 +233,9 @@ def _frames(experiment: Experiment, methods: Sequence[protocols.Method]) -> int:
 
 
 def _table(number: int, request: _Request, outcome: _Outcome) -> None:
-    methods = table_methods(number, request.thresholds or THRESHOLDS)
     for experiment in experiments(number, request.data, request.options, request.shifts):
+        thresholds = request.thresholds or paper_thresholds(experiment.key) or THRESHOLDS
+        methods = table_methods(number, thresholds)
         bundle = bundle_for(experiment.data_set, request.bundles, request.options)
         fitting = [m for m in methods if _can_be_cut(m, bundle, request.baselines)]
         outcome.notes += [_not_cut(number, m, bundle) for m in methods if m not in fitting]

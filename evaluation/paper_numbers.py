@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PAPER_WEIGHTS", "TABLE_1", "PaperRow", "paper_row"]
+__all__ = ["PAPER_WEIGHTS", "TABLE_1", "PaperRow", "paper_row", "paper_thresholds"]
 
 PAPER_WEIGHTS = frozenset(
     {
@@ -110,3 +110,9 @@ def paper_row(data: str, method: str, misprints: str = "corrected") -> PaperRow 
     if misprints == "corrected":
         row = _CORRECTED.get((data, method), row)
     return PaperRow(*(None if value is None else round(value / 100, 4) for value in row))
+
+
+def paper_thresholds(data: str) -> tuple[float, ...]:
+    """The thresholds of the adaptive clock for which the paper or its notebooks have numbers; () for none."""
+    found = (method.removeprefix("adaptive ") for method in _PRINTED.get(data, {}) if "adaptive " in method)
+    return tuple(float(text) for text in found)

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 from toy_bundle import toy_frame
 
+import caffe_port
+import staged_onnx
 from evaluation import demo, paper
 from evaluation.datasets import shapes as shapes_data
 from runtime.cli import run
-from staged_onnx import Bundle, read_bundle
+from staged_onnx import Bundle, classes, read_bundle
 
 
 @pytest.fixture
@@ -227,6 +229,46 @@ def test_eval_paper_writes_what_it_prints(
     rows = document["tables"][3]["rows"]
     assert rows[0]["method"] == "frame oracle" and 0 < rows[0]["boundary"]["fw_iu"] < 1
     assert "ms/frame" in (tmp_path / "out/table-5-shapes-16.csv").read_text()
+
+
+def test_table_6_on_a_tree_of_cityscapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "data/cityscapes"
+    for folder in ("gtFine/val/ulm", "leftImg8bit_sequence/val/ulm"):
+        (root / folder).mkdir(parents=True)
+    for i in range(11, 20):
+        frame = np.full((8, 8, 3), 20 * i % 256, np.uint8)
+        Image.fromarray(frame).save(root / f"leftImg8bit_sequence/val/ulm/ulm_000000_{i:06d}_leftImg8bit.png")
+    truth = Image.fromarray(np.full((8, 8), 7, np.uint8))
+    truth.save(root / "gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png")
+    prototxt = tmp_path / "net.prototxt"
+    prototxt.write_text(
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
+        'layer { name: "shallow" type: "Convolution" bottom: "data" top: "shallow" '
+        "convolution_param { num_output: 19 kernel_size: 1 } }\n"
+        'layer { name: "deep" type: "Convolution" bottom: "shallow" top: "deep" '
+        "convolution_param { num_output: 19 kernel_size: 1 } }\n"
+        'layer { name: "sum" type: "Eltwise" bottom: "shallow" bottom: "deep" top: "sum" }\n'
+    )
+    net = caffe_port.read_net(prototxt)
+    blobs = caffe_port.random_weights(net, seed=0)
+    plan = staged_onnx.plan(net, cuts=["shallow", "deep"])
+    bundle = staged_onnx.export(net, blobs, plan, tmp_path / "city.staged", classes=classes("cityscapes"))
+    arguments = ("eval", "paper", "--table", 6, "--data", tmp_path / "data", "--model", bundle.path)
+    options = ("--set", "sequence_length=9", "--paper-numbers", "--device", "cpu", "--no-times", "--json")
+    status, out, _ = call(capsys, *arguments, *options)
+    assert status == 0
+    document = json.loads(out)
+    (table,) = document["tables"]
+    rows = {row["method"]: row for row in table["rows"]}
+    thresholds = ("0.25", "0.375", "0.47", "0.5")
+    assert list(rows) == ["frame oracle", "skip frame", "alternating", *(f"adaptive {t}" for t in thresholds)]
+    assert rows["adaptive 0.47"]["paper"] == {"mean_iu": 0.618, "fw_iu": 0.876}
+    assert rows["adaptive 0.47"]["frames"] == 9 and rows["frame oracle"]["frames"] == 1
+    assert {row["scored_frames"] for row in rows.values()} == {1}
+    assert table["one_frame_late_mean_iu"] is None
+    left_out = [note for note in document["notes"] if "left out" in note]
+    assert [note.split()[2] for note in left_out] == ["nyudv2", "youtube"]
+    assert any("nets of Cityscapes val are trained with 72.7804" in note for note in document["notes"])
 
 
 def test_without_times_two_runs_write_the_same_bytes(

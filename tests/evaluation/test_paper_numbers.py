@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.paper_numbers import TABLE_1, PaperRow, paper_row
+from evaluation.paper_numbers import TABLE_1, PaperRow, paper_row, paper_thresholds
 from evaluation.protocols import METHODS
 
 
@@ -37,3 +37,9 @@ def test_translated_tables_have_every_method() -> None:
 def test_deep_layers_change_least() -> None:
     means = [TABLE_1[name][0] for name in ("pixels", "pool3", "pool4", "fc7")]
     assert means == sorted(means, reverse=True)
+
+
+def test_thresholds_with_numbers() -> None:
+    assert paper_thresholds("youtube") == (0.1, 0.25, 0.2545, 0.35)
+    assert paper_thresholds("cityscapes") == (0.25, 0.375, 0.47, 0.5)
+    assert paper_thresholds("nyudv2") == paper_thresholds("") == ()
