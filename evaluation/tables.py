@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from rich.table import Table as RichTable
 
+from evaluation.curves import cost_of
 from evaluation.scoring import Result
 
 __all__ = ["TIMES", "Cell", "Table", "schedule_table"]
 
-TIMES = ("time/oracle", "ms/frame")
+TIMES = ("cost/oracle", "time/oracle", "ms/frame")
 """Columns that are not the same in every run."""
 
 Cell = str | float | int | None
@@ -69,6 +70,7 @@ def schedule_table(title: str, results: Sequence[Result], stages: Sequence[str])
     """One row a schedule: what it earned, what fired, what it cost of the oracle, how old the labels were.
 
     Fires are given a stage, in the order of `stages`, so are ages. Time is the share of the first oracle's.
+    Where some schedule moves values, cost is what `curves.cost_of` says: flow and warp count by their time.
     """
     oracle = next((r for r in results if r.schedule == "oracle"), None)
     rows: list[tuple[Cell, ...]] = []
@@ -102,7 +104,16 @@ def schedule_table(title: str, results: Sequence[Result], stages: Sequence[str])
         "ms/frame",
         "mean ages",
     )
-    return Table(title, columns, tuple(rows))
+    table = Table(title, columns, tuple(rows))
+    if oracle is None or not any(result.moving_ms for result in results):
+        return table
+    at = columns.index("time/oracle")
+    costs = [cost_of(result, oracle) for result in results]
+    return Table(
+        title,
+        (*columns[:at], "cost/oracle", *columns[at:]),
+        tuple((*row[:at], cost, *row[at:]) for row, cost in zip(rows, costs, strict=True)),
+    )
 
 
 def _missing(cell: Cell) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -53,3 +54,8 @@ def test_a_row_a_schedule() -> None:
         "skip:2", "0.700", "0.600", "0.900", "0.100", "4 2", "0.500", "0.500", "4.000", "0.00 0.50",
     ]  # fmt: skip
     assert len(table.columns) == len(table.rows[0])
+    assert "cost/oracle" not in table.columns
+    moving = replace(result("warp:2", 5.0), moving_ms=1.0)
+    table = schedule_table("t", [result("oracle", 8.0), moving], ["s1", "s2"])
+    cost = dict(zip(table.columns, table.texts()[1], strict=True))
+    assert (cost["MACs/oracle"], cost["cost/oracle"], cost["time/oracle"]) == ("0.500", "0.625", "0.625")
