@@ -239,5 +239,7 @@ def _shown(schedules: Sequence[str]) -> list[str]:
 def _print(summary: Summary, timings: bool) -> None:
     console = stdout_console()
     console.print(summary.table(timings).rich())
+    if len(summary.front) > 1:
+        console.print(summary.front_table().rich())
     for sentence in summary.findings(timings):
         console.print(sentence)

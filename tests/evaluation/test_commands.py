@@ -94,6 +94,7 @@ def test_eval_prints_and_writes(
     assert status == 0
     for words in ("oracle", "skip:2", "adaptive:0.25", "At equal cost, clockwork lies", "Not beaten"):
         assert words in out
+    assert "Pareto front" in out and "cost/oracle" in out
     (header,) = [line for line in out.splitlines() if "MACs/oracle" in line]
     assert "schedule" in header and "mean ages" in header  # no column is cut in a pipe
     assert sorted(p.name for p in out_folder.iterdir()) == [
