@@ -4,6 +4,11 @@ Split, Reshape and Flatten hand on their bottom's memory (ShareData), and so do 
 Slice into one top and SSD's Permute where it changes nothing. A layer that works in place on one of these
 blobs changes the others too: whatever reads them later reads the new numbers. Here every value is written
 once, so such a read would get the old numbers; it is found and refused.
+
+Caffe does not check which layers may work in place. Those of IN_PLACE read a number before they write over
+it; others, such as Convolution, InnerProduct and Pooling, read what they have just written, so that what they
+give is no formula's. They are refused in place. (LRN across channels is one of these on the CPU, but not on
+the GPU, for which nets were made.)
 """
 
 from __future__ import annotations
@@ -13,9 +18,17 @@ from collections.abc import Mapping
 from caffe_port.net import Layer, Net
 from weights.errors import UnsupportedError
 
-__all__ = ["check_shared_memory", "overwritten"]
+__all__ = ["IN_PLACE", "check_shared_memory", "overwritten"]
 
 _VIEWS = frozenset({"Split", "Reshape", "Flatten"})
+IN_PLACE = frozenset({
+    "BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "ELU", "Eltwise", "Exp", "Log", "LRN", "MVN", "Power",
+    "PReLU", "ReLU", "Scale", "Sigmoid", "Softmax", "Swish", "TanH", "Threshold",
+    # forks
+    "BN", "BReLU", "Python", "ReLU6", "SpatialDropout",
+})  # fmt: skip
+"""Layers that may write over their first bottom."""
+
 _KEEPS = frozenset({"Dropout", "Split"})
 """Layers that leave their bottom as it is even in place."""
 
@@ -68,11 +81,20 @@ def overwritten(net: Net) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
 
 
 def check_shared_memory(net: Net) -> Mapping[str, UnsupportedError]:
-    """The refusals, by layer key, of layers that read or give out what another has changed in place."""
+    """The refusals, by layer key: layers that cannot work in place but do, and those that read or give out
+    what another has changed in place."""
     ends, reads = overwritten(net)
     makers = {top: layer for layer in net.layers for top in layer.tops}
     found: dict[str, UnsupportedError] = {}
     for layer in net.layers:
+        over = [blob for blob in layer.spec.top if blob in layer.spec.bottom]
+        if over and (layer.type not in IN_PLACE or over != [layer.spec.bottom[0]]):
+            found[layer.key] = UnsupportedError(
+                "a layer that writes over what it still reads",
+                **net.where(layer),
+                found=f'"{over[0]}" as bottom and top',
+                expected="a top of its own",
+            )
         for (key, value), by in reads.items():
             if key == layer.key:
                 found.setdefault(key, _refusal(net, layer, value, by))

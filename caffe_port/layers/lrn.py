@@ -2,7 +2,8 @@
 
 ACROSS_CHANNELS: y = x / (k + alpha/n * sum of x^2 over n neighbouring channels)^beta, which is ONNX's LRN.
 WITHIN_CHANNEL: y = x * (1 + alpha * mean of x^2 over n x n)^-beta, where the mean is Caffe's AVE pooling with
-pad (n - 1) / 2 (padding counted) and k is not used. n = `local_size` must be odd.
+pad (n - 1) / 2 (padding counted) and k is not used. n = `local_size` must be odd. In place across channels
+Caffe's CPU code reads what it has written; the formula is the GPU's.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def emit_lrn(
     spec = layer.spec.lrn_param
     x, size = bottoms[0], spec.local_size
     if spec.norm_region == spec.ACROSS_CHANNELS:
+        if layer.spec.top[0] == layer.spec.bottom[0]:
+            g.notes.append(f'layer "{layer.name}" (LRN): in place, as Caffe computes it on the GPU')
         return (
             g.node("LRN", x, size=size, alpha=float(spec.alpha), beta=float(spec.beta), bias=float(spec.k)),
         )

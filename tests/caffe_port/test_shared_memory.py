@@ -70,3 +70,46 @@ def test_what_changes_nothing_or_has_its_own_memory_is_served(tmp_path: Path) ->
     found = run(read_text(own + READER % "p", tmp_path), {"x": x}, {})
     np.testing.assert_array_equal(found["r"], 2 * x)
     np.testing.assert_array_equal(found["c"], 2 * x.reshape(1, -1) + np.float32(3) + np.float32(3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [
+        ("Convolution", "convolution_param { num_output: 2 kernel_size: 1 }"),
+        ("InnerProduct", "inner_product_param { num_output: 4 axis: 3 }"),
+        ("Pooling", "pooling_param { kernel_size: 3 pad: 1 }"),
+        ("ArgMax", "argmax_param { axis: 1 }"),
+        ("Reduction", "reduction_param { axis: 1 }"),
+        ("SPP", "spp_param { pyramid_height: 1 }"),
+        ("Permute", "permute_param { order: 0 order: 2 order: 1 }"),
+        ("Flatten", ""),
+    ],
+)
+def test_a_layer_that_cannot_work_in_place_is_refused(tmp_path: Path, kind: str, rest: str) -> None:
+    """Real Caffe's answers are no formula's (Flatten: it refuses)."""
+    layer = f'layer {{ name: "l" type: "{kind}" bottom: "p" top: "%s" {rest} }} '
+    message = (
+        rf'layer "l" \({kind}\): a layer that writes over what it still reads; found "p" as bottom and top'
+    )
+    with pytest.raises(UnsupportedError, match=message):
+        read_text(INPUT + PRODUCER + layer % "p", tmp_path)
+    assert read_text(INPUT + PRODUCER + layer % "q", tmp_path).outputs == ("q",)
+
+
+def test_only_the_first_bottom_is_written_over(tmp_path: Path) -> None:
+    two = 'layer { name: "l" type: "Eltwise" bottom: "x" bottom: "p" top: "p" '
+    two += "eltwise_param { operation: PROD } } "
+    with pytest.raises(UnsupportedError, match="writes over what it still reads"):
+        read_text(INPUT + PRODUCER + two, tmp_path)
+    net = read_text(INPUT + PRODUCER + two.replace('"x" bottom: "p"', '"p" bottom: "x"'), tmp_path)
+    x = noise(1, 2, 3, 4)
+    np.testing.assert_array_equal(run(net, {"x": x}, {})["p"], 2 * x * x)
+
+
+def test_lrn_in_place_is_the_gpus(tmp_path: Path) -> None:
+    lrn = 'layer { name: "l" type: "LRN" bottom: "p" top: "%s" lrn_param { local_size: 3 alpha: 2 } } '
+    x = noise(1, 2, 3, 4)
+    here, there = (read_text(INPUT + PRODUCER + lrn % top, tmp_path) for top in ("p", "q"))
+    np.testing.assert_array_equal(run(here, {"x": x}, {})["p"], run(there, {"x": x}, {})["q"])
+    (notes,) = [p.value for p in to_onnx(here, {}).metadata_props if p.key == "caffe.notes"]
+    assert notes == 'layer "l" (LRN): in place, as Caffe computes it on the GPU'
