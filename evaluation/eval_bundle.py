@@ -120,7 +120,7 @@ def command(
 
             results = run_schedules(run, wanted, truncated=truncated, watch=watch)
         title = f"{opened.manifest.name} on {chosen.name}, {chosen.labelled} labelled frames"
-        summary = summarise(title, results, chosen.classes, stages)
+        summary = summarise(title, results, chosen.classes, stages, not no_times)
         if out is not None:
             write_files(out, _files(summary, strips, not no_times))
         if report is not None:

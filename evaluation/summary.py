@@ -43,6 +43,7 @@ NEAR = (0.01, 0.05)
 class Summary:
     """Results of one bundle on one data set, compared.
 
+    `compared`: the results that comparisons at equal cost are made of, `summarise` says which.
     `rate_gains`: (N, clockwork schedule, its mean IU above skip:N), for schedules whose deepest stage fires
     every N-th frame. `advantages` compare families at equal cost; `adaptive_gain` gives for each adaptive
     schedule the mean IU it has above the fixed clockwork curve at its own cost (NaN outside that curve).
@@ -52,6 +53,7 @@ class Summary:
     classes: tuple[str, ...]
     stages: tuple[str, ...]
     results: tuple[Result, ...]
+    compared: tuple[Result, ...]
     curves: tuple[Curve, ...]
     front: tuple[Point, ...]
     advantages: tuple[Advantage, ...]
@@ -115,7 +117,9 @@ class Summary:
             return []
         best = oracle.scores.mean_iu
         sentences = [f"Everything on every frame (the oracle) has mean IU {best:.3f}."]
-        points = [(r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in self.results if r is not oracle]
+        points = [
+            (r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in self.compared if r is not oracle
+        ]
         for loss in NEAR:
             near = [point for point in points if point[2] >= best - loss and point[1] < 1]
             if near:
@@ -150,7 +154,7 @@ class Summary:
         """(file name, caption, figure) of every plot that these results allow; `timings`: of time, too."""
         pictures = []
         # Nets cut off early are often far below, and would flatten the curves.
-        shown = [r for r in self.results if family_of(r.schedule) != "truncated"]
+        shown = [r for r in self.compared if family_of(r.schedule) != "truncated"]
         others = [r for r in shown if not _in_curves(r, self.curves)]
         points = [Point(r.schedule, cost_of(r, self._oracle), r.scores.mean_iu) for r in others]
         compared = self.advantages[0] if self.advantages else None
@@ -203,12 +207,21 @@ def _threshold(schedule: str) -> float:
 
 
 def summarise(
-    title: str, results: Sequence[Result], classes: Sequence[str], stages: Sequence[str]
+    title: str,
+    results: Sequence[Result],
+    classes: Sequence[str],
+    stages: Sequence[str],
+    timings: bool = True,
 ) -> Summary:
-    """Compare the results: curves, front, advantage of clockwork and adaptive clocks at equal cost."""
-    curves = {curve.family: curve for curve in curves_of(results)}
+    """Compare the results: curves, front, advantage of clockwork and adaptive clocks at equal cost.
+
+    Without `timings`, schedules part of whose cost is a measured time (optical flow, warp) are left out of
+    what is compared at equal cost, so that the comparison is the same in every run.
+    """
+    compared = [r for r in results if timings or not r.moving_ms]
+    curves = {curve.family: curve for curve in curves_of(compared)}
     oracle = next((r for r in results if r.schedule == "oracle"), None)
-    points = [Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in results]
+    points = [Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in compared]
     fixed = curves.get("clockwork")
     gains = [
         (p.schedule, p.accuracy - fixed.at(p.cost))
@@ -220,6 +233,7 @@ def summarise(
         classes=tuple(classes),
         stages=tuple(stages),
         results=tuple(results),
+        compared=tuple(compared),
         curves=tuple(curves.values()),
         front=tuple(pareto_front(points)),
         advantages=tuple(_advantages(curves.values())),

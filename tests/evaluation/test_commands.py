@@ -276,7 +276,9 @@ def test_without_times_two_runs_write_the_same_bytes(
     toy: Bundle, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a", "b"):
-        arguments = ("eval", toy.path, *folder_options(pair), "--no-times")
+        names = ("oracle", "skip:2", "alternating", "adaptive:0.5", "adaptive:0.9")
+        schedules = (*(text for one in names for text in ("--schedule", one)), "--truncated", 1)
+        arguments = ("eval", toy.path, *folder_options(pair), "--no-times", *schedules)
         assert call(capsys, *arguments, "-o", tmp_path / name, "--report", tmp_path / name)[0] == 0
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert "index.html" in files and "results.json" in files and "timeline.png" in files

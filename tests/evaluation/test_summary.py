@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,16 @@ def test_time_is_compared_where_it_counts() -> None:
     assert not any("At equal time" in text for text in SUMMARY.findings(timings=False))
     assert "advantages_by_time" in SUMMARY.as_json() and "advantages_by_time" not in SUMMARY.as_json(False)
     assert "accuracy-time.png" in [name for name, _, _ in SUMMARY.plots(timings=True)]
+
+
+def test_what_costs_time_is_not_compared_where_times_are_left_out() -> None:
+    moved = replace(result("warp:4", 0.3, 0.77), moving_ms=1.5)
+    timed, plain = (summarise("toy", [*RESULTS, moved], ["a", "b"], ["s1", "s2"], t) for t in (True, False))
+    assert "warp:4" in [p.schedule for p in timed.front]
+    assert plain.front == SUMMARY.front and plain.curves == SUMMARY.curves
+    assert plain.findings(False) == SUMMARY.findings(False)
+    assert [r.schedule for r in plain.results][-1] == "warp:4"
+    assert "warp:4" not in {text.get_text() for text in plain.plots()[0][2].axes[0].texts}
 
 
 def test_thresholds_may_have_options() -> None:
