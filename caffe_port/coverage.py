@@ -19,6 +19,7 @@ from caffe_port.postprocessing import OUTSIDE
 from caffe_port.prototxt import read_net
 from caffe_port.registry import LayerRule, all_rules
 from caffe_port.schema import HARMLESS
+from caffe_port.shared_memory import IN_PLACE
 from weights.errors import UnsupportedError
 from weights.files import read
 
@@ -47,6 +48,14 @@ DROPPED = """\
 
 Data layers (every type that ends in `Data`, `MatRead`, `Python` layers that read nothing) become inputs.
 Loss, accuracy and evaluation layers are left out, with the labels that only they read. `Silence` is left out.
+"""
+IN_PLACE_HEAD = """\
+## Layers that may work in place
+
+Caffe lets any layer write its top over its bottom, and what most then give is no formula's: they read what
+they have just written. Those listed here read a number before they write over it; others are refused in place,
+and so is a net in which one blob is changed through another that shares its memory (Split, Reshape, Flatten)
+and then read.
 """
 HARMLESS_HEAD = """\
 ## Fields that are read and ignored
@@ -106,7 +115,8 @@ def page(figures: Mapping[str, str]) -> str:
         )
     lines = [HEAD, *_table(("Layer", "Fork", "Status", "Note", "Error", "Tests"), rows), OUTSIDE_HEAD]
     outside = sorted((kind, known.fork, known.does) for kind, known in OUTSIDE.items())
-    lines += [*_table(("Layer", "Fork", "What it does"), outside), DROPPED, HARMLESS_HEAD]
+    lines += [*_table(("Layer", "Fork", "What it does"), outside), DROPPED]
+    lines += [IN_PLACE_HEAD, ", ".join(f"`{kind}`" for kind in sorted(IN_PLACE)) + "\n", HARMLESS_HEAD]
     harmless = sorted((f"`{message}.{field}`", why) for (message, field), why in HARMLESS.items())
     lines += _table(("Field", "Why"), harmless)
     return "\n".join(lines).rstrip() + "\n"
