@@ -53,9 +53,9 @@ IN_PLACE_HEAD = """\
 ## Layers that may work in place
 
 Caffe lets any layer write its top over its bottom, and what most then give is no formula's: they read what
-they have just written. Those listed here read a number before they write over it; others are refused in place,
-and so is a net in which one blob is changed through another that shares its memory (Split, Reshape, Flatten)
-and then read.
+they have just written. Those listed here read a number before they write over it; others are refused in
+place, and so is a net in which one blob is changed through another that shares its memory (Split, Reshape,
+Flatten) and then read.
 """
 HARMLESS_HEAD = """\
 ## Fields that are read and ignored
