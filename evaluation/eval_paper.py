@@ -15,6 +15,7 @@ import click
 from matplotlib.figure import Figure
 
 from evaluation import figures, plots, protocols
+from evaluation.curves import Point, pareto_front
 from evaluation.datasets.base import DataSet, other_mean
 from evaluation.demo import embedded_bundle
 from evaluation.own_clocks import pixel_schedule
@@ -44,7 +45,7 @@ from evaluation.terminal import Bar, device_option, times_option
 from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 from staged_onnx import Bundle, read_bundle
-from weights.errors import UsageError
+from weights.errors import ClockworkError, UsageError
 
 __all__ = ["command"]
 
@@ -239,6 +240,9 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
         bundle = bundle_for(experiment.data_set, request.bundles, request.options)
         fitting = [m for m in methods if _can_be_cut(m, bundle, request.baselines)]
         outcome.notes += [_not_cut(number, m, bundle) for m in methods if m not in fitting]
+        problems = {m.name: _phase_problem(experiment, m) for m in fitting}
+        outcome.notes += [f"Table {number}: no {name}: {text}." for name, text in problems.items() if text]
+        fitting = [m for m in fitting if not problems[m.name]]
         with Bar(_frames(experiment, fitting)) as bar:
             rows = run_experiment(
                 experiment,
@@ -255,6 +259,10 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
         table = result_table(title, rows)
         shown = table if request.timings else table.without(TIMES)
         outcome.add_table(f"table-{number}-{experiment.name}", shown)
+        if number in (5, 6):
+            points = [Point(r.method.name, r.result.macs_of_oracle, r.result.scores.mean_iu) for r in rows]
+            figure = plots.accuracy_cost((), points, pareto_front(points))
+            outcome.files[f"table-{number}-{experiment.name}.png"] = figure
         classes = experiment.data_set.classes
         late = one_frame_late(experiment).mean_iu
         outcome.table_values.append(
@@ -285,6 +293,18 @@ def _can_be_cut(method: protocols.Method, bundle: Bundle, baselines: dict[int, B
     if method.stages is None or method.stages in baselines:
         return True
     return method.stages < len(bundle.manifest.stages) and has_scores_of(bundle, method.stages)
+
+
+def _phase_problem(experiment: Experiment, method: protocols.Method) -> str:
+    """Why the phases that were asked for are not to be had of a fixed-rate method; "" where they are."""
+    if method.period == 1:
+        return ""
+    try:
+        for _ in experiment.clips(method):
+            pass
+    except ClockworkError as error:
+        return str(error)
+    return ""
 
 
 def _not_cut(number: int, method: protocols.Method, bundle: Bundle) -> str:
