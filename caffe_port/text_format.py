@@ -73,7 +73,7 @@ TOKEN = re.compile(
     r"""(?P<space>[ \t\r\f\v\ufeff]+|\#[^\n]*)
       |(?P<newline>\n)
       |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-      |(?P<word>[-+]?[A-Za-z0-9_.][A-Za-z0-9_.+\-/]*)
+      |(?P<word>(?:-[ \t]*|\+)?[A-Za-z0-9_.][A-Za-z0-9_.+\-/]*)
       |(?P<mark>[{}<>:\[\],;])""",
     re.VERBOSE,
 )
@@ -133,7 +133,8 @@ def _tokens(text: str, file: str) -> Iterator[tuple[str, str, int]]:
         if kind == "newline":
             line += 1
         elif kind and kind != "space":
-            yield kind, match.group(), line
+            # protobuf allows blanks between a minus and its number.
+            yield kind, re.sub(r"^-[ \t]+", "-", match.group()), line
     yield "end", "", line
 
 

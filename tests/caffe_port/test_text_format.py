@@ -127,6 +127,11 @@ def test_what_is_written_is_read(tree: list[tuple[str, object]]) -> None:
     assert read_back(parse_text(written(tree), "net")) == tree
 
 
+def test_blanks_behind_a_minus() -> None:
+    root = parse_text('a: - 3 b: -\t.5 c: "- 3"', "f")
+    assert [root.text(name) for name in "abc"] == ["-3", "-.5", "- 3"]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
