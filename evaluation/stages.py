@@ -102,7 +102,7 @@ class TruncatedPlayer:
         if not has_scores_of(bundle, stages) and 1 <= stages <= len(bundle.manifest.stages):
             read = (name for name in bundle.manifest.head.inputs if name != "frame")
             raise UsageError(
-                f"no truncated net can be made of the first {stages} stage{'s' * (stages > 1)}",
+                f"no truncated net can be made of the first {f'{stages} stages' if stages > 1 else 'stage'}",
                 file=bundle.path,
                 found=f"a head that reads {', '.join(read)} only",
                 expected="a score map of an early stage, as in nets with skip connections",
