@@ -97,24 +97,13 @@ def warp_labels_graph(
     g = bare_builder()
     value = g.input("value", list(size), TensorProto.UINT8)
     field = _emit_flow(g, g.input("flow", list(flow)), flow, (1, 1, *size), (1.0, 1.0))
-    places, inside = [], []
-    for step, length, axis in zip(
-        _emit_steps(g, field, size, (flow[0], flow[1])), size[::-1], (1, 0), strict=True
-    ):
-        here = np.arange(length, dtype=np.float32).reshape([length if i == axis else 1 for i in (0, 1)])
-        there = g.node("Add", g.node("Round", step), g.const(here))
-        last = g.const(np.float32(length - 1))
-        kept = g.node("Clip", there, g.const(np.float32(0)), last)
-        places.append(g.node("Cast", kept, to=TensorProto.INT32))
-        if padding == "zeros":
-            inside.append(g.node("Equal", there, kept))
-    x, y = places
-    index = g.node("Add", g.node("Mul", y, g.const(np.int32(size[1]), np.int32)), x)
-    # GridSample takes ten times as long, and Gather five times
-    flat, index = (g.node("Reshape", name, g.ints(-1)) for name in (value, index))
+    wholes = [g.node("Round", step) for step in _emit_steps(g, field, size, (flow[0], flow[1]))]
+    index, moves = _emit_index(g, wholes, size)
+    flat = g.node("Reshape", value, g.ints(-1))
     moved = g.node("Reshape", g.node("GatherElements", flat, index, axis=0), g.ints(*size))
-    if inside:
-        moved = g.node("Where", g.node("And", *inside), moved, g.const(np.uint8(0), np.uint8))
+    if padding == "zeros":
+        inside = g.node("And", *(g.node("Equal", *move) for move in moves))
+        moved = g.node("Where", inside, moved, g.const(np.uint8(0), np.uint8))
     g.output(moved, "moved", list(size), TensorProto.UINT8)
     return g.model("warp")
 
@@ -130,13 +119,22 @@ def path_graph(flow: Sequence[int], grid: tuple[int, int]) -> onnx.ModelProto:
     """
     g = bare_builder()
     shape = (1, 2, *grid)
-    path = _emit_planes(g, g.input("path", [*grid, 2]))
+    path = g.node("Reshape", _emit_planes(g, g.input("path", [*grid, 2])), g.ints(2, -1))
     field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, (1.0, 1.0))
-    if tuple(flow[:2]) != grid:
-        scale = np.array([grid[1] / flow[1], grid[0] / flow[0]], np.float32).reshape(1, 2, 1, 1)
-        field = g.node("Mul", field, g.const(scale))
-    longer = g.node("Add", field, _emit_warp(g, path, field, shape, grid, "border"))
-    rows = g.node("Transpose", g.node("Squeeze", longer, g.ints(0)), perm=[1, 2, 0])
+    steps = _emit_steps(g, field, grid, (flow[0], flow[1]))
+    wholes = [g.node("Floor", step) for step in steps]
+
+    def read(right: int, below: int) -> str:
+        index, _ = _emit_index(g, wholes, grid, right, below)
+        both = g.node("Concat", *[g.node("Unsqueeze", index, g.ints(0))] * 2, axis=0)
+        return str(g.node("GatherElements", path, both, axis=1))
+
+    flat = [g.node("Reshape", step, g.ints(1, -1)) for step in steps]
+    x, y = (g.node("Sub", s, g.node("Floor", s)) for s in flat)
+    above, under = (_emit_between(g, read(0, row), read(1, row), x) for row in (0, 1))
+    before = _emit_between(g, above, under, y)
+    longer = g.node("Add", g.node("Concat", *flat, axis=0), before)
+    rows = g.node("Transpose", g.node("Reshape", longer, g.ints(2, *grid)), perm=[1, 2, 0])
     g.output(rows, "longer", [*grid, 2])
     return g.model("path")
 
@@ -206,11 +204,34 @@ def _emit_warp(
             ends.append(g.node("Unsqueeze", g.node("Add", moved, g.const(start)), g.ints(0, 3)))
         return _grid_sample(g, value, g.node("Concat", *ends, axis=3), padding, "nearest")
 
-    def between(a: str, b: str, share: str) -> str:
-        return str(g.node("Add", a, g.node("Mul", share, g.node("Sub", b, a))))
-
     x, y = (g.node("Sub", step, whole) for step, whole in zip(steps, wholes, strict=True))
-    return between(between(read(0, 0), read(1, 0), x), between(read(0, 1), read(1, 1), x), y)
+    above, under = (_emit_between(g, read(0, row), read(1, row), x) for row in (0, 1))
+    return _emit_between(g, above, under, y)
+
+
+def _emit_between(g: GraphBuilder, a: str, b: str, share: str) -> str:
+    """a where the share is 0, to b where it is 1; a itself, bit for bit, where it is 0."""
+    return str(g.node("Add", a, g.node("Mul", share, g.node("Sub", b, a))))
+
+
+def _emit_index(
+    g: GraphBuilder, wholes: Sequence[str], size: Sequence[int], right: int = 0, below: int = 0
+) -> tuple[str, list[tuple[str, str]]]:
+    """Which pixel of a flat map lies `wholes` and so many pixels farther, the nearest one at its edge.
+
+    And for x and y: where that would be, and where it is once it is kept in the map. GatherElements by this
+    index takes a tenth of the time that GridSample takes for one plane or two.
+    """
+    places, moves = [], []
+    for whole, length, more, axis in zip(wholes, size[::-1], (right, below), (1, 0), strict=True):
+        here = (np.arange(length) + more).astype(np.float32)
+        there = g.node("Add", whole, g.const(here.reshape([length if i == axis else 1 for i in (0, 1)])))
+        kept = g.node("Clip", there, g.const(np.float32(0)), g.const(np.float32(length - 1)))
+        places.append(g.node("Cast", kept, to=TensorProto.INT32))
+        moves.append((there, kept))
+    x, y = places
+    index = g.node("Add", g.node("Mul", y, g.const(np.int32(size[1]), np.int32)), x)
+    return g.node("Reshape", index, g.ints(-1)), moves
 
 
 def _grid_sample(g: GraphBuilder, value: str, grid: str, padding: str, mode: str = "bilinear") -> str:
