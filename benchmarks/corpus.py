@@ -25,6 +25,7 @@ import resource
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -120,8 +121,8 @@ def values_for(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
 
 def convert(path: Path, run: bool) -> dict[str, Any]:
     """What becomes of one file: status "converted", "refused" or "failed", and why."""
-    from caffe_port import random_weights
-    from caffe_port.convert import to_onnx
+    from caffe_port import random_weights, save_model
+    from caffe_port.convert import draft_onnx
     from caffe_port.shapes import infer_shapes
     from weights.errors import ClockworkError
 
@@ -134,7 +135,7 @@ def convert(path: Path, run: bool) -> dict[str, Any]:
             "given": sorted(given),
             "cut": [n for n in net.notes if " cut off" in n],
         }
-        model = to_onnx(net, random_weights(net), inputs=inputs)
+        draft = draft_onnx(net, random_weights(net), inputs=inputs)
     except ClockworkError as error:
         line = str(error)
         if "\n" in line or not error.file:
@@ -148,8 +149,11 @@ def convert(path: Path, run: bool) -> dict[str, Any]:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    del model
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "net.onnx"
+        save_model(draft, file)
+        del draft
+        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     read_inputs = {i.name for i in session.get_inputs()}
     feeds = {name: array for name, array in values_for(inputs).items() if name in read_inputs}
     names = [o.name for o in session.get_outputs()]
