@@ -17,7 +17,15 @@ from caffe_port.schema import layer_message
 from caffe_port.text_format import Block, whole_number
 from weights.errors import ClockworkError, PrototxtError
 
-__all__ = ["data_input", "drop_labels", "is_random", "is_source", "is_training_only", "random_inputs"]
+__all__ = [
+    "data_input",
+    "drop_labels",
+    "is_random",
+    "is_source",
+    "is_training_only",
+    "random_inputs",
+    "transformed",
+]
 
 _TRAINING = re.compile(
     r"(Loss|Accuracy|LossOHEM|AnnotatorOHEM|EvalDetection|DetectionEvaluate|LpDetEvaluate)$"
@@ -42,6 +50,9 @@ def is_training_only(layer: Block) -> bool:
     if kind == "Python" and layer.has("loss_weight"):
         return True
     return bool(_TRAINING.search(kind))
+
+
+_TRANSFORMS = frozenset({"transform_param", "data_param", "image_data_param", "window_data_param"})
 
 
 def is_random(layer: Block) -> bool:
@@ -132,6 +143,18 @@ def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[
         else:
             inputs.append(Input(top, shape))
     return inputs, labels
+
+
+def transformed(layer: Block) -> str:
+    """What a data layer does to the picture (data_transformer.cpp: (x - mean) * scale), "" for nothing.
+
+    The input that replaces the layer takes the numbers as they are after that.
+    """
+    params = [b for e in layer.entries if e.name in _TRANSFORMS and isinstance(b := e.value, Block)]
+    said = [f"minus mean_value {', '.join(p.texts('mean_value'))}" for p in params if p.has("mean_value")]
+    said += ["minus its mean_file" for p in params if p.has("mean_file")]
+    said += [f"times scale {p.text('scale')}" for p in params if p.has("scale")]
+    return ", ".join(said)
 
 
 def drop_labels(layers: list[Block], labels: set[str], *, file: str) -> tuple[list[Block], list[str]]:

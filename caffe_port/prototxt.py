@@ -167,7 +167,11 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str,
             found, extra = boundary.data_input(block, given, file=file)
             net_inputs += found
             labels.update(extra)
-            notes.append(f'{kind} layer "{name}" became {_inputs(found)}')
+            how = boundary.transformed(block)
+            notes.append(
+                f'{kind} layer "{name}" became {_inputs(found)}'
+                + (f"; feed numbers as the layer makes them: {how}" if how else "")
+            )
         elif boundary.is_training_only(block):
             notes.append(f'{kind} layer "{name}" left out: training only')
             training.append(block)

@@ -54,6 +54,26 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
             caffe_port.read_net(path)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("data_param { batch_size: 2 }", ""),
+        ("transform_param { scale: 0.00390625 mirror: true }", "times scale 0.00390625"),
+        (
+            "transform_param { scale: 0.5 mean_value: 104 mean_value: 117 mean_value: 123 }",
+            "minus mean_value 104, 117, 123, times scale 0.5",
+        ),
+        ('data_param { mean_file: "m.binaryproto" }', "minus its mean_file"),
+    ],
+)
+def test_what_a_data_layer_does_to_its_pictures_is_said(tmp_path: Path, settings: str, said: str) -> None:
+    """The input that replaces the layer is its top, so the net does not do it again."""
+    text = f'layer {{ name: "d" type: "Data" top: "data" {settings} }} ' + layer("ReLU", "data", "y")
+    (note,) = read_text(text, tmp_path, inputs={"data": (2, 3, 8, 8)}).notes
+    more = f"; feed numbers as the layer makes them: {said}" if said else ""
+    assert note == f'Data layer "d" became input data 2x3x8x8{more}'
+
+
 def test_comments_in_any_encoding(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_bytes("# größer\n".encode("latin-1") + (INPUT + layer("ReLU", "data", "y")).encode())
