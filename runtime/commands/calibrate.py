@@ -30,7 +30,7 @@ BAR = 40
     "--clock",
     default="adaptive:0",
     show_default=True,
-    help="The clock to calibrate: adaptive:0, pixels:0 or confidence:0, with its options.",
+    help="The clock to calibrate: adaptive:0, pixels:0, confidence:0 or warp:adaptive:0, with its options.",
 )
 @click.option("--signal", metavar="BLOB", help="The blob it watches [default: the bundle's].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
