@@ -3,7 +3,8 @@
 Fields: `frame` (index in the source), `time` (seconds, or null), `name`, `shot`, `fired` (names of the
 stages that ran), `ages` (stage: frames since the output that the head used was computed), `signal` (null
 where there is none or it is not finite), `ms` (stage: milliseconds, and `total`), `provenance` (fired
-stage: {value it read: frame that the value was computed on}).
+stage: {value it read: frame that the value was computed on}), `moved` (value: how often it was moved along
+the optical flow since then).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -47,6 +48,8 @@ class StepLike(Protocol):
     def ms(self) -> Mapping[str, float]: ...
     @property
     def provenance(self) -> Mapping[str, Mapping[str, int]]: ...
+    @property
+    def moved(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class StepRecord:
     signal: float | None
     ms: dict[str, float]
     provenance: dict[str, dict[str, int]]
+    moved: dict[str, int] = field(default_factory=dict)
 
 
 class StepLog:
@@ -99,6 +103,7 @@ class StepLog:
             "signal": step.signal if step.signal is not None and math.isfinite(step.signal) else None,
             "ms": {stage: round(ms, 3) for stage, ms in step.ms.items()},
             "provenance": {stage: dict(read) for stage, read in step.provenance.items()},
+            "moved": dict(step.moved),
         }
         try:
             self._file.write(json.dumps(fields, allow_nan=False) + "\n")
@@ -144,6 +149,7 @@ def _record(line: bytes, number: int, path: str | PathLike[str]) -> StepRecord:
                 str(stage): {str(value): _whole(frame) for value, frame in read.items()}
                 for stage, read in fields["provenance"].items()
             },
+            moved={str(value): _whole(count) for value, count in fields.get("moved", {}).items()},
         )
     except KeyError as error:
         raise ClockworkError(f"line {number} of this step log has no field {error}", file=path) from error

@@ -22,7 +22,7 @@ def test_a_log_reads_back_as_it_was_written(tmp_path: Path) -> None:
         for step in steps:
             log.write(step)
     records = read_steps(tmp_path / "steps.jsonl")
-    for name in ("index", "name", "time", "shot", "fired", "ages", "signal", "provenance"):
+    for name in ("index", "name", "time", "shot", "fired", "ages", "signal", "provenance", "moved"):
         assert [getattr(r, name) for r in records] == [getattr(s, name) for s in steps]
     for record, step in zip(records, steps, strict=True):
         assert record.ms == pytest.approx(step.ms, abs=5e-4)
@@ -33,13 +33,14 @@ def test_a_line_is_plain_json(tmp_path: Path) -> None:
     step = FakeStep(
         7, "straße_7", Fraction(7, 2), 1, fired=("stage1", "head"), ages={"stage1": 0, "stage2": 3},
         signal=0.125, ms={"stage1": 1.23456, "total": 2.0}, provenance={"stage1": {"frame": 7}},
+        moved={"scores": 3},
     )  # fmt: skip
     with StepLog(tmp_path / "steps.jsonl") as log:
         log.write(step)
     assert json.loads((tmp_path / "steps.jsonl").read_text()) == {
         "frame": 7, "time": 3.5, "name": "straße_7", "shot": 1, "fired": ["stage1", "head"],
         "ages": {"stage1": 0, "stage2": 3}, "signal": 0.125, "ms": {"stage1": 1.235, "total": 2.0},
-        "provenance": {"stage1": {"frame": 7}},
+        "provenance": {"stage1": {"frame": 7}}, "moved": {"scores": 3},
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ class FakeStep:
     signal: float | None = None
     ms: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, dict[str, int]] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
 
 
 def adaptive_run(
