@@ -83,10 +83,18 @@ def random_weights(net: Net, seed: int = 0) -> dict[str, tuple[np.ndarray, ...]]
     """Weights of the right shapes for every layer, from a fixed seed, fillers honoured.
 
     Bilinear upsampling kernels are bilinear, BatchNorm statistics are mean 0 and variance 1, and weights
-    without a filler are scaled (msra) so that activations stay finite. Returns {layer key: float32 arrays}.
+    without a filler are scaled (msra) so that activations stay finite. Layers that share weights by `param {
+    name }` have the same ones. Returns {layer key: float32 arrays}.
     """
     rng = np.random.default_rng(seed)
     made: dict[str, tuple[np.ndarray, ...]] = {}
+    shared: dict[str, np.ndarray] = {}
+    names = {layer.key: layer.param_names for layer in net.layers}
     for key, blobs in wanted_blobs(net, infer_shapes(net)).items():
-        made[key] = tuple(fill(blob, rng) for blob in blobs)
+        arrays = [fill(blob, rng) for blob in blobs]
+        for position, name in enumerate(names[key][: len(arrays)]):
+            owner = shared.setdefault(name, arrays[position]) if name else arrays[position]
+            if owner.size == arrays[position].size:
+                arrays[position] = owner.reshape(arrays[position].shape)
+        made[key] = tuple(arrays)
     return made

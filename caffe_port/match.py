@@ -95,32 +95,52 @@ def _match_layer(
     return replace(adapted, arrays=tuple(fitted))
 
 
-def _arrays(
-    layer: Layer, given: Mapping[str, tuple[np.ndarray, ...]], owners: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, ...] | None:
-    """What the file has for a layer, or what the layers that own its shared blobs have; None for neither."""
-    for name in (layer.key, layer.name):
-        if name in given:
-            return given[name]
-    names = layer.param_names
-    return tuple(owners[n] for n in names) if names and all(n in owners for n in names) else None
+class _Shared:
+    """The arrays that several layers have in common by `param { name }`.
 
+    Caffe keeps one array for all and writes every copy in the file over it, so the last in the file counts.
+    """
 
-def _share(
-    layer: Layer, fitted: tuple[np.ndarray, ...], owners: dict[str, np.ndarray]
-) -> tuple[np.ndarray, ...]:
-    """Put the owner's array in the place of every blob that is shared: Caffe keeps one array for all."""
-    shared = list(fitted)
-    for position, (name, array) in enumerate(zip(layer.param_names, fitted, strict=False)):
-        owner = owners.setdefault(name, array) if name else array
-        if owner.size != array.size:
-            raise WeightsError(
-                f'blob {position} cannot be shared as "{name}"',
-                found=f"shape {array.shape}, the owner's is {owner.shape}",
-                expected="as many numbers in both",
-            )
-        shared[position] = owner if owner.shape == array.shape else owner.reshape(array.shape)
-    return tuple(shared)
+    def __init__(self, given: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+        self.given = given
+        self.place = {name: place for place, name in enumerate(given)}
+        self.arrays: dict[str, tuple[int, np.ndarray]] = {}
+        self.different: set[str] = set()
+
+    def of_file(self, layer: Layer) -> tuple[int, tuple[np.ndarray, ...]] | None:
+        """What the file has for a layer and where, or what it shares with layers before; None for neither."""
+        for name in (layer.key, layer.name):
+            if name in self.given:
+                return self.place[name], self.given[name]
+        names = layer.param_names
+        if names and all(name in self.arrays for name in names):
+            return -1, tuple(self.arrays[name][1] for name in names)
+        return None
+
+    def add(self, layer: Layer, place: int, arrays: tuple[np.ndarray, ...]) -> None:
+        """Take in a layer's arrays; raises WeightsError where one does not fit the others of its name."""
+        for position, (name, array) in enumerate(zip(layer.param_names, arrays, strict=False)):
+            if not name:
+                continue
+            last, other = self.arrays.setdefault(name, (place, array))
+            if other.size != array.size:
+                raise WeightsError(
+                    f'blob {position} cannot be shared as "{name}"',
+                    found=f"shape {array.shape}, the owner's is {other.shape}",
+                    expected="as many numbers in both",
+                )
+            if other is not array and not np.array_equal(other.ravel(), array.ravel()):
+                self.different.add(name)
+            if place > last:
+                self.arrays[name] = (place, array)
+
+    def in_place_of(self, layer: Layer, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        """The arrays of a layer, those that it shares in the place of its own."""
+        names = (*layer.param_names, *("" for _ in arrays))
+        return tuple(
+            self.arrays[name][1].reshape(array.shape) if name else array
+            for name, array in zip(names, arrays, strict=False)
+        )
 
 
 def survey_weights(
@@ -132,17 +152,19 @@ def survey_weights(
 ) -> Matched:
     """As `match_weights`, with what does not fit listed in `errors` instead of raised."""
     wanted = wanted_blobs(net, shapes)
-    blobs: dict[str, tuple[np.ndarray, ...]] = {}
+    fitted: dict[str, tuple[np.ndarray, ...]] = {}
     errors: dict[str, ClockworkError] = {}
     notes: list[str] = []
     layouts: dict[str, str] = {}
-    owners: dict[str, np.ndarray] = {}
+    shared = _Shared(given)
     for layer in net.layers:
-        if layer.key not in wanted or (needed is not None and layer.key not in needed):
+        wasted = needed is not None and layer.key not in needed
+        # What is not needed may own an array that is.
+        if layer.key not in wanted or (wasted and not any(layer.param_names)):
             continue
         try:
-            arrays = _arrays(layer, given, owners)
-            if arrays is None:
+            found = shared.of_file(layer)
+            if found is None:
                 have = ", ".join(list(given)[:5]) or "none"
                 sizes = [b.shape for b in wanted[layer.key]]
                 raise WeightsError(
@@ -151,16 +173,27 @@ def survey_weights(
                     expected=f"{len(sizes)} blobs of shapes {sizes}",
                     hint="do prototxt and weights belong together?",
                 )
+            place, arrays = found
             bottoms = tuple(shapes[b] for b in layer.bottoms)
             adapted = _match_layer(net, layer, wanted[layer.key], arrays, bottoms)
-            blobs[layer.key] = _share(layer, adapted.arrays, owners)
+            shared.add(layer, place, adapted.arrays)
         except ClockworkError as error:
-            errors[layer.key] = error.located(**net.where(layer))
+            if not wasted:
+                errors[layer.key] = error.located(**net.where(layer))
             continue
+        if wasted:
+            continue
+        fitted[layer.key] = adapted.arrays
         if adapted.how:
             layouts[layer.key] = adapted.how
         if adapted.note:
             notes.append(f'layer "{layer.name}" ({layer.type}): {adapted.note}')
+    by_key = {layer.key: layer for layer in net.layers}
+    blobs = {key: shared.in_place_of(by_key[key], arrays) for key, arrays in fitted.items()}
+    notes += [
+        f'weights shared as "{name}" are not the same everywhere in the file: the last are taken, as in Caffe'
+        for name in sorted(shared.different)
+    ]
     with_blobs = {name for layer in net.layers if layer.key in wanted for name in (layer.key, layer.name)}
     left_over = tuple(name for name in given if name not in with_blobs)
     return Matched(blobs, tuple(notes), left_over, errors, layouts)
@@ -175,9 +208,9 @@ def match_weights(
 ) -> Matched:
     """Match weights to the net's layers.
 
-    `needed` limits the check to some layer keys. Weights shared by `param { name }` are taken from the layer
-    that owns them (the first with that name) where the sharing layer has none of its own. Raises WeightsError
-    naming the layer, what was found and what fits.
+    `needed` limits the check to some layer keys. Weights shared by `param { name }` are one array; where the
+    file has different copies the last one counts, and there is a note. Raises WeightsError naming the layer,
+    what was found and what fits.
     """
     matched = survey_weights(net, shapes, given, needed=needed)
     for error in matched.errors.values():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ported import noise, one_layer, read_text, run
 
+from caffe_port import random_weights
 from caffe_port.inspection import inspect_net
 from caffe_port.match import match_weights
 from caffe_port.net import Net
@@ -78,14 +79,37 @@ layer { name: "second" type: "Convolution" bottom: "b" top: "c" param { name: "w
 """
 
 
-def test_shared_blobs_are_the_owners(tmp_path: Path) -> None:
+def test_of_shared_blobs_the_last_in_the_file_counts(tmp_path: Path) -> None:
+    """As real Caffe does: every copy in the file is written over the one array that the layers share."""
     net = read_text(SHARED, tmp_path)
     w, b, other = noise(2, 2, 1, 1), noise(2, seed=1), noise(2, 2, 1, 1, seed=2)
+    shapes = infer_shapes(net)
+    same = {"first": (w, b)}, {"second": (w, b), "first": (w, b)}, {"first": (w, b), "second": (w, b)}
+    assert all(match_weights(net, shapes, blobs).notes == () for blobs in same)
+    (note,) = match_weights(net, shapes, {"second": (other, b), "first": (w, b)}).notes
+    assert note.startswith(
+        'weights shared as "w" are not the same everywhere in the file: the last are taken'
+    )
     x = noise(1, 2, 4, 4)
     once = np.einsum("oc,nchw->nohw", w[:, :, 0, 0], x) + b.reshape(1, 2, 1, 1)
     twice = np.einsum("oc,nchw->nohw", w[:, :, 0, 0], once) + b.reshape(1, 2, 1, 1)
-    for blobs in ({"first": (w, b)}, {"first": (w, b), "second": (other, b)}):
+    for blobs in (*same, {"second": (other, b), "first": (w, b)}, {"first": (other, b), "second": (w, b)}):
         np.testing.assert_allclose(run(net, {"a": x}, blobs)["c"], twice, rtol=1e-5, atol=1e-6)
+
+
+def test_an_owner_that_is_not_needed_still_gives_its_blobs(tmp_path: Path) -> None:
+    """Caffe's HDF5 files hold a shared blob with its owner only."""
+    net = read_text(SHARED.replace('bottom: "b"', 'bottom: "a"'), tmp_path)
+    w, b, x = noise(2, 2, 1, 1), noise(2, seed=1), noise(1, 2, 4, 4)
+    found = run(net, {"a": x}, {"first": (w, b)}, outputs=["c"])["c"]
+    expected = np.einsum("oc,nchw->nohw", w[:, :, 0, 0], x) + b.reshape(1, 2, 1, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_random_weights_are_shared(tmp_path: Path) -> None:
+    blobs = random_weights(read_text(SHARED, tmp_path))
+    for first, second in zip(blobs["first"], blobs["second"], strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_a_blob_shared_between_other_sizes(tmp_path: Path) -> None:
