@@ -115,6 +115,7 @@ class Motion:
         self._sessions: dict[tuple[Any, ...], ort.InferenceSession] = {}
         self._last: tuple[Any, Any, Flow, Flow | None] | None = None
         self._measured: tuple[Any, Any, float] | None = None
+        self._greys: tuple[Any, NDArray[np.float32]] | None = None
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._lock = Lock()
         self._estimating = Lock()
@@ -279,7 +280,9 @@ class Motion:
         if known is not None and known[0] is start and known[1] is moment.image:
             return known[2]
         grid = self._grid(moment)
-        before, now = (_grey(image, grid) for image in (start, moment.image))
+        before = self._greys[1] if self._greys is not None and self._greys[0] is start else _grey(start, grid)
+        now = _grey(moment.image, grid)
+        self._greys = (moment.image, now)
         came_from = self._warp(before[np.newaxis, np.newaxis], resize_flow(flow, *grid))[0, 0]
         share = float((np.abs(now - came_from) > TOLERANCE).mean())
         self._measured = (start, moment.image, share)
@@ -318,7 +321,9 @@ class Motion:
 
 def _grey(image: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float32]:
     """Grey levels on a grid, each the mean of its pixels."""
-    grey = Image.fromarray(image).convert("L").resize((grid[1], grid[0]), Image.Resampling.BOX)
+    grey = Image.fromarray(image).convert("L")
+    if grey.size != (grid[1], grid[0]):
+        grey = grey.resize((grid[1], grid[0]), Image.Resampling.BOX)
     return np.asarray(grey, np.float32)
 
 
