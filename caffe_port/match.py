@@ -136,11 +136,12 @@ class _Shared:
 
     def in_place_of(self, layer: Layer, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         """The arrays of a layer, those that it shares in the place of its own."""
-        names = (*layer.param_names, *("" for _ in arrays))
-        return tuple(
-            self.arrays[name][1].reshape(array.shape) if name else array
-            for name, array in zip(names, arrays, strict=False)
-        )
+        placed = list(arrays)
+        for position, (name, array) in enumerate(zip(layer.param_names, arrays, strict=False)):
+            common = self.arrays[name][1] if name else array
+            # The very array where that will do: a graph stores it once.
+            placed[position] = common if common.shape == array.shape else common.reshape(array.shape)
+        return tuple(placed)
 
 
 def survey_weights(
