@@ -2,7 +2,7 @@
 
 One video, each schedule in turns: once with the flow made where the labels need it ("in line"), once ahead,
 in the reader's thread. Printed: the median milliseconds from one frame's labels to the next one's, for key
-frames and for the others, and frames a second.
+frames and for the others, what of it was not spent in the stages, and frames a second.
 
     python benchmarks/flow_overlap.py net.staged VIDEO [--schedule warp:8 ...] [--threads 1] [--rounds 3]
 """
@@ -22,23 +22,26 @@ from runtime.video import open_video
 
 @dataclass
 class Times:
-    """Milliseconds by frame."""
+    """Milliseconds by frame: all of them, and those that were not spent in the stages and the head."""
 
-    key: list[float] = field(default_factory=list)
-    between: list[float] = field(default_factory=list)
+    key: list[tuple[float, float]] = field(default_factory=list)
+    between: list[tuple[float, float]] = field(default_factory=list)
     frames: int = 0
     seconds: float = 0.0
 
 
 def play(player: runtime.Player, source: str, ahead: bool, times: Times) -> None:
     """One run; the first frame's time is not noted."""
-    deepest = player.bundle.manifest.stages[-1].name
+    manifest = player.bundle.manifest
+    network = [part.name for part in (*manifest.stages, manifest.head)]
     with open_video(source) as reader, closing(prefetch(player.ahead(reader) if ahead else reader)) as frames:
         began = last = time.perf_counter()
         for number, step in enumerate(player.play(frames)):
             now = time.perf_counter()
             if number:
-                (times.key if deepest in step.fired else times.between).append((now - last) * 1e3)
+                whole = (now - last) * 1e3
+                kind = times.key if manifest.stages[-1].name in step.fired else times.between
+                kind.append((whole, whole - sum(step.ms.get(name, 0.0) for name in network)))
             last = now
             times.frames += 1
         times.seconds += last - began
@@ -53,7 +56,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    print(f"{'schedule':28s} {'flow':8s} {'key frame':>10s} {'others':>8s} {'frames/s':>9s}")
+    print(f"{'schedule':36s} {'flow':8s} {'key frame':>9s} {'not net':>8s} {'others':>7s} {'frames/s':>9s}")
     for schedule in given.schedule or ["warp:8", "warp:adaptive:0.2"]:
         found = {False: Times(), True: Times()}
         with runtime.open(given.bundle, device="cpu", schedule=schedule, threads=given.threads) as player:
@@ -61,10 +64,11 @@ def main() -> None:
                 for ahead, times in found.items():
                     play(player, given.video, ahead, times)
         for ahead, times in found.items():
-            print(
-                f"{schedule:28s} {'ahead' if ahead else 'in line':8s} {median(times.key):10.1f} "
-                f"{median(times.between):8.1f} {times.frames / times.seconds:9.1f}"
-            )
+            whole, rest = (median(column) for column in zip(*times.key, strict=True))
+            others = median(each for each, _ in times.between)
+            rate = times.frames / times.seconds
+            way = "ahead" if ahead else "in line"
+            print(f"{schedule:36s} {way:8s} {whole:9.1f} {rest:8.1f} {others:7.1f} {rate:9.1f}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from evaluation.differences import ARGMAX, Difference
 __all__ = ["accuracy_cost", "difference_bars", "png", "save", "threshold_sweep", "update_timeline"]
 
 COLOURS = ("#d1495b", "#00798c", "#e09f1f", "#30638e", "#6a994e", "#8d5a97")
+SPARE = (*COLOURS[3:], "#7a4b2a", "#2b2d33")
 FAMILIES = {
     "oracle": "#22272e",
     "skip": COLOURS[0],
@@ -275,6 +276,6 @@ def _family_colours(families: Iterable[str]) -> list[str]:
     found = []
     for family in families:
         if family not in FAMILIES and family not in spare:
-            spare[family] = COLOURS[3:][len(spare) % len(COLOURS[3:])]
+            spare[family] = SPARE[len(spare) % len(SPARE)]
         found.append(FAMILIES.get(family) or spare[family])
     return found

@@ -158,7 +158,10 @@ class Summary:
         others = [r for r in shown if not _in_curves(r, self.curves)]
         points = [Point(r.schedule, cost_of(r, self._oracle), r.scores.mean_iu) for r in others]
         compared = self.advantages[0] if self.advantages else None
-        cost = plots.accuracy_cost(self.curves, points, self.front, between=compared)
+        name = "fired multiply-accumulates / oracle"
+        if any(r.moving_ms for r in self.results):
+            name = "fired multiply-accumulates, and time of flow and warp, / oracle"
+        cost = plots.accuracy_cost(self.curves, points, self.front, name, compared)
         pictures.append(("accuracy-cost.png", "Accuracy against counted cost", cost))
         if timings and self._oracle is not None and self._oracle.ms_per_frame > 0:
             pictures.append(("accuracy-time.png", "Accuracy against measured time", self._time_plot(others)))
