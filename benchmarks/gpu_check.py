@@ -2,7 +2,8 @@
 
 For the embedded shapes net and, with --full, a full-size FCN-8s with random weights at 500 x 500:
 parity of every carried value and of the labels with the CPU; which nodes did not run on the GPU; host copies
-of features in the profile; milliseconds of each stage; throughput of each schedule as a ratio to the oracle.
+of features in the profile; milliseconds of each stage; for each schedule, also those that move values along the
+optical flow, how many labels equal the CPU's, throughput as a ratio to the oracle, latency as a share of it.
 
     python benchmarks/gpu_check.py [--device cuda] [--precision fp32] [--full] [--json]
 
@@ -42,7 +43,12 @@ from staged_onnx import Bundle
 from weights.errors import DeviceError
 
 TOLERANCE = {"fp32": 1e-3, "tf32": 2e-2, "fp16": 5e-2}
-SCHEDULES = ("skip:2", "alternating", "exponential", "pipeline:2", "pipeline:3", "adaptive:0.1")
+SCHEDULES = (
+    "skip:2", "alternating", "exponential", "pipeline:2", "pipeline:3", "adaptive:0.1", "warp:4",
+    "warp-feature:4", "correct:4",
+)  # fmt: skip
+COMPARED = 8
+"""Frames of each schedule that the CPU plays, too."""
 LIGHT = {"Shape", "Gather", "Concat", "Slice", "Add", "Cast", "Constant", "Unsqueeze", "Squeeze", "Identity"}
 
 
@@ -59,6 +65,8 @@ class Result:
     host_copies: dict[str, int] = field(default_factory=dict)
     stage_ms: dict[str, float] = field(default_factory=dict)
     throughput: dict[str, float] = field(default_factory=dict)
+    latency: dict[str, float] = field(default_factory=dict)
+    schedule_labels_equal: dict[str, float] = field(default_factory=dict)
     frames_per_second: float = 0.0
     problems: list[str] = field(default_factory=list)
 
@@ -138,14 +146,23 @@ def check(bundle: Bundle, device: Device, frames: list[np.ndarray]) -> Result:
     for schedule in SCHEDULES:
         if schedule.startswith("pipeline:") and int(schedule[-1]) > stages:
             continue
-        result.throughput[schedule] = seconds / play(bundle, device, frames, schedule)[1]
+        played, took = play(bundle, device, frames, schedule)
+        result.throughput[schedule] = seconds / took
+        result.latency[schedule] = median(s.ms["total"] for s in played) / median(
+            s.ms["total"] for s in steps
+        )
+        other, _ = play(bundle, cpu, frames[:COMPARED], schedule)
+        result.schedule_labels_equal[schedule] = float(
+            np.mean([(a.labels == b.labels).mean() for a, b in zip(played, other, strict=False)])
+        )
     limit = TOLERANCE[device.precision]
     if result.worst_value[1] > limit:
         result.problems.append(
             f"{result.worst_value[0]} differs by {result.worst_value[1]:.1e} (limit {limit:g})"
         )
-    if result.labels_equal < (0.999 if device.precision == "fp32" else 0.98):
-        result.problems.append(f"labels equal on {result.labels_equal:.3%} of the pixels only")
+    for what, equal in {"one pass": result.labels_equal, **result.schedule_labels_equal}.items():
+        if equal < (0.999 if device.precision == "fp32" else 0.98):
+            result.problems.append(f"{what}: labels equal on {equal:.3%} of the pixels only")
     if device.kind == "cuda":
         heavy = sorted(set(on_cpu) - LIGHT)
         if heavy:
@@ -216,9 +233,13 @@ def main() -> int:
         print(f"  host copies  {', '.join(f'{k} {v}' for k, v in r.host_copies.items()) or 'none'}")
         print("  median ms    " + ", ".join(f"{k} {v:.2f}" for k, v in r.stage_ms.items()))
         print(
-            f"  oracle       {r.frames_per_second:.1f} frames/s; throughput against it: "
-            + ", ".join(f"{k} {v:.2f}" for k, v in r.throughput.items())
+            f"  oracle       {r.frames_per_second:.1f} frames/s; throughput and latency against it, labels:"
         )
+        for schedule, throughput in r.throughput.items():
+            print(
+                f"    {schedule:14} {throughput:5.2f}x {r.latency[schedule]:5.0%} "
+                f"{r.schedule_labels_equal[schedule]:.4%}"
+            )
         for problem in r.problems:
             print(f"  FAILED       {problem}")
     print("\nall checks passed" if not any(r.problems for r in results) else "\nchecks FAILED")
