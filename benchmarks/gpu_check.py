@@ -2,8 +2,8 @@
 
 For the embedded shapes net and, with --full, a full-size FCN-8s with random weights at 500 x 500:
 parity of every carried value and of the labels with the CPU; which nodes did not run on the GPU; host copies
-of features in the profile; milliseconds of each stage; for each schedule, also those that move values along the
-optical flow, how many labels equal the CPU's, throughput as a ratio to the oracle, latency as a share of it.
+of features in the profile; milliseconds of each stage; for each schedule, also those that move values along
+the optical flow, how many labels equal the CPU's, throughput and latency as ratios to the oracle's.
 
     python benchmarks/gpu_check.py [--device cuda] [--precision fp32] [--full] [--json]
 
