@@ -114,7 +114,7 @@ def choose_cuts(
                 "which output holds the scores?",
                 file=net.file,
                 found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}",
-                hint="name it: --blob BLOB",
+                hint="name it: --blob BLOB (output=BLOB)",
             )
         output = net.outputs[0]
     shapes = infer_shapes(net, inputs)

@@ -190,7 +190,8 @@ def export(
 ) -> Bundle:
     """Write the bundle `path` and return it.
 
-    blobs: weights by layer name. classes: names and colours, numbered ones by default. schedule and signal:
+    blobs: weights by layer name. classes: names and colours, one for each channel of the scores (two for one
+    channel), numbered ones by default. schedule and signal:
     defaults for whoever plays it. weights_files: named in the manifest with their hashes, as the prototxt is.
     whole: also keep the un-staged net as `whole.onnx`, for comparison. check: called with the manifest before
     the bundle appears; what it raises stops the export (does the schedule fit the stages?).
@@ -209,13 +210,15 @@ def export(
             "the signal is no carried value", file=net.file, found=f'"{signal}"', expected=", ".join(carried)
         )
     channels = plan.shapes[plan.scores][1]
-    table = classes or numbered(2 if channels == 1 else channels)
-    if len(table.names) < (2 if channels == 1 else channels):
+    wanted = 2 if channels == 1 else channels
+    table = classes or numbered(wanted)
+    if len(table.names) != wanted:
         raise BundleError(
-            "fewer class names than classes",
+            "class names do not fit the scores",
             file=net.file,
             found=f"{len(table.names)} names",
-            expected=f"{channels}, the channels of {plan.scores}",
+            expected=f'{wanted}, for the {channels} channel{"s" * (channels > 1)} of "{plan.scores}"',
+            hint="a set, a names file or the number itself: --classes SET|FILE|N",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -316,7 +319,8 @@ def _prepare(
             file=net.file,
             found=f'"{plan.scores}" of shape {scores}',
             expected="1 x classes x height x width, at most 256 classes",
-            hint="choose the blob: --output BLOB",
+            hint="name the blob that holds the scores: --blob BLOB (output=BLOB of plan()); a classifier "
+            "without a score map can only become one plain model: -o NAME.onnx",
         )
     if how.size is None and sizes.fixed:
         raise _fixed_size(net, sizes.reason)

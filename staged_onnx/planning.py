@@ -151,7 +151,7 @@ def plan_cuts(
                 file=net.file,
                 found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}",
                 expected="one",
-                hint="name it: --output BLOB",
+                hint="name it: --blob BLOB (output=BLOB)",
             )
         output = net.outputs[0]
     check_values(net, [output], "output")

@@ -12,7 +12,7 @@ import pytest
 from small_nets import chain, thin_fcn8s
 
 import staged_onnx
-from caffe_port import Net, random_weights, to_onnx
+from caffe_port import Net, random_weights, read_net, to_onnx
 from staged_onnx.export import choose_signal
 from weights.errors import BundleError, ClockworkError, WeightsError
 
@@ -218,3 +218,29 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
 def test_channels_must_fit_the_net(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="channels"):
         make(tmp_path, thin_fcn8s(tmp_path), how=staged_onnx.Preprocessing(None, "gray"))
+
+
+def test_a_classifier_is_told_of_the_plain_model(tmp_path: Path) -> None:
+    file = tmp_path / "classifier.prototxt"
+    file.write_text(
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
+        'layer { name: "c" type: "Convolution" bottom: "data" top: "c" '
+        "convolution_param { num_output: 4 kernel_size: 1 } }\n"
+        'layer { name: "fc" type: "InnerProduct" bottom: "c" top: "fc" '
+        "inner_product_param { num_output: 7 } }\n"
+    )
+    with pytest.raises(BundleError, match="no score map") as caught:
+        make(tmp_path, read_net(file), ["c", "fc"])
+    message = str(caught.value)
+    assert '"fc" of shape (1, 7)' in message and "--blob BLOB (output=" in message
+    assert "one plain model: -o NAME.onnx" in message
+
+
+@pytest.mark.parametrize("names", [4, 6])
+def test_there_is_a_name_for_each_channel_of_the_scores(tmp_path: Path, names: int) -> None:
+    net = thin_fcn8s(tmp_path, classes=5)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(BundleError, match=f'found {names} names; expected 5, for the 5 channels of "score"'):
+        make(tmp_path, net, classes=staged_onnx.classes(names))
+    assert set(tmp_path.iterdir()) == before
+    assert len(make(tmp_path, net, classes=staged_onnx.classes(5)).manifest.class_names) == 5
