@@ -156,11 +156,13 @@ def _figures(steps: Sequence[StepLike], summary: Mapping[str, Any]) -> str:
 
 
 def _stage_rows(steps: Sequence[StepLike], names: Sequence[str]) -> str:
-    times = {name: [s.ms[name] for s in steps if name in s.fired and name in s.ms] for name in names}
+    # optical flow, warps and the like are no stages, but take their time
+    others = sorted({name for step in steps for name in step.ms} - {*names, "total"})
+    times = {name: [s.ms[name] for s in steps if name in s.ms] for name in (*names, *others)}
     spent = sum(sum(values) for values in times.values())
     rows = []
-    for name in names:
-        fires = sum(name in step.fired for step in steps)
+    for name in times:
+        fires = sum(name in step.ms for step in steps)
         ages = [step.ages[name] for step in steps if name in step.ages]
         ms = times[name]
         share = sum(ms) / spent if spent > 0 else 0.0

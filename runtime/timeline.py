@@ -25,6 +25,7 @@ __all__ = ["draw_timeline", "stage_names"]
 _FIRED = np.array(to_rgb("#1d4f91"))
 _FRESH = np.array(to_rgb("#a9c7ec"))  # one frame old
 _OLD = np.array(to_rgb("#f2eee6"))  # the greatest age of the run
+_MOVED = np.array(to_rgb("#2f9e8f"))
 _SIGNAL = "#c8501e"
 _SHOT = "#222222"
 _WIDTH = 12.0  # inches
@@ -36,11 +37,11 @@ _STYLE = {"font.family": "DejaVu Sans", "font.size": 9.0, "axes.linewidth": 0.7}
 
 
 def stage_names(steps: Sequence[StepLike]) -> tuple[str, ...]:
-    """The stages that occur in `steps`, in order of appearance, the head last."""
+    """The stages that occur in `steps`, in order of appearance; the head after them, then what follows it."""
     seen: dict[str, None] = {}
     for step in steps:
         seen.update(dict.fromkeys((*step.ages, *step.fired)))
-    return (*(name for name in seen if name != "head"), *(("head",) if "head" in seen else ()))
+    return tuple(sorted(seen, key=lambda name: {"head": 1, "labels": 2}.get(name, 0)))
 
 
 def draw_timeline(
@@ -53,8 +54,9 @@ def draw_timeline(
 ) -> None:
     """Draws `steps` as a PNG picture into `path`, a file name or an open binary file.
 
-    A row for each of `stages` (default: all that occur, the head last): dark where the stage fired, else
-    the paler the older its output is; fire rate and mean age stand at the right. Below, where steps have
+    A row for each of `stages` (default: all that occur, the head last): dark where the stage fired, in
+    another colour where it had only values to read that were moved, else the paler the older its output is;
+    fire rate and mean age stand at the right. Below, where steps have
     a signal, its curve with the threshold `theta`. Vertical lines are the first frames of shots. Where
     there are more frames than the picture can show, neighbours are averaged. Raises UsageError where
     there is no step.
@@ -118,6 +120,8 @@ def _figure(
         keys.append(Patch(facecolor=_FRESH, label="from the cache, 1 frame old"))
     if oldest > 1:
         keys.append(Patch(facecolor=_OLD, edgecolor="#b5b0a6", linewidth=0.5, label=f"{oldest} frames old"))
+    if _moved(steps, names).any():
+        keys.append(Patch(facecolor=_MOVED, label="made of moved values"))
     if starts:
         keys.append(Patch(facecolor=_SHOT, label="new shot"))
     figure.legend(
@@ -127,12 +131,26 @@ def _figure(
     return figure
 
 
+def _moved(steps: Sequence[StepLike], names: Sequence[str]) -> np.ndarray:
+    """Where the head, or what makes labels of moved scores, ran on values that follow the picture."""
+    ends = {"head", "labels"}
+    return np.array(
+        [[name in ends and name in step.fired and bool(step.moved) for step in steps] for name in names]
+    )
+
+
 def _draw_rows(axes: Any, steps: Sequence[StepLike], names: Sequence[str]) -> None:
     count = len(steps)
     fired = np.array([[name in step.fired for step in steps] for name in names])
     ages = np.array([[step.ages.get(name, 0) for step in steps] for name in names], float)
+    means = [f"{age:.2f}" for age in ages.mean(axis=1)]
+    shown = [
+        mean if any(name in step.ages for step in steps) else ""
+        for name, mean in zip(names, means, strict=True)
+    ]
     faded = np.clip((ages - 1) / max(1.0, ages.max() - 1), 0, 1)[:, :, None]
     colours = np.where(fired[:, :, None], _FIRED, _FRESH + (_OLD - _FRESH) * faded)
+    colours = np.where(_moved(steps, names)[:, :, None], _MOVED, colours)
     if count > _COLUMNS:
         edges = _column_edges(count)
         sizes = np.diff(np.append(edges, count))[None, :, None]
@@ -152,7 +170,11 @@ def _draw_rows(axes: Any, steps: Sequence[StepLike], names: Sequence[str]) -> No
     beside = blended_transform_factory(axes.figure.transFigure, axes.transData)
     for x, heading, values in (
         (_RIGHT + 0.044, "fires", [f"{share:.0%}" for share in fired.mean(axis=1)]),
-        (_RIGHT + 0.112, "mean age", [f"{age:.2f}" for age in ages.mean(axis=1)]),
+        (
+            _RIGHT + 0.112,
+            "mean age",
+            [f"{age:.2f}" if aged else "" for age, aged in zip(ages.mean(axis=1), known)],
+        ),
     ):
         axes.text(x, -0.62, heading, transform=beside, ha="right", va="bottom", color="#666666")
         for row, value in enumerate(values):

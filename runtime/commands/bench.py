@@ -114,8 +114,8 @@ def _print(found: Bench) -> None:
 
     console = stdout_console()
     console.print(
-        f"{found.bundle} at {found.size[0]} x {found.size[1]} on {found.device} ({found.reason}), "
-        f"{found.precision}; {found.rounds} rounds of {found.frames} frames",
+        f"{found.bundle}, frames of {found.size[0]} x {found.size[1]}, on {found.device} ({found.reason}), "
+        f"{found.precision}; {found.rounds} x {found.frames} frames",
         markup=False,
     )
     table = Table(box=None, pad_edge=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import click
 from runtime.options import json_option, print_json
 
 if TYPE_CHECKING:
-    from runtime.calibrate import Calibration
+    from runtime.calibrate import Calibration, Point
 
 BAR = 40
 
@@ -24,13 +25,14 @@ BAR = 40
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Share of frames on which the deep stage may fire.",
+    help="Share of frames on which the deep stage is to fire; the nearest that there is.",
 )
 @click.option(
     "--clock",
     default="adaptive:0",
     show_default=True,
-    help="The clock to calibrate: adaptive:0, pixels:0, confidence:0 or warp:adaptive:0, with its options.",
+    help="The clock to calibrate: adaptive:0, pixels:0, confidence:0, warp:adaptive:0 or warp:distance:0, "
+    "with its options.",
 )
 @click.option("--signal", metavar="BLOB", help="The blob it watches [default: the bundle's].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -64,9 +66,14 @@ def command(
     from runtime.shots import mark_shots
     from runtime.video import open_video
 
+    def problem(found: object) -> None:
+        click.echo(f"clockwork: {found}", err=True)
+
     with ExitStack() as stack:
         player = stack.enter_context(runtime.open(bundle, device=device, schedule="oracle", signal=signal))
-        reader = stack.enter_context(open_video(source, start=start, stride=stride, max_frames=max_frames))
+        reader = stack.enter_context(
+            open_video(source, start=start, stride=stride, max_frames=max_frames, on_problem=problem)
+        )
         frames = stack.enter_context(closing(prefetch(mark_shots(reader, shots))))
         shown = progress(frames, total=reader.frame_count, quiet=quiet or as_json)
         found = calibrate(player, shown, budget, schedule=clock)
@@ -79,11 +86,20 @@ def command(
 
 
 def _print(found: Calibration, kept: bool) -> None:
-    click.echo(f"share of {found.frames} frames ({found.shots} shots) that fire, by threshold:")
-    for point in found.curve[:: max(1, len(found.curve) // 16)]:
+    shots = f"{found.shots} shot{'s' if found.shots != 1 else ''}"
+    click.echo(f"share of {found.frames} frames ({shots}) that fire, by threshold:")
+    for point in _spread(found.curve, 16):
         click.echo(f"  {point.theta:8.4f}  {point.share:6.1%}  {'#' * round(BAR * point.share)}")
     click.echo(
         f"theta {found.theta:.4f} fires on {found.share:.1%} (asked for {found.budget:.1%}), "
         f"watching {found.signal} ({found.measure})"
     )
     click.echo(f"schedule {found.schedule}" + (", now the bundle's own" if kept else ""))
+
+
+def _spread(curve: Sequence[Point], count: int) -> list[Point]:
+    """About `count` points, evenly over the shares: where the curve is level, one says it all."""
+    high, low = max(point.share for point in curve), min(point.share for point in curve)
+    wanted = [high + (low - high) * i / count for i in range(count + 1)]
+    near = [min(curve, key=lambda point: abs(point.share - share)) for share in wanted]
+    return sorted(dict.fromkeys(near), key=lambda point: point.theta)

@@ -307,6 +307,10 @@ def _print(summary: dict[str, Any]) -> None:
             "" if ms is None else f"{ms:.2f}",
         )
     console.print(table)
+    others = {name: ms for name, ms in summary["mean_ms"].items() if name not in (*summary["fires"], "total")}
+    if others:
+        shown = ", ".join(f"{name} {ms:.2f}" for name, ms in sorted(others.items()))
+        console.print(f"beside the stages, ms a frame: {shown}", markup=False)
     rate = summary["frames_per_second"]
     console.print(
         f"{summary['frames']} frames in {summary['seconds']:.1f} s"

@@ -102,6 +102,15 @@ def test_shares_of_the_time_add_up(tmp_path: Path) -> None:
     assert (rows["a"][7], rows["head"][7]) == ("75%", "25%")
 
 
+def test_flow_has_its_share_of_the_time(tmp_path: Path) -> None:
+    steps = [FakeStep(0, fired=("a", "head"), ms={"a": 3.0, "head": 1.0, "total": 4.2})]
+    steps += [FakeStep(i, fired=(), ms={"flow": 2.0, "total": 2.1}) for i in (1, 2)]
+    write_report(tmp_path / "r.html", steps, {})
+    rows = {row[0]: row for row in Page(tmp_path / "r.html").rows if row}
+    assert (rows["a"][7], rows["head"][7], rows["flow"][7]) == ("38%", "12%", "50%")
+    assert rows["flow"][1] == "2"
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     evil = '<script>alert(1)</script>"&$title'
     steps = [FakeStep(0, name=evil, time=Fraction(1), fired=(evil, "head"), ms={evil: 1.0, "total": 1.0})]

@@ -11,6 +11,7 @@ from steps import FakeStep, adaptive_run
 from runtime.timeline import draw_timeline, stage_names
 from weights.errors import UsageError, VideoError
 
+MOVED = (47, 158, 143)
 FIRED, FRESH, SIGNAL = (29, 79, 145), (169, 199, 236), (200, 80, 30)
 STAGES = ("stage1", "stage2", "stage3", "head")
 
@@ -61,6 +62,19 @@ def test_dark_cells_are_the_share_of_fires(frames: int) -> None:
         cells = cells[cells[:, 0] <= FRESH[0]]  # not the gaps between them
         dark = (FRESH[0] - cells[:, 0]) / (FRESH[0] - FIRED[0])
         assert dark.mean() == pytest.approx(share, abs=0.02)
+
+
+def test_what_is_made_of_moved_values_has_a_colour_of_its_own() -> None:
+    ran, moved = ("stage1", "head", "labels"), {"label_map": 1}
+    steps = [FakeStep(0, fired=ran)] + [FakeStep(i, fired=("labels",), moved=moved) for i in range(1, 4)]
+    assert stage_names(steps) == ran
+    stage, head, labels = rows_of(picture := draw(steps))
+    cells = [int(118 + (1258 - 118) * (i + 0.5) / 4) for i in range(4)]
+    colours = [
+        [tuple(picture[(row.start + row.stop) // 2, x]) for x in cells] for row in (stage, head, labels)
+    ]
+    assert [row[0] for row in colours] == [FIRED] * 3
+    assert colours[2][1:] == [MOVED] * 3 and MOVED not in colours[0] + colours[1]
 
 
 def test_older_is_paler() -> None:
