@@ -170,11 +170,7 @@ def _draw_rows(axes: Any, steps: Sequence[StepLike], names: Sequence[str]) -> No
     beside = blended_transform_factory(axes.figure.transFigure, axes.transData)
     for x, heading, values in (
         (_RIGHT + 0.044, "fires", [f"{share:.0%}" for share in fired.mean(axis=1)]),
-        (
-            _RIGHT + 0.112,
-            "mean age",
-            [f"{age:.2f}" if aged else "" for age, aged in zip(ages.mean(axis=1), known)],
-        ),
+        (_RIGHT + 0.112, "mean age", shown),
     ):
         axes.text(x, -0.62, heading, transform=beside, ha="right", va="bottom", color="#666666")
         for row, value in enumerate(values):
