@@ -20,7 +20,7 @@ from caffe_port.convert import ancestors
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.registry import rule_for
 from caffe_port.shapes import count, infer_shapes
-from staged_onnx.planning import assign_stages, score_value
+from staged_onnx.planning import assign_stages, misplaced, score_value
 from weights.errors import BundleError
 
 __all__ = ["Chosen", "choose_cuts"]
@@ -129,7 +129,10 @@ def choose_cuts(
     costs = _Costs(net, layers, macs, shapes, scores)
     places = _candidates(costs)
     best: tuple[float, tuple[str, ...]] | None = None
+    wrong = {(a, b) for a, b, _ in misplaced(net, places)}
     for cuts in combinations(places, stages):
+        if wrong.intersection(combinations(cuts, 2)):
+            continue
         score, shares, carried = costs.judge(cuts)
         if min(shares[:-1]) < LEAST_SHARE or min(carried) == 0:
             continue

@@ -70,6 +70,59 @@ def score_value(net: Net, output: str) -> str:
     return output
 
 
+def _depths(net: Net) -> dict[str, int]:
+    """How many layers lie on the longest way to each value, its own included; 0 for the net's inputs."""
+    depth = {i.name: 0 for i in net.inputs}
+    for layer in net.layers:
+        here = 1 + max((depth.get(b, 0) for b in layer.bottoms), default=0)
+        depth.update(dict.fromkeys(layer.tops, here))
+    return depth
+
+
+def misplaced(net: Net, cuts: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Pairs of an earlier and a later cut that stand in the wrong order, and how that shows.
+
+    The later one is shallower and does not read the earlier one, but most of it is computed on the way there:
+    it lies within that stage, or is a side branch of which its own stage would hold the last layers alone.
+    """
+    depth = _depths(net)
+    seen: list[tuple[str, set[str]]] = []
+    wrong = []
+    for cut in cuts:
+        layers = ancestors(net, [cut])
+        keys = {layer.key for layer in layers}
+        read = {b for layer in layers for b in layer.bottoms}
+        for earlier, inside in seen:
+            shared = len(keys & inside)
+            if earlier not in read and depth[cut] < depth[earlier] and 2 * shared > len(keys):
+                wrong.append((earlier, cut, f"whose stage computes {shared} of its {len(keys)} layers"))
+        seen.append((cut, keys))
+    return wrong
+
+
+def _check_order(net: Net, cuts: Sequence[str]) -> None:
+    depth = _depths(net)
+    right = " ".join(f"--cut {cut}" for cut in sorted(dict.fromkeys(cuts), key=lambda cut: depth[cut]))
+    for earlier, cut, why in misplaced(net, cuts):
+        raise BundleError(
+            "cuts in the wrong order",
+            file=net.file,
+            found=f'"{cut}" after "{earlier}", {why}',
+            expected=f"shallow to deep: {right}",
+        )
+    seen: set[str] = set()
+    for cut in cuts:
+        keys = {layer.key for layer in ancestors(net, [cut])}
+        if keys <= seen:
+            raise BundleError(
+                "cuts in the wrong order",
+                file=net.file,
+                found=f'"{cut}" adds no layer to the stages before it',
+                expected=f"shallow to deep, each cut once: {right}",
+            )
+        seen |= keys
+
+
 def assign_stages(net: Net, cuts: Sequence[str], layers: Sequence[Layer]) -> dict[str, int]:
     """Stage number of each layer, by key: 0 for the first stage, len(cuts) for the head."""
     place: dict[str, int] = {}
@@ -138,8 +191,8 @@ def plan_cuts(
     """Divide the net at the blobs `cuts`, shallow to deep.
 
     output: the blob that holds the scores, by default the net's only output. inputs: shapes that replace the
-    prototxt's, for the cost figures. Raises BundleError for cuts that do not divide the net: an unknown blob,
-    one that comes before an earlier cut, a cut twice, or no cut at all; UsageError for an unknown blob.
+    prototxt's, for the cost figures. Raises BundleError for cuts that do not divide the net: one that lies
+    within an earlier cut's stage, a cut twice, or no cut at all; UsageError for an unknown blob.
     """
     if not cuts:
         raise BundleError("no cuts", file=net.file, expected="at least one blob", hint="e.g. --cut pool4")
@@ -167,7 +220,6 @@ def plan_cuts(
     needed = {layer.key for layer in ancestors(net, [scores, *cuts])}
     layers = [layer for layer in net.layers if layer.key in needed]
     leads = {layer.key for layer in ancestors(net, [scores])}
-    seen: set[str] = set()
     for cut in cuts:
         keys = {layer.key for layer in ancestors(net, [cut])}
         if not keys & leads:
@@ -177,14 +229,7 @@ def plan_cuts(
                 found=f'"{cut}"',
                 expected=f'a blob on the way to "{scores}"',
             )
-        if keys <= seen:
-            raise BundleError(
-                "cuts in the wrong order",
-                file=net.file,
-                found=f'"{cut}" adds no layer to the stages before it',
-                expected="shallow to deep, each cut once",
-            )
-        seen |= keys
+    _check_order(net, cuts)
     place = assign_stages(net, cuts, layers)
     shapes = infer_shapes(net, inputs)
     groups: list[list[Layer]] = [[] for _ in range(len(cuts) + 1)]

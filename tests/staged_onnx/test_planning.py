@@ -8,7 +8,7 @@ import pytest
 from small_nets import chain, thin_fcn8s
 
 import staged_onnx
-from caffe_port import read_net
+from caffe_port import Net, read_net
 from caffe_port.nets import fcn8s
 from weights.errors import BundleError, UsageError
 
@@ -73,6 +73,41 @@ def test_cuts_that_do_not_divide_the_net(
 ) -> None:
     with pytest.raises(error, match=words):
         staged_onnx.plan(thin_fcn8s(tmp_path), cuts)
+
+
+SIDE_BRANCH = "".join(
+    f'layer {{ name: "{top}" type: "Convolution" bottom: "{bottom}" top: "{top}" '
+    "convolution_param { num_output: 4 kernel_size: 1 } }\n"
+    for bottom, top in [("data", "a"), ("a", "b"), ("b", "side"), ("b", "c"), ("c", "d"), ("d", "e")]
+) + ('layer { name: "sum" type: "Eltwise" bottom: "side" bottom: "e" top: "sum" }\n')
+
+
+def side_branch(folder: Path) -> Net:
+    """a b c d e, and from b a side branch of one layer that the sum reads besides."""
+    file = folder / "branch.prototxt"
+    file.write_text('input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n' + SIDE_BRANCH)
+    return read_net(file)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "found", "right"),
+    [
+        (["e", "side"], '"side" after "e", whose stage computes 2 of its 3 layers', "--cut side --cut e"),
+        (["d", "side", "e"], '"side" after "d"', "--cut side --cut d --cut e"),
+        (["e", "b"], '"b" after "e"', "--cut b --cut e"),
+        (["b", "b"], '"b" adds no layer', "--cut b"),
+    ],
+)
+def test_the_right_order_of_cuts_is_told(tmp_path: Path, cuts: list[str], found: str, right: str) -> None:
+    with pytest.raises(BundleError, match="wrong order") as caught:
+        staged_onnx.plan(side_branch(tmp_path), cuts)
+    assert found in str(caught.value)
+    assert str(caught.value).endswith(f": {right}")
+
+
+@pytest.mark.parametrize("cuts", [["side", "e"], ["b", "side", "e"], ["a", "d", "e"], ["c", "side"]])
+def test_branches_may_be_cut_in_order(tmp_path: Path, cuts: list[str]) -> None:
+    assert [stage.cut for stage in staged_onnx.plan(side_branch(tmp_path), cuts).stages] == cuts
 
 
 def test_cuts_or_stages_but_not_both(tmp_path: Path) -> None:
