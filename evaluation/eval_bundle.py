@@ -15,8 +15,9 @@ from evaluation import catalogue
 from evaluation.curves import family_of
 from evaluation.datasets import folders
 from evaluation.datasets import shapes as shapes_data
-from evaluation.datasets.base import DataSet, other_mean
+from evaluation.datasets.base import DataSet, classes_met, other_mean
 from evaluation.demo import demo_classes, embedded_bundle
+from evaluation.metrics import NO_CLASS
 from evaluation.report import Page, write_page
 from evaluation.runs import Gallery, Run, Strips, Watch, run_schedules, together
 from evaluation.summary import Summary, summarise, write_files
@@ -101,6 +102,15 @@ def command(
             chosen = _data(frames, labels, data_set, data, table, ignore, table_map)
             if data_set is not None and class_names is None:
                 table = _label_classes(opened, table_map, None, chosen)
+            label_classes = len(chosen.classes)
+            if labels is not None:
+                met = classes_met(chosen)
+                if class_names is None and table_map is not None:
+                    label_classes = met[-1] + 1
+                elif class_names is None and len(met) < label_classes:
+                    click.echo(_fewer_classes(len(met), label_classes), err=True)
+            if table_map is not None:
+                _check_map(table_map, label_classes)
         if note := other_mean(chosen, opened.manifest.name, opened.manifest.preprocessing):
             click.echo(f"clockwork: {note}", err=True)
         run = Run(opened, chosen, device, signal, boundary_radius=5 if boundary else None)
@@ -148,6 +158,25 @@ def _class_map(text: str | None, net_classes: int) -> tuple[int, ...] | None:
             "--map has one entry a class of the net", found=f"{len(table)} entries", expected=net_classes
         )
     return table
+
+
+def _check_map(class_map: Sequence[int], label_classes: int) -> None:
+    """Refuse a map that leads to a class which no label can have: it would silently count as wrong."""
+    for net_class, label_class in enumerate(class_map):
+        if label_classes <= label_class != NO_CLASS:
+            raise UsageError(
+                "--map leads to a class that no label has",
+                found=f"class {label_class} for class {net_class} of the net",
+                expected=f"0 to {label_classes - 1}, or 255 for none of them",
+                hint="if there are label classes that occur in no label, name all with --classes",
+            )
+
+
+def _fewer_classes(label_classes: int, net_classes: int) -> str:
+    return (
+        f"clockwork: the labels have {label_classes} classes, the net {net_classes}: what it gives of the "
+        "others counts as wrong; if the two are numbered differently, give --map"
+    )
 
 
 def _label_classes(

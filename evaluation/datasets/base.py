@@ -21,6 +21,7 @@ __all__ = [
     "Sample",
     "Shot",
     "class_table",
+    "classes_met",
     "list_files",
     "listed_names",
     "mean_of",
@@ -136,6 +137,22 @@ def without_classes(labels: NDArray[np.uint8], ignored: Sequence[int]) -> NDArra
     lookup = np.arange(256, dtype=np.uint8)
     lookup[list(ignored)] = VOID
     return lookup[labels]
+
+
+def classes_met(data_set: DataSet) -> list[int]:
+    """The classes that occur in the labels, ascending, void left out; none at all is an error.
+
+    Every label is read, so that a bad one is found before anything is played.
+    """
+    pixels = np.zeros(256, np.int64)
+    for shot in data_set.shots:
+        for sample in shot.samples:
+            if sample.read_label is not None:
+                pixels += np.bincount(sample.read_label().ravel(), minlength=256)
+    met = [int(found) for found in np.flatnonzero(pixels) if found != VOID]
+    if not met:
+        raise DataSetError("nothing to score: every label is void or ignored", found=data_set.name)
+    return met
 
 
 def class_table(names: Sequence[str], wanted: Sequence[str], other: int) -> tuple[int, ...]:

@@ -84,6 +84,36 @@ def test_truncated_nets_are_scored_beside_the_schedules(
     assert document["curves"] == []
 
 
+def test_without_a_map_fewer_label_classes_than_the_net_s_are_pointed_out(
+    toy: Bundle, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(6):  # the net's labels are 0 1 2 0 1 2
+        Image.fromarray(np.full((8, 8), i % 2, np.uint8)).save(pair[1] / f"f{i}.png")
+    arguments = ("eval", toy.path, "--frames", pair[0], "--labels", pair[1], "--device", "cpu")
+    options = ("--schedule", "oracle", "--json")
+    status, out, err = call(capsys, *arguments, *options)
+    assert status == 0 and len(json.loads(out)["classes"]) == 3
+    (line,) = err.splitlines()
+    assert line.startswith("clockwork: the labels have 2 classes, the net 3: ") and line.endswith(
+        "give --map"
+    )
+    Image.fromarray(np.full((8, 8), 2, np.uint8)).save(pair[1] / "f5.png")
+    assert call(capsys, *arguments, *options)[2] == ""
+
+
+def test_named_classes_need_not_occur_in_the_labels(
+    toy: Bundle, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("eval", toy.path, *folder_options(pair)[:4], "--map", "5,4,7", "--ignore", 6)
+    options = ("--classes", "camvid", "--schedule", "oracle", "--device", "cpu", "--json")
+    status, out, err = call(capsys, *arguments, *options)
+    assert status == 0 and err == ""
+    document = json.loads(out)
+    assert len(document["classes"]) == 11
+    # A third of the frames is given class 7, which no label has, in place of 4.
+    assert document["schedules"][0]["pixel_accuracy"] == pytest.approx(2 / 3)
+
+
 def test_eval_prints_and_writes(
     toy: Bundle, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,11 +168,25 @@ PAIR = ("BUNDLE", "--frames", "FRAMES", "--labels", "LABELS")
         (PAIR, "a label that is neither scored nor ignored"),
         ((*PAIR, "--map", "1,2"), "found 2 entries; expected 3"),
         ((*PAIR, "--map", "a"), "--map takes whole numbers"),
+        (
+            (*PAIR, "--ignore", "6", "--map", "5,4,9"),
+            "found class 9 for class 2 of the net; expected 0 to 5, or 255 for none of them",
+        ),
+        ((*PAIR, "--ignore", "6", "--map", "5,4,6"), "found class 6 for class 2 of the net; expected 0 to 5"),
+        (
+            (*PAIR, "--classes", "7", "--map", "5,4,7"),
+            "found class 7 for class 2 of the net; expected 0 to 6",
+        ),
+        ((*PAIR, "--map", "5,4,4"), "a label that is neither scored nor ignored; found class 6"),
+        (
+            (*PAIR, "--map", "5,4,4", "--ignore", "4", "--ignore", "5", "--ignore", "6"),
+            "nothing to score: every label is void or ignored",
+        ),
         (("BUNDLE", "--frames", "TMP/no", "--labels", "LABELS"), "the folder of frames is missing"),
         (("TMP/no.staged", *PAIR[1:]), "no.staged"),
         (PAIR[1:], "a data set without a bundle"),
         ((*PAIR, "--map", "5,4,4", "--ignore", "6", "--truncated", "4"), "found 4 stages; expected 1 to 3"),
-        ((*PAIR, "--schedule", "skip"), "skip"),
+        ((*PAIR, "--map", "5,4,4", "--ignore", "6", "--schedule", "skip"), "schedule"),
         ((*PAIR, "--classes", "nonsense"), "nonsense"),
         (("BUNDLE", "--frames", "EMPTY", "--labels", "LABELS"), "EMPTY"),
         (("EMPTY", *PAIR[1:]), "EMPTY"),
@@ -172,7 +216,7 @@ def test_bad_input_is_one_line_and_status_2(
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "SMALL").mkdir()
     for path in pair[1].iterdir():
-        Image.fromarray(np.full((4, 8), 4, np.uint8)).save(tmp_path / "SMALL" / path.name)
+        Image.fromarray(np.full((4, 8), 5, np.uint8)).save(tmp_path / "SMALL" / path.name)
     places = {"BUNDLE": toy.path, "FRAMES": pair[0], "LABELS": pair[1], "TMP": tmp_path}
     places |= {name: tmp_path / name for name in ("EMPTY", "SMALL")}
 
