@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from staged_onnx.outside import check_outside_weights
 from staged_onnx.processing import Preprocessing
 from weights.errors import BundleError
 
@@ -308,7 +309,7 @@ def r_colour(r: _Reader, colour: Any) -> tuple[int, int, int]:
 
 
 def read_bundle(path: str | PathLike[str]) -> Bundle:
-    """Open a bundle's manifest and check that its files are there.
+    """Open a bundle's manifest and check that its files are there, and those of its weights long enough.
 
     Raises BundleError naming the file and what is wrong; nothing outside the folder is ever opened.
     """
@@ -349,4 +350,5 @@ def read_bundle(path: str | PathLike[str]) -> Bundle:
             raise BundleError(
                 "a stage's file is missing", file=folder / stage.model, hint="convert the net again"
             )
+        check_outside_weights(folder / stage.model)
     return Bundle(folder, manifest)

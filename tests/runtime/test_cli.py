@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from small_nets import chain, thin_fcn8s
 
 import weights
@@ -149,6 +150,23 @@ def test_inspect_describes_a_bundle(
     assert "has its weights already" in error_line(capsys)
     assert run(["inspect", str(tmp_path)]) == 2
     assert "not a bundle" in error_line(capsys)
+
+
+def test_a_bundle_with_weights_cut_short(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "net.staged"
+    convert = ["convert", str(fcn[0]), str(fcn[1]), "-o", str(target), "--cut", "pool3", "--cut", "pool4"]
+    assert run(convert) == 0
+    capsys.readouterr()
+    cut = target / "weights" / "stage2.bin"
+    cut.write_bytes(cut.read_bytes()[:100])
+    frame = tmp_path / "frame.png"
+    Image.fromarray(np.zeros((80, 96, 3), np.uint8)).save(frame)
+    for arguments in (["inspect", str(target)], ["run", str(target), str(frame), "--device", "cpu"]):
+        assert run(arguments) == 2
+        line = error_line(capsys)
+        assert line.startswith(f"clockwork: error: {cut}: the file of weights is cut short; found 100 bytes")
 
 
 def test_a_default_schedule_must_fit(

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto
 from small_nets import chain, thin_fcn8s
 
 import staged_onnx
@@ -213,6 +215,74 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(BundleError, match="not JSON"):
         staged_onnx.read_bundle(tmp_path)
+
+
+def test_weights_that_are_cut_short_or_missing(tmp_path: Path) -> None:
+    bundle = make(tmp_path, thin_fcn8s(tmp_path))
+    file = bundle.path / "weights" / "stage2.bin"
+    content = file.read_bytes()
+    file.write_bytes(content + b"more")
+    staged_onnx.read_bundle(bundle.path)
+    file.write_bytes(content[:-1])
+    with pytest.raises(BundleError, match="cut short") as caught:
+        staged_onnx.read_bundle(bundle.path)
+    assert str(file) in str(caught.value)
+    assert f"found {len(content) - 1} bytes; expected {len(content)} or more" in str(caught.value)
+    file.unlink()
+    with pytest.raises(BundleError, match=r"weights is missing; expected the weights of stage2\.onnx"):
+        staged_onnx.read_bundle(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("location", "../secret.bin", "lie outside the bundle"),
+        ("location", "/etc/passwd", "lie outside the bundle"),
+        ("location", "", "lie outside the bundle"),
+        ("location", "weights", "weights is missing"),
+        ("offset", "-4", "bad offset"),
+        ("offset", "9" * 18, "cut short"),
+        ("length", "many", "bad length"),
+        ("length", "9" * 5000, "bad length"),
+    ],
+)
+def test_hostile_places_of_weights(tmp_path: Path, key: str, value: str, words: str) -> None:
+    bundle = make(tmp_path, thin_fcn8s(tmp_path))
+    file = bundle.path / "stage2.onnx"
+    model = onnx.load(file, load_external_data=False)
+    outside = [t for t in model.graph.initializer if t.external_data]
+    for entry in outside[0].external_data:
+        entry.value = value if entry.key == key else entry.value
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError, match=words):
+        staged_onnx.read_bundle(bundle.path)
+
+
+def test_weights_of_an_inner_graph_without_a_length(tmp_path: Path) -> None:
+    """A tensor's own size counts where no length is given, wherever in the model it is."""
+    bundle = make(tmp_path, thin_fcn8s(tmp_path))
+    file = bundle.path / "stage1.onnx"
+    model = onnx.load(file, load_external_data=False)
+    inner = onnx.helper.make_graph([], "inner", [], [])
+    tensor = inner.initializer.add(name="w", dims=[3, 5], data_type=TensorProto.FLOAT)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights/inner.bin")
+    tensor.external_data.add(key="offset", value="4")
+    model.graph.node.append(onnx.helper.make_node("If", ["c"], ["d"], then_branch=inner))
+    file.write_bytes(model.SerializeToString())
+    (bundle.path / "weights" / "inner.bin").write_bytes(bytes(64))
+    staged_onnx.read_bundle(bundle.path)
+    (bundle.path / "weights" / "inner.bin").write_bytes(bytes(63))
+    with pytest.raises(BundleError, match="found 63 bytes; expected 64 or more"):
+        staged_onnx.read_bundle(bundle.path)
+
+
+def test_a_graph_that_is_cut_short(tmp_path: Path) -> None:
+    bundle = make(tmp_path, thin_fcn8s(tmp_path))
+    file = bundle.path / "head.onnx"
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(BundleError, match="not an ONNX model"):
+        staged_onnx.read_bundle(bundle.path)
 
 
 def test_channels_must_fit_the_net(tmp_path: Path) -> None:
