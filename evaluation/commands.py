@@ -8,7 +8,7 @@ import click
 
 from evaluation import eval_bundle, eval_paper
 from evaluation.demo import demo_frames, run_demo
-from evaluation.terminal import Bar, device_option
+from evaluation.terminal import Bar, check_folders, device_option
 from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 
@@ -28,7 +28,7 @@ class _DefaultCommand(click.Group):
 @click.option(
     "-o",
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     default=Path("clockwork-demo"),
     show_default=True,
     help="Folder for the bundle, the overlay video, the plots and the JSON report.",
@@ -37,6 +37,7 @@ class _DefaultCommand(click.Group):
 @json_option
 def demo(out: Path, device: str, as_json: bool) -> None:
     """Convert the embedded shapes net and play generated video with every schedule."""
+    check_folders(out)
     with Bar(demo_frames()) as bar:
         result = run_demo(out, device=device, progress=bar.watch)
     if as_json:

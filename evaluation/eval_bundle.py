@@ -21,7 +21,7 @@ from evaluation.metrics import NO_CLASS
 from evaluation.report import Page, write_page
 from evaluation.runs import Gallery, Run, Strips, Watch, run_schedules, together
 from evaluation.summary import Summary, summarise, write_files
-from evaluation.terminal import Bar, device_option, times_option
+from evaluation.terminal import Bar, check_folders, device_option, times_option
 from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 from staged_onnx import Bundle, Classes, classes, read_bundle
@@ -88,6 +88,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Play BUNDLE over labelled video with each schedule and say what it earned and cost."""
+    check_folders(out, report)
     with ExitStack() as stack:
         if bundle is None:
             if frames or labels or data_set or class_map:

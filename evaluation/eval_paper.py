@@ -41,7 +41,7 @@ from evaluation.runs import Strips
 from evaluation.stages import has_scores_of
 from evaluation.summary import write_files
 from evaluation.tables import TIMES, Table
-from evaluation.terminal import Bar, device_option, times_option
+from evaluation.terminal import Bar, check_folders, device_option, times_option
 from runtime.console import stdout_console
 from runtime.options import json_option, print_json
 from staged_onnx import Bundle, read_bundle
@@ -163,6 +163,7 @@ def command(
     if not tables and not pictures:
         raise UsageError("nothing to do", expected="--table 1|3|4|5|6 or --figure 6|7")
     options = parse_options(settings)
+    check_folders(out)
     with ExitStack() as stack:
         if models:
             bundles = tuple(read_bundle(path) for path in models)

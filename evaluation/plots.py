@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +16,7 @@ from matplotlib.transforms import Bbox
 
 from evaluation.curves import Advantage, Curve, Point, family_of
 from evaluation.differences import ARGMAX, Difference
+from weights.whole_file import whole_file
 
 __all__ = ["accuracy_cost", "difference_bars", "png", "save", "threshold_sweep", "update_timeline"]
 
@@ -182,9 +182,8 @@ def png(figure: Figure, dpi: int = 110) -> bytes:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG; the file appears whole."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(png(figure))
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_bytes(png(figure))
 
 
 def _shade(axes: Axes, curves: Mapping[str, Curve], found: Advantage) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -20,6 +19,7 @@ from evaluation.plots import png
 from evaluation.report_text import INTRODUCTION, READING, STYLE
 from evaluation.tables import Table
 from staged_onnx.palettes import Classes
+from weights.whole_file import whole_file
 
 __all__ = ["Page", "ShownFrame", "difference_picture", "write_page"]
 
@@ -56,9 +56,8 @@ class Page:
 def write_page(path: Path, page: Page) -> None:
     """Write the page; it appears whole, and needs no other file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(_html(page), encoding="utf-8")
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text(_html(page), encoding="utf-8")
 
 
 def difference_picture(

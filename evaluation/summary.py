@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from evaluation.curves import (
 from evaluation.runs import Strips
 from evaluation.scoring import Result
 from evaluation.tables import TIMES, Cell, Table, schedule_table
+from weights.whole_file import whole_file
 
 __all__ = ["Summary", "summarise", "write_files"]
 
@@ -270,8 +270,7 @@ def write_files(folder: Path, files: dict[str, str | Figure]) -> list[Path]:
         if isinstance(content, Figure):
             plots.save(content, path)
         else:
-            part = path.with_name(path.name + ".part")
-            part.write_text(content, encoding="utf-8")
-            os.replace(part, path)
+            with whole_file(path) as part:
+                part.write_text(content, encoding="utf-8")
         paths.append(path)
     return paths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -12,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from evaluation.runs import Watch
 from evaluation.scoring import StepSeen
+from weights.errors import UsageError
 
-__all__ = ["Bar", "device_option", "times_option"]
+__all__ = ["Bar", "check_folders", "device_option", "times_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,6 +35,15 @@ def times_option(command: Command) -> Command:
     return click.option(
         "--no-times", is_flag=True, help="Leave measured times out: the rest is the same in every run."
     )(command)
+
+
+def check_folders(*folders: Path | None) -> None:
+    """Refuse a place for results that is a file, or lies below one, before any work is done for it."""
+    for folder in folders:
+        if folder is not None:
+            there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+            if not there.is_dir():
+                raise UsageError("not a folder", file=there, expected="a folder, or a new path")
 
 
 class Bar:

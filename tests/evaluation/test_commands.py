@@ -14,7 +14,7 @@ from toy_bundle import toy_frame
 
 import caffe_port
 import staged_onnx
-from evaluation import demo, paper
+from evaluation import demo, eval_bundle, eval_paper, paper
 from evaluation.datasets import shapes as shapes_data
 from runtime.cli import run
 from staged_onnx import Bundle, classes, read_bundle
@@ -230,6 +230,31 @@ def test_bad_input_is_one_line_and_status_2(
     assert status == 2 and out == ""
     assert len(err.strip().splitlines()) == 1 and message in err
     assert not out_folder.exists()
+
+
+@pytest.mark.parametrize("below", ["", "deeper/down"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("eval", "-o"), ("eval", "--report"), ("eval", "paper", "--table", "5", "-o"), ("demo", "-o")],
+)
+def test_a_file_where_results_should_go_is_seen_before_the_work(
+    arguments: tuple[str, ...],
+    below: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def too_late(*_: object, **__: object) -> Bundle:
+        raise AssertionError("work was begun")
+
+    for module in (demo, eval_bundle, eval_paper):
+        monkeypatch.setattr(module, "embedded_bundle", too_late)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    status, out, err = call(capsys, *arguments, file / below)
+    assert (status, out) == (2, "")
+    assert err == f"clockwork: error: {file}: not a folder; expected a folder, or a new path\n"
+    assert file.read_text() == "mine" and list(tmp_path.iterdir()) == [file]
 
 
 def test_a_small_video_without_a_bundle_is_the_shapes(

@@ -133,6 +133,12 @@ def test_results_without_an_oracle() -> None:
     assert "time_of_oracle" not in summary.as_json()["schedules"][0]
 
 
+def test_a_file_that_cannot_be_written_leaves_nothing_of_itself(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        write_files(tmp_path, {"a.md": "whole", "b.md": "half \ud800"})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.md"]
+
+
 def test_files_appear_whole(tmp_path: Path) -> None:
     figure = SUMMARY.plots()[0][2]
     paths = write_files(tmp_path / "out", {"a.md": SUMMARY.table().markdown(), "b.png": figure})
