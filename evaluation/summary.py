@@ -138,7 +138,7 @@ class Summary:
         if self.rate_gains:
             gains = ", ".join(f"{name} {gain:+.4f}" for _, name, gain in self.rate_gains)
             sentences.append(f"Mean IU above skip at the same rate of the deepest stage: {gains}.")
-        sentences += [_equal_cost(found, "cost", "multiply-accumulates") for found in self.advantages]
+        sentences += [_equal_cost(found, "cost", self._measure(found)) for found in self.advantages]
         if timings:
             sentences += [_equal_cost(found, "time", "time as measured") for found in self.time_advantages()]
         for name, gain in self.adaptive_gain:
@@ -150,6 +150,13 @@ class Summary:
             sentences.append(f"Not beaten at their cost or a lower one: {names}.")
         return sentences
 
+    def _measure(self, found: Advantage) -> str:
+        """What the costs that two families are compared at are made of."""
+        timed = {family_of(r.schedule) for r in self.compared if r.moving_ms}
+        if timed & {found.curve, found.other}:
+            return "cost, multiply-accumulates and the time of flow and warp"
+        return "multiply-accumulates"
+
     def plots(self, strips: Strips | None = None, timings: bool = False) -> list[tuple[str, str, Figure]]:
         """(file name, caption, figure) of every plot that these results allow; `timings`: of time, too."""
         pictures = []
@@ -159,7 +166,7 @@ class Summary:
         points = [Point(r.schedule, cost_of(r, self._oracle), r.scores.mean_iu) for r in others]
         compared = self.advantages[0] if self.advantages else None
         name = "fired multiply-accumulates / oracle"
-        if any(r.moving_ms for r in self.results):
+        if any(r.moving_ms for r in self.compared):
             name = "fired multiply-accumulates, and time of flow and warp, / oracle"
         cost = plots.accuracy_cost(self.curves, points, self.front, name, compared)
         pictures.append(("accuracy-cost.png", "Accuracy against counted cost", cost))

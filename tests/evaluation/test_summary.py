@@ -93,6 +93,24 @@ def test_what_costs_time_is_not_compared_where_times_are_left_out() -> None:
     assert "warp:4" not in {text.get_text() for text in plain.plots()[0][2].axes[0].texts}
 
 
+def test_time_that_is_counted_in_is_named() -> None:
+    moved = [replace(result(f"warp:{n}", cost, 0.77), moving_ms=1.5) for n, cost in ((2, 0.6), (4, 0.3))]
+    summary = summarise("toy", [*RESULTS, *moved], ["a", "b"], ["s1", "s2"])
+    sentences = [text for text in summary.findings() if text.startswith("At equal cost")]
+    counted = {text.split(" lies ")[0]: text.partition("of the oracle's ")[2] for text in sentences}
+    assert counted["At equal cost, clockwork"].startswith("multiply-accumulates (area")
+    assert counted["At equal cost, warp"].startswith(
+        "cost, multiply-accumulates and the time of flow and warp (area"
+    )
+    labels = [s.plots()[0][2].axes[0].get_xlabel() for s in (summary, SUMMARY)]
+    assert labels == [
+        "fired multiply-accumulates, and time of flow and warp, / oracle",
+        "fired multiply-accumulates / oracle",
+    ]
+    untimed = summarise("toy", [*RESULTS, *moved], ["a", "b"], ["s1", "s2"], timings=False)
+    assert untimed.plots()[0][2].axes[0].get_xlabel() == labels[1]  # warp is not in it
+
+
 def test_thresholds_may_have_options() -> None:
     found = [result("adaptive:0.2@previous", 0.6, 0.7), result("adaptive:0.1@strict", 0.8, 0.75, 8)]
     plots = summarise("toy", found, ["a", "b"], ["s1", "s2"]).plots()
