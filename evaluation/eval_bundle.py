@@ -15,7 +15,7 @@ from evaluation import catalogue
 from evaluation.curves import family_of
 from evaluation.datasets import folders
 from evaluation.datasets import shapes as shapes_data
-from evaluation.datasets.base import DataSet, classes_met, other_mean
+from evaluation.datasets.base import DataSet, classes_met, excerpt, other_mean
 from evaluation.demo import demo_classes, embedded_bundle
 from evaluation.metrics import NO_CLASS
 from evaluation.report import Page, write_page
@@ -48,6 +48,9 @@ DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline
 @click.option("--map", "class_map", help="Label class of each net class, e.g. 0,1,1,2 (255: none).")
 @click.option("--ignore", type=click.IntRange(0, 255), multiple=True, help="Label class that is not scored.")
 @click.option("--classes", "class_names", help="Names of the label classes: camvid, voc, ... or a file.")
+@click.option("--start", type=click.IntRange(0), default=0, help="First frame of --frames.")
+@click.option("--stride", type=click.IntRange(1), default=1, help="Every Nth frame of --frames.")
+@click.option("--max-frames", type=click.IntRange(1), help="Stop after this many frames of --frames.")
 @click.option(
     "--schedule",
     "schedules",
@@ -77,6 +80,9 @@ def command(
     class_map: str | None,
     ignore: tuple[int, ...],
     class_names: str | None,
+    start: int,
+    stride: int,
+    max_frames: int | None,
     schedules: tuple[str, ...],
     truncated: tuple[int, ...],
     signal: str | None,
@@ -89,6 +95,8 @@ def command(
 ) -> None:
     """Play BUNDLE over labelled video with each schedule and say what it earned and cost."""
     check_folders(out, report)
+    if (start, stride, max_frames) != (0, 1, None) and (frames is None or labels is None):
+        raise UsageError("--start, --stride and --max-frames go with --frames and --labels")
     with ExitStack() as stack:
         if bundle is None:
             if frames or labels or data_set or class_map:
@@ -105,7 +113,8 @@ def command(
                 table = _label_classes(opened, table_map, None, chosen)
             label_classes = len(chosen.classes)
             if labels is not None:
-                met = classes_met(chosen)
+                met = classes_met(chosen)  # of all labels: an excerpt may be without a class
+                chosen = excerpt(chosen, start, stride, max_frames)
                 if class_names is None and table_map is not None:
                     label_classes = met[-1] + 1
                 elif class_names is None and len(met) < label_classes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 from evaluation.metrics import VOID
 from runtime.video import MAX_PIXELS, natural_key
 from staged_onnx import Preprocessing
-from weights.errors import DataSetError
+from weights.errors import DataSetError, UsageError
 
 __all__ = [
     "DataSet",
@@ -22,6 +22,7 @@ __all__ = [
     "Shot",
     "class_table",
     "classes_met",
+    "excerpt",
     "list_files",
     "listed_names",
     "mean_of",
@@ -153,6 +154,20 @@ def classes_met(data_set: DataSet) -> list[int]:
     if not met:
         raise DataSetError("nothing to score: every label is void or ignored", found=data_set.name)
     return met
+
+
+def excerpt(data_set: DataSet, start: int = 0, stride: int = 1, most: int | None = None) -> DataSet:
+    """Frames `start`, `start + stride`, ... of each shot, at most `most`, some of which must have labels."""
+    shots = tuple(replace(shot, samples=shot.samples[start::stride][:most]) for shot in data_set.shots)
+    chosen = replace(data_set, shots=shots)
+    if not chosen.labelled:
+        taken, there = (sum(len(shot.samples) for shot in one.shots) for one in (chosen, data_set))
+        raise UsageError(
+            "no frame with a label is among those asked for",
+            file=data_set.name,
+            found=f"{taken} of {there} frames",
+        )
+    return chosen
 
 
 def class_table(names: Sequence[str], wanted: Sequence[str], other: int) -> tuple[int, ...]:

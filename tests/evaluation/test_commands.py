@@ -68,6 +68,34 @@ def test_eval_of_a_folder_pair_as_json(
     assert found["alternating"]["time_of_oracle"] > 0 and found["alternating"]["ms_per_frame"] > 0
 
 
+@pytest.mark.parametrize(
+    ("options", "frames"),
+    [
+        (("--max-frames", 2), 2),
+        (("--start", 4), 2),
+        (("--stride", 4), 2),
+        (("--start", 1, "--stride", 2, "--max-frames", 9), 3),
+        (("--start", 1, "--max-frames", 1), 1),
+    ],
+)
+def test_eval_of_an_excerpt(
+    options: tuple[object, ...],
+    frames: int,
+    toy: Bundle,
+    pair: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("eval", toy.path, *folder_options(pair), "--schedule", "oracle", *options, "--json")
+    status, out, err = call(capsys, *arguments)
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    (oracle,) = document["schedules"]
+    assert oracle["frames"] == oracle["scored_frames"] == frames
+    assert document["title"].endswith(f", {frames} labelled frames")
+    # label 5 is that of frames 0 and 3 alone, and still a class where neither is played
+    assert len(document["classes"]) == 6 and oracle["pixel_accuracy"] == 1.0
+
+
 def test_truncated_nets_are_scored_beside_the_schedules(
     toy: Bundle, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +212,10 @@ PAIR = ("BUNDLE", "--frames", "FRAMES", "--labels", "LABELS")
         ),
         (("BUNDLE", "--frames", "TMP/no", "--labels", "LABELS"), "the folder of frames is missing"),
         (("TMP/no.staged", *PAIR[1:]), "no.staged"),
+        ((*PAIR, "--map", "5,4,4", "--ignore", "6", "--start", "6"), "found 0 of 6 frames"),
+        (("--max-frames", "3"), "--max-frames go with --frames and --labels"),
+        (("BUNDLE", "--data-set", "camvid", "--data", "TMP", "--stride", "3"), "--max-frames go with"),
+        ((*PAIR, "--stride", "0"), "0 is not in the range"),
         (PAIR[1:], "a data set without a bundle"),
         ((*PAIR, "--map", "5,4,4", "--ignore", "6", "--truncated", "4"), "found 4 stages; expected 1 to 3"),
         ((*PAIR, "--map", "5,4,4", "--ignore", "6", "--schedule", "skip"), "schedule"),

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from evaluation.datasets import camvid, cityscapes, nyudv2, pascal_voc, youtube_objects
-from evaluation.datasets.base import DataSet, Sample, other_mean
+from evaluation.datasets.base import DataSet, Sample, Shot, excerpt, other_mean
 from staged_onnx import Preprocessing
 from staged_onnx.palettes import classes
 from weights.errors import DataSetError, UsageError
@@ -284,3 +284,14 @@ def test_listing_reads_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     make_cityscapes(tmp_path)
     monkeypatch.setattr(Image, "open", lambda *a, **k: pytest.fail("an image was opened"))
     assert cityscapes.read(tmp_path, length=20).labelled == 2
+
+
+def test_an_excerpt_has_labelled_frames() -> None:
+    def sample(number: int) -> Sample:
+        return Sample(f"f{number}", lambda: colour(2, 2), (lambda: grey(2, 2)) if number == 4 else None)
+
+    data = DataSet("six", ("a",), (Shot("one", tuple(sample(i) for i in range(6))),))
+    assert excerpt(data) == data
+    assert [s.name for s in excerpt(data, 2, 2, 2).shots[0].samples] == ["f2", "f4"]
+    with pytest.raises(UsageError, match=r"no frame with a label .*; found 2 of 6 frames"):
+        excerpt(data, most=2)
