@@ -66,12 +66,13 @@ def _read_text(path: Path) -> str:
             "cannot be read", file=path, found=error.strerror or str(error), expected="a prototxt file"
         ) from None
     if b"\0" in data[:4096]:
+        is_onnx = path.suffix.lower() == ".onnx"
         raise PrototxtError(
             "not a net definition",
             file=path,
-            found="binary data",
+            found="an ONNX model" if is_onnx else "binary data",
             expected="a prototxt text file",
-            hint="is this the caffemodel?",
+            hint=None if is_onnx else "is this the caffemodel?",
         )
     if data[:512].lstrip()[:1] == b"<" and b"html" in data[:512].lower():
         raise PrototxtError(

@@ -25,7 +25,7 @@ from caffe_port.graph import Draft
 from caffe_port.shapes import count
 from weights.errors import UsageError
 from weights.mapped import release
-from weights.whole_file import whole_file
+from weights.whole_file import check_folder, whole_file
 
 __all__ = ["LARGEST_FILE", "save_model"]
 
@@ -140,7 +140,7 @@ def save_model(
 
     Weights go into the file itself, or with `weights_file`, a path relative to the model's folder, into
     that file; models of more than 2 GB, which protobuf cannot read, always get one (`NAME.onnx.data`).
-    Raises UsageError for a `weights_file` that is not inside the folder.
+    Raises UsageError for a `weights_file` that is not inside the folder, or a folder that cannot be made.
     """
     target = Path(path)
     skeleton = model.model if isinstance(model, Draft) else model
@@ -150,6 +150,7 @@ def save_model(
     if all(t.size <= SMALL for t in tensors):
         weights_file = None
     with ExitStack() as files:
+        check_folder(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = files.enter_context(whole_file(target))
         if weights_file is not None:

@@ -26,6 +26,7 @@ from staged_onnx.planning import Plan, StagePlan
 from staged_onnx.processing import Preprocessing, emit_labels, emit_preprocessing
 from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
+from weights.whole_file import check_folder
 
 __all__ = ["choose_signal", "export", "picture_input"]
 
@@ -267,7 +268,11 @@ def numbered(count: int) -> Classes:
 
 
 def check_target(target: Path, force: bool) -> None:
-    """Raise BundleError where writing `target` would destroy something that was not asked for."""
+    """Raise BundleError where writing `target` would destroy something that was not asked for.
+
+    And UsageError where its folder cannot be made.
+    """
+    check_folder(target.parent)
     if not target.exists() and not target.is_symlink():
         return
     if not force:

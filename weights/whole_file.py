@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["whole_file"]
+from weights.errors import UsageError
+
+__all__ = ["check_folder", "whole_file"]
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError where no folder can be made because something on the way to it is a file."""
+    for part in (folder, *folder.parents):
+        if part.is_dir():
+            return
+        if part.exists():
+            raise UsageError(
+                "cannot be written to", file=folder, found=f"{part}, which is a file", expected="a folder"
+            )
 
 
 @contextmanager

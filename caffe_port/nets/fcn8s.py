@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from weights.errors import UsageError
-from weights.whole_file import whole_file
+from weights.whole_file import check_folder, whole_file
 
 __all__ = ["FCN8S_WIDTHS", "crop_offset", "fcn8s", "stage_fcn8s", "truncated_fcn", "write_fcn8s"]
 
@@ -224,8 +224,9 @@ def truncated_fcn(
 def write_fcn8s(folder: Path, classes: int, *, force: bool = False) -> list[Path]:
     """Write the four nets of the paper into `folder`; returns the files.
 
-    Raises UsageError where a file exists and `force` is not set.
+    Raises UsageError where a file exists and `force` is not set, or the folder cannot be made.
     """
+    check_folder(folder)
     nets = {
         "fcn8s.prototxt": fcn8s(classes),
         "stage-fcn8s.prototxt": stage_fcn8s(classes),

@@ -13,6 +13,7 @@ from runtime.commands.bundle_summary import bundle_summary, print_stages
 from runtime.console import stdout_console
 from runtime.options import NUMBERS, SIZE, NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
+from weights.whole_file import check_folder
 
 if TYPE_CHECKING:
     from caffe_port import Net
@@ -108,8 +109,13 @@ def command(
         raise UsageError(
             "what should be written?", found=str(target), expected="-o NAME.onnx or -o NAME.staged"
         )
+    check_folder(target.parent)
     if (weights_path is None) == (random_weights is None):
-        raise UsageError("where do the weights come from?", expected="WEIGHTS, or --random-weights SEED")
+        raise UsageError(
+            "where do the weights come from?",
+            found="both" if weights_path is not None else "neither",
+            expected="WEIGHTS, or --random-weights SEED",
+        )
     given = [
         n for n in bundle_options if ctx.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE
     ]
@@ -202,7 +208,11 @@ def _bundle(
 
     check_target(target, force)
     if bool(cuts) == (stages is not None):
-        raise UsageError("where should the net be cut?", expected="--cut BLOB (repeat) or --stages N")
+        raise UsageError(
+            "where should the net be cut?",
+            found="both" if cuts else "neither",
+            expected="--cut BLOB (repeat) or --stages N",
+        )
     if len(outputs) > 1:
         raise UsageError("a bundle has one score map", found=", ".join(outputs), expected="one --blob")
     picture = picture_input(net)

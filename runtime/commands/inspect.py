@@ -49,6 +49,14 @@ def command(
         else:
             print_bundle(stdout_console(), summary)
         return 0
+    if prototxt.suffix.lower() == ".onnx" and prototxt.is_file():
+        raise UsageError(
+            "nothing to inspect",
+            file=prototxt,
+            found="an ONNX model",
+            expected="a prototxt or a bundle NAME.staged",
+            hint="clockwork verify compares an ONNX model with reference outputs",
+        )
     net = reading.read(prototxt, tolerant=True)
     found = inspect_net(net, weights.read(weights_path) if weights_path is not None else None)
     if as_json:

@@ -132,6 +132,53 @@ def test_a_missing_file_is_one_wording(
     assert ("expected a prototxt file" if missing == 0 else "expected a caffemodel") in line
 
 
+def test_two_answers_to_one_question(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "x.staged")
+    for arguments, words in (
+        ([str(fcn[1]), "--random-weights", "0", "--stages", "2"], "come from?; found both;"),
+        (["--stages", "2"], "come from?; found neither;"),
+        ([str(fcn[1]), "--stages", "2", "--cut", "pool3"], "be cut?; found both;"),
+        ([str(fcn[1])], "be cut?; found neither;"),
+    ):
+        assert run(["convert", str(fcn[0]), *arguments, "-o", target]) == 2
+        assert words in error_line(capsys)
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.staged", "deeper/x.onnx"])
+def test_a_file_where_a_folder_should_be(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = tmp_path / "afile"
+    file.write_text("mine")
+    options = ["--stages", "2"] if name.endswith(".staged") else []
+    for arguments in (
+        ["convert", str(fcn[0]), str(fcn[1]), "-o", str(file / name), *options],
+        ["net", "fcn8s", "-o", str(file / name)],
+        ["net", "fcn8s", "-o", str(file)],
+    ):
+        assert run(arguments) == 2
+        assert f"cannot be written to; found {file}, which is a file; expected a folder" in error_line(capsys)
+    assert file.read_text() == "mine"
+
+
+def test_inspect_of_an_onnx_model(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "net.onnx"
+    assert run(["convert", str(fcn[0]), str(fcn[1]), "-o", str(target)]) == 0
+    capsys.readouterr()
+    assert run(["inspect", str(target)]) == 2
+    assert "found an ONNX model; expected a prototxt or a bundle NAME.staged" in error_line(capsys)
+    assert run(["convert", str(target), str(fcn[1]), "-o", str(tmp_path / "y.onnx")]) == 2
+    assert "found an ONNX model; expected a prototxt text file" in error_line(capsys)
+    assert run(["inspect", str(fcn[1])]) == 2
+    assert "is this the caffemodel?" in error_line(capsys)
+    assert run(["inspect", str(tmp_path / "none.onnx")]) == 2
+    assert "cannot be read; found No such file or directory" in error_line(capsys)
+
+
 def test_inspect_describes_a_bundle(
     fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
