@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from evaluation.curves import Advantage, Curve, Point, family_of
 from evaluation.differences import ARGMAX, Difference
@@ -196,7 +197,10 @@ def _shade(axes: Axes, curves: Mapping[str, Curve], found: Advantage) -> None:
 
 
 def _place_notes(axes: Axes, notes: Sequence[_Note]) -> None:
-    """Write a name beside each point, where it hides neither another name nor a point."""
+    """Write a name beside each point, where it hides neither another name nor a point.
+
+    A name that is not clearly nearest to its own point, or is far from it, gets a line to it.
+    """
     figure = axes.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]  # settles the layout, from which pixels follow
     points = axes.transData.transform([(x, y) for _, x, y, _ in notes]) if notes else np.zeros((0, 2))
@@ -216,9 +220,9 @@ def _place_notes(axes: Axes, notes: Sequence[_Note]) -> None:
             for sign_x, sign_y in ((1, -1), (1, 0), (1, 1), (-1, 1), (-1, 0), (-1, -1), (0, 1), (0, -1))
         ]
         boxes = [_box(left + dx, bottom + dy, size) for dx, dy in offsets]
-        # the least hidden, and of those the nearest
-        hidden = [_hidden(box, taken, area) for box in boxes]
-        chosen = hidden.index(min(hidden))
+        # the least hidden, of those one that can be no other point's, and of those the nearest
+        worth = [(_hidden(box, taken, area), _mistakable(box, (left, bottom), points)) for box in boxes]
+        chosen = worth.index(min(worth))
         best = offsets[chosen]
         taken.append(boxes[chosen])
         far = max(abs(best[0]) - reach[0], abs(best[1]) - reach[1]) > 5
@@ -231,7 +235,9 @@ def _place_notes(axes: Axes, notes: Sequence[_Note]) -> None:
             color=colour,
             ha="center",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": "#9aa3ad", "linewidth": 0.5} if far else None,
+            arrowprops={"arrowstyle": "-", "color": "#9aa3ad", "linewidth": 0.5}
+            if far or worth[chosen][1]
+            else None,
             zorder=5,
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )
@@ -257,6 +263,18 @@ def _box(x: float, y: float, size: tuple[float, float]) -> Bbox:
 def _hidden(box: Bbox, taken: Sequence[Bbox], area: Bbox) -> float:
     """How much of a box lies on others or outside of the plot, in square pixels."""
     return round(sum(_overlap(box, other) for other in taken) + _overlap(box, box) - _overlap(box, area), 3)
+
+
+def _mistakable(box: Bbox, own: tuple[float, float], points: NDArray[np.float64]) -> bool:
+    """Whether another point is less than twice as far from the box as its own point is."""
+    own_gap = _gap(box, own)
+    others = [(x, y) for x, y in points if (x, y) != own]
+    return any(_gap(box, other) < 2 * own_gap for other in others)
+
+
+def _gap(box: Bbox, point: tuple[float, float]) -> float:
+    x, y = point
+    return float(np.hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1)))
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:

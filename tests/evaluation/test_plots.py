@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import combinations
+from math import hypot
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,27 @@ def test_names_of_crowded_points_hide_nothing() -> None:
     assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]
     inside = axes.get_window_extent()
     assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+
+
+@pytest.mark.parametrize("accuracy", [0.6845, 0.688, 0.69, 0.6905])
+def test_a_name_stands_at_its_own_point(accuracy: float) -> None:
+    clocks = Curve("clockwork", (Point("exponential", 0.76, 0.665), Point("oracle", 1.0, 0.691)))
+    pipeline = Point("pipeline:2", 1.0, accuracy)
+    figure = plots.accuracy_cost([clocks], [pipeline, Point("pipeline:3", 1.0, 0.656)], clocks.points)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    markers = {text.get_text(): axes.transData.transform(text.xy) for text in axes.texts}  # type: ignore[attr-defined]
+
+    def gap(text: Text, name: str) -> float:
+        box = Text.get_window_extent(text, canvas.get_renderer())
+        x, y = markers[name]
+        return float(hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1)))
+
+    for text in axes.texts:
+        name = text.get_text()
+        has_line = text.arrow_patch is not None  # type: ignore[attr-defined]
+        assert has_line or min(gap(text, other) for other in markers if other != name) > gap(text, name)
 
 
 def test_threshold_sweep_has_both_views() -> None:
