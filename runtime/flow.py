@@ -250,7 +250,7 @@ class _Onnx(_Estimator):
         try:
             self._dims = list(read_dims(file).items())
         except BundleError as error:
-            raise FlowError("not an ONNX model", file=file, found=error.found) from None
+            raise FlowError(error.problem, file=file, found=error.found, expected=error.expected) from None
         if len(self._dims) not in (1, 2):
             raise self._refusal(f"{len(self._dims)} inputs")
         self._planes = 6 if len(self._dims) == 1 else 3

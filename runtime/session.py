@@ -16,7 +16,7 @@ import onnxruntime as ort
 from runtime.device import Device
 from weights.errors import BundleError, DeviceError
 
-__all__ = ["Binding", "Port", "Session", "allocate", "read_dims"]
+__all__ = ["Binding", "Port", "Session", "allocate", "one_line", "read_dims"]
 
 Shape = tuple[int, ...]
 Dims = tuple[int | str | None, ...]
@@ -185,7 +185,7 @@ class Session:
         except Exception as error:  # ONNX Runtime raises many types
             kind = BundleError if self.device.kind == "cpu" else DeviceError
             raise kind(
-                f"ONNX Runtime cannot open {self.name}", file=self.file, found=_one_line(error)
+                f"ONNX Runtime cannot open {self.name}", file=self.file, found=one_line(error)
             ) from None
 
     def _port(self, node: Any) -> Port:
@@ -225,7 +225,7 @@ class Session:
             self._session.run_with_iobinding(binding.io, binding.options)
             return
         except Exception as error:  # ONNX Runtime raises many types
-            found = _one_line(error)
+            found = one_line(error)
         # raised out here, it does not carry ONNX Runtime's frames, which would keep the session alive
         raise DeviceError(f"{self.name} failed", file=self.file, found=found)
 
@@ -248,9 +248,14 @@ def read_dims(model: Model) -> dict[str, Dims]:
             proto = onnx.load_from_string(model)
         else:
             proto = onnx.load(fspath(model), load_external_data=False)
+    except OSError as error:
+        file = None if isinstance(model, bytes) else model
+        raise BundleError(
+            "cannot be read", file=file, found=error.strerror or error, expected="an ONNX model"
+        ) from None
     except Exception as error:  # protobuf's error type depends on its back end
         file = None if isinstance(model, bytes) else model
-        raise BundleError("not an ONNX model", file=file, found=_one_line(error)) from None
+        raise BundleError("not an ONNX model", file=file, found=one_line(error)) from None
     constants = {tensor.name for tensor in proto.graph.initializer}
     return {
         value.name: tuple(
@@ -275,7 +280,7 @@ def _half(source: str | bytes, folder: str) -> bytes:
         return bytes(convert_float_to_float16(proto).SerializeToString())
     except Exception as error:  # the converter raises whatever onnx and protobuf raise
         file = None if isinstance(source, bytes) else source
-        raise BundleError("cannot be turned into float16", file=file, found=_one_line(error)) from None
+        raise BundleError("cannot be turned into float16", file=file, found=one_line(error)) from None
 
 
 def _placements(session: ort.InferenceSession) -> list[tuple[str, str]]:
@@ -291,7 +296,7 @@ _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _PLACE = re.compile(r"\S*/onnxruntime_src/.*?\)(?: const)? (?=[A-Z\"'\[(])")
 
 
-def _one_line(error: BaseException) -> str:
-    """The message, without ONNX Runtime's error code and the place in its source, kept short."""
+def one_line(error: BaseException) -> str:
+    """An error's message, without ONNX Runtime's error code and the place in its source, kept short."""
     text = _PLACE.sub("", _CODE.sub("", " ".join(str(error).split())))
     return text if len(text) <= 300 else f"{text[:300]}..."

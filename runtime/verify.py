@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import onnx
 import onnxruntime as ort
 
 from runtime.reference import Reference, read_reference
+from runtime.session import one_line
 from weights.errors import BundleError, DataSetError
+from weights.identify import identify
 
 __all__ = ["Compared", "Verification", "verify"]
 
@@ -71,14 +74,36 @@ def _session(model: onnx.ModelProto | str | PathLike[str], providers: Sequence[A
     options = ort.SessionOptions()
     options.log_severity_level = 4
     source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else fspath(model)
+    kind = _kind(source) if isinstance(source, str) else None
     try:
         return ort.InferenceSession(source, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's errors have no base of their own
         raise BundleError(
             "cannot be opened as an ONNX model",
             file=None if isinstance(source, bytes) else source,
-            found=str(error).strip().split("\n")[0][:300],
+            found=kind or one_line(error),
         ) from None
+
+
+def _kind(file: str) -> str | None:
+    """What a file is, as far as its first bytes tell; raises BundleError for what cannot be read at all."""
+    if Path(file).is_dir():
+        raise BundleError(
+            "not an ONNX model",
+            file=file,
+            found="a bundle" if (Path(file) / "manifest.json").is_file() else "a folder",
+            expected="one plain model NAME.onnx",
+            hint="convert the net with -o NAME.onnx, or give PROTOTXT and WEIGHTS",
+        )
+    try:
+        with open(file, "rb") as stream:
+            head = stream.read(4096)
+    except OSError as error:
+        raise BundleError(
+            "cannot be read", file=file, found=error.strerror or error, expected="an ONNX model"
+        ) from None
+    known = identify(head)
+    return known[0] if known is not None else None
 
 
 def _feeds(session: ort.InferenceSession, reference: Reference) -> dict[str, np.ndarray]:
@@ -148,18 +173,18 @@ def verify(
     unknown = [output for output in known.outputs if output not in outputs]
     if unknown:
         raise DataSetError(
-            "the model does not have an output of the reference",
-            file=known.file,
-            found=", ".join(unknown),
-            expected=", ".join(outputs),
-            hint=f"convert with --blob {unknown[0]}",
+            f"the model lacks what the reference {known.file} holds",
+            file=name or None,
+            found=f"outputs {', '.join(outputs)}",
+            expected=", ".join(known.outputs),
+            hint=f"convert with {' '.join(f'--blob {output}' for output in known.outputs)}",
         )
     wanted = list(known.outputs)
     feeds = _feeds(session, known)
     try:
         got = session.run(wanted, feeds)
     except Exception as error:
-        raise BundleError("cannot be run", file=name, found=str(error).strip().split("\n")[0][:300]) from None
+        raise BundleError("cannot be run", file=name, found=one_line(error)) from None
     compared = tuple(
         compare(output, np.asarray(array), known.outputs[output], tolerance)
         for output, array in zip(wanted, got, strict=True)

@@ -268,3 +268,10 @@ def test_a_model_that_makes_nan(tmp_path: Path) -> None:
     frame = np.zeros((6, 8, 3), np.uint8)
     with pytest.raises(FlowError, match="not finite"):
         flow_estimator(path).estimate(frame + np.uint8(1), frame)
+
+
+def test_a_missing_model_is_the_wording_of_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(FlowError) as error:
+        flow_estimator(str(tmp_path / "none.onnx"))
+    expected = "cannot be read; found No such file or directory; expected an ONNX model"
+    assert str(error.value) == f"{tmp_path / 'none.onnx'}: {expected}"

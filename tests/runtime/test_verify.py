@@ -108,7 +108,7 @@ def test_other_shape_fails_the_check(tmp_path: Path, model: onnx.ModelProto) -> 
             r'input "data" has the wrong shape; found \(1, 1, 4, 5\)',
         ),
         ({"inputs/data": X[0], "outputs/y": X}, "wrong shape"),
-        ({"inputs/data": X, "outputs/z": X}, "does not have an output of the reference; found z"),
+        ({"inputs/data": X, "outputs/z": X}, "found outputs a/b, y; expected z; convert with --blob z"),
         ({"inputs/data": X, "outputs/y": X, "weights": X}, 'an array "weights"'),
         ({"inputs/data": np.array([b"abc"]), "outputs/y": X}, "holds no numbers"),
     ],
@@ -181,6 +181,17 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
 def test_models_that_are_none(tmp_path: Path) -> None:
     reference = write(tmp_path / "ref.h5", GOOD)
     (tmp_path / "net.onnx").write_bytes(b"no model")
-    for path in (tmp_path / "net.onnx", tmp_path / "none.onnx"):
-        with pytest.raises(BundleError, match="cannot be opened"):
-            verify(path, reference)
+    (tmp_path / "odd.onnx").write_bytes(b"\1\2\3\4")
+    (tmp_path / "x.staged").mkdir()
+    (tmp_path / "x.staged" / "manifest.json").write_text("{}")
+    for name, words in (
+        ("net.onnx", "cannot be opened as an ONNX model; found a text file"),
+        ("odd.onnx", "cannot be opened as an ONNX model; found "),
+        ("none.onnx", "cannot be read; found No such file or directory; expected an ONNX model"),
+        ("x.staged", "not an ONNX model; found a bundle; expected one plain model"),
+        (".", "not an ONNX model; found a folder; expected one plain model"),
+    ):
+        with pytest.raises(BundleError, match=words) as error:
+            verify(tmp_path / name, reference)
+        assert str(tmp_path / name) in str(error.value)
+        assert "ONNXRuntimeError" not in str(error.value) and "\n" not in str(error.value)
