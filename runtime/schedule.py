@@ -4,7 +4,8 @@ As text: `oracle`, `skip:N`, `rates:A,B,C[@P,Q,R]`, `alternating`, `exponential`
 `pipeline:K[@lib|@youtube]`, `budget:MS`; or a clock for the last stage: `adaptive:THETA`, `pixels:THETA`,
 `confidence:THETA`, `learned:MODEL.onnx[:THETA]`, `every:N[@PHASE]`, `any(..., ...)`, `all(..., ...)`,
 `not(...)`; or one clock a stage, separated by `;`. Values follow the picture between the frames of a clock in
-`warp:K`, `warp-feature:K`, `correct:K` and `warp:adaptive:THETA` (see `runtime.moving`).
+`warp:K`, `warp-feature:K`, `correct:K`, `warp:adaptive:THETA` and `warp:distance:THETA` (see
+`runtime.moving`).
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ __all__ = ["Edge", "Schedule", "check_schedule", "edges_of", "parse_schedule"]
 SCHEDULES = (
     "oracle, skip:N, rates:A,B,..., alternating, exponential, pipeline:K, adaptive:THETA, pixels:THETA, "
     "confidence:THETA, learned:MODEL.onnx:THETA, budget:MS, every:N, any(...), all(...), not(...), "
-    "warp:K, warp-feature:K, correct:K, warp:adaptive:THETA, or one clock a stage separated by ;"
+    "warp:K, warp-feature:K, correct:K, warp:adaptive:THETA, warp:distance:THETA, "
+    "or one clock a stage separated by ;"
 )
 _CLOCKS = "always, never, every, adaptive, pixels, confidence, learned, budget, any, all or not"
 _MAX_TEXT = 4096
@@ -199,9 +201,9 @@ class _Parser:
         self.flow = flow
         self.moving: Moving | None = None
 
-    def fail(self, what: str, found: str, expected: str) -> ScheduleError:
+    def fail(self, what: str, found: str, expected: str, hint: str | None = None) -> ScheduleError:
         return ScheduleError(
-            f'{what} in schedule "{self.text[:80]}"', found=f'"{found[:80]}"', expected=expected
+            f'{what} in schedule "{self.text[:80]}"', found=f'"{found[:80]}"', expected=expected, hint=hint
         )
 
     def whole(self, text: str, what: str, least: int = 1) -> int:
@@ -217,6 +219,12 @@ class _Parser:
         if not (math.isfinite(value) and value >= 0):
             raise self.fail(f"bad {what}", text, "a number from 0")
         return value
+
+    def threshold(self, text: str, name: str) -> float:
+        if not text:
+            hint = "`clockwork calibrate` finds a threshold"
+            raise self.fail("a threshold is missing", name, f"{name}:THETA, a number from 0", hint)
+        return self.number(text, "threshold")
 
     def schedule(self) -> Schedule:
         text = self.text
@@ -309,6 +317,8 @@ class _Parser:
                     raise self.fail("not() takes one clock", text, "not(CLOCK)")
                 return Not(parts[0])
             return Any(parts) if combined[1] == "any" else All(parts)
+        if re.match(r"(any|all|not)\(", text) and text.count("(") > text.count(")"):
+            raise self.fail("unclosed bracket", text, "a ) for each (")
         term, *options = self.options(text)
         name, _, value = term.partition(":")
         if name in ("always", "never") and term == name and not options:
@@ -323,7 +333,11 @@ class _Parser:
             return self.drift(self.moving, name, value, options)
         if name in ("adaptive", "pixels", "confidence"):
             return self.watch(name, value, options)
-        raise self.fail("unknown schedule or clock", text, SCHEDULES if text == self.text else _CLOCKS)
+        if self.moving is not None:
+            accepted = f"a number of frames, or a clock: {_CLOCKS.replace('adaptive', 'adaptive, distance')}"
+        else:
+            accepted = SCHEDULES if text == self.text else _CLOCKS
+        raise self.fail("unknown schedule or clock", text, accepted)
 
     def options(self, text: str) -> list[str]:
         """A term and its options; `blob=` comes last and may itself hold an @."""
@@ -376,7 +390,7 @@ class _Parser:
             if option != "strict":
                 raise self.fail("unknown option", option, "strict, min=N or max=N")
         most = max(MAX_INTERVAL, least) if most is None else most
-        theta = self.number(value, "threshold")
+        theta = self.threshold(value, name)
         return Watch(moving.drift(name), theta, "strict" in rest, minimum=least, maximum=most)
 
     def watch(self, name: str, value: str, options: list[str]) -> Watch:
@@ -401,4 +415,4 @@ class _Parser:
                 sensor = replace(sensor, value=option[5:])
             else:
                 raise self.fail("unknown option", option, accepted)
-        return Watch(sensor, self.number(value, "threshold"), strict, name == "confidence", least, most)
+        return Watch(sensor, self.threshold(value, name), strict, name == "confidence", least, most)
