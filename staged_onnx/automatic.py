@@ -20,7 +20,7 @@ from caffe_port.convert import ancestors
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.registry import rule_for
 from caffe_port.shapes import count, infer_shapes
-from staged_onnx.planning import assign_stages, misplaced, score_value
+from staged_onnx.planning import assign_stages, index_values, misplaced, score_value
 from weights.errors import BundleError
 
 __all__ = ["Chosen", "choose_cuts"]
@@ -85,10 +85,13 @@ class _Costs:
 
 def _candidates(costs: _Costs) -> list[str]:
     """The narrowest place of each band of equal work, then the narrowest of the rest, in the net's order."""
+    indices = index_values(costs.layers)
     places: list[tuple[int, int, int, str]] = []
     for position, layer in enumerate(costs.layers):
         for top in layer.tops:
             if len(costs.shapes[top]) != 4 or "@" in top or not top:  # a blob the user can name
+                continue
+            if top in indices:  # the blob beside a mask gives the same stages, and a signal besides
                 continue
             inside = ancestors(costs.net, [top])
             before = sum(costs.macs[a.key] for a in inside) / costs.total

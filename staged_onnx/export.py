@@ -22,7 +22,7 @@ from caffe_port.save import save_model
 from caffe_port.shapes import Dims, Sizes, measure
 from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec, read_bundle
 from staged_onnx.palettes import Classes, classes
-from staged_onnx.planning import Plan, StagePlan
+from staged_onnx.planning import Plan, StagePlan, index_values
 from staged_onnx.processing import Preprocessing, emit_labels, emit_preprocessing
 from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
@@ -59,7 +59,8 @@ def choose_signal(plan: Plan) -> str:
     """The blob an adaptive clock watches by default.
 
     A score map with one channel a class that a stage before the last hands to the head (the deepest such),
-    else the cut before the last stage; "" for a bundle of one stage.
+    else the cut before the last stage or, where that is a map of indices or not handed out, the last other
+    map that its stage hands out; "" for a bundle of one stage, and where there is no such map.
     """
     if len(plan.stages) < 2:
         return ""
@@ -69,7 +70,23 @@ def choose_signal(plan: Plan) -> str:
             shape = plan.shapes[value]
             if value in plan.head.inputs and len(shape) == 4 and shape[1] == classes_count:
                 return value
-    return plan.stages[-2].cut
+    stage = plan.stages[-2]
+    indices = index_values([layer for each in plan.stages for layer in each.layers])
+    maps = [v for v in stage.outputs if v not in indices and len(plan.shapes[v]) == 4]
+    if stage.cut in maps:
+        return stage.cut
+    return maps[-1] if maps else ""
+
+
+def _notes(plan: Plan, signal: str) -> tuple[str, ...]:
+    """What whoever plays the bundle should know of its stages."""
+    notes = []
+    share = plan.head.macs / max(1, plan.head.macs + sum(stage.macs for stage in plan.stages))
+    if share > 0.5:
+        notes.append(f"the head does {share:.0%} of the work on every frame: clocks save little here")
+    if not signal and len(plan.stages) > 1:
+        notes.append("no map that an adaptive clock could watch by default: choose one with --signal BLOB")
+    return tuple(notes)
 
 
 def _frame_sized(sizes: Sizes, other: Sizes, picture: str, scores: str) -> bool:
@@ -248,7 +265,7 @@ def export(
             exporter.sizes.shapes[picture_input(net).name][2:], table.names[:256], table.palette,  # type: ignore[arg-type]
             schedule, signal, {"prototxt": _hashes([net.file])[0], "weights": _hashes(weights_files)},
             f"clockwork-onnx {__version__}", _save(exporter.whole(), folder, "whole") if whole else "",
-            plan.why, (*net.notes, *exporter.weights.notes),
+            plan.why, (*_notes(plan, signal), *net.notes, *exporter.weights.notes),
             ScoresSpec(plan.scores, channels, exporter.native_scores),
         )  # fmt: skip
         if check is not None:

@@ -8,7 +8,7 @@ and a net without skip connections has a head of nothing but post-processing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from caffe_port.convert import ancestors, check_values
@@ -121,6 +121,12 @@ def _check_order(net: Net, cuts: Sequence[str]) -> None:
                 expected=f"shallow to deep, each cut once: {right}",
             )
         seen |= keys
+
+
+def index_values(layers: Collection[Layer]) -> frozenset[str]:
+    """Values that are places or labels, not measures: the masks of Pooling and what ArgMax makes."""
+    masks = {top for layer in layers if layer.type == "Pooling" for top in layer.tops[1:]}
+    return frozenset(masks | {top for layer in layers if layer.type == "ArgMax" for top in layer.tops})
 
 
 def assign_stages(net: Net, cuts: Sequence[str], layers: Sequence[Layer]) -> dict[str, int]:

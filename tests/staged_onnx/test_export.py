@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from staged_onnx.export import choose_signal
 from weights.errors import BundleError, ClockworkError, WeightsError
 
 CUTS = ["pool3", "pool4", "upscore2"]
+HOW_FIXED = staged_onnx.Preprocessing((16, 16), "bgr", (0.0,), 1.0)
 HOW = staged_onnx.Preprocessing(None, "bgr", (104.0, 116.7, 122.7), 1.0)
 
 
@@ -141,6 +143,55 @@ def test_the_signal_is_a_score_map_an_earlier_stage_hands_to_the_head(tmp_path: 
     assert choose_signal(staged_onnx.plan(thin_fcn8s(tmp_path), CUTS)) == "score_pool4"
     assert choose_signal(staged_onnx.plan(chain(tmp_path), ["a", "b"])) == "a"
     assert choose_signal(staged_onnx.plan(chain(tmp_path), ["b"])) == ""
+
+
+def with_mask(folder: Path, *, head: int = 1) -> Net:
+    """SegNet in small: an encoder whose pooling mask the decoder reads; head: channels of its last layers."""
+    layer = 'layer { name: "%s" type: "Convolution" bottom: "%s" top: "%s" convolution_param { %s } }\n'
+    file = folder / "mask.prototxt"
+    file.write_text(
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 16 input_dim: 16\n'
+        + layer % ("a", "data", "a", "num_output: 8 kernel_size: 3 pad: 1")
+        + 'layer { name: "p" type: "Pooling" bottom: "a" top: "p" top: "p_mask" '
+        "pooling_param { kernel_size: 2 stride: 2 } }\n"
+        + layer
+        % ("b", "p", "b", "num_output: 8 kernel_size: 3 pad: 1")
+        + 'layer { name: "u" type: "Upsample" bottom: "b" bottom: "p_mask" top: "u" '
+        "upsample_param { scale: 2 } }\n"
+        + layer % ("c", "u", "c", f"num_output: {head} kernel_size: 3 pad: 1")
+        + layer % ("score", "c", "score", "num_output: 3 kernel_size: 1")
+    )
+    return read_net(file)
+
+
+def test_a_pooling_mask_is_no_signal(tmp_path: Path) -> None:
+    net = with_mask(tmp_path)
+    assert choose_signal(staged_onnx.plan(net, ["p_mask", "score"])) == "p"
+    assert choose_signal(staged_onnx.plan(net, ["p", "score"])) == "p"
+    for stages in (1, 2, 3):
+        assert "p_mask" not in [stage.cut for stage in staged_onnx.plan(net, stages=stages).stages]
+
+
+def test_without_a_map_there_is_no_signal_and_a_note(tmp_path: Path) -> None:
+    """With the mask's layer a stage of its own and b before it, the last stage is handed the mask alone."""
+    net = with_mask(tmp_path)
+    plan = staged_onnx.plan(net, ["b", "u"])
+    only_mask = dataclasses.replace(plan.stages[0], cut="p_mask", outputs=("p_mask",))
+    assert choose_signal(dataclasses.replace(plan, stages=(only_mask, plan.stages[1]))) == ""
+    bundle = make(tmp_path, net, ["b", "u"], HOW_FIXED, signal="")
+    assert "no map that an adaptive clock could watch by default" in bundle.manifest.notes[-1]
+
+
+def test_a_head_that_does_most_of_the_work_is_noted(tmp_path: Path) -> None:
+    def notes(head: int) -> list[str]:
+        net = with_mask(tmp_path, head=head)
+        bundle = make(tmp_path, net, ["p", "b"], HOW_FIXED, force=True)
+        return [note for note in bundle.manifest.notes if "the head does" in note]
+
+    assert notes(1) == []
+    # 256 places: a 3 x 8 x 9, b a quarter of 8 x 8 x 9, c 8 x 32 x 9, score 32 x 3
+    share = (8 * 32 * 9 + 32 * 3) / (8 * 32 * 9 + 32 * 3 + 3 * 8 * 9 + 8 * 8 * 9 / 4)
+    assert notes(32) == [f"the head does {share:.0%} of the work on every frame: clocks save little here"]
 
 
 def test_weights_lie_outside_the_graphs(tmp_path: Path) -> None:
