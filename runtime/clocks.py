@@ -30,7 +30,9 @@ __all__ = [
     "Tick",
     "Watch",
     "by_position",
+    "has_budget",
     "sensors_of",
+    "single_clocks",
 ]
 
 BUDGET_RETRY = 30
@@ -231,27 +233,32 @@ class Not:
         return not self.clock.fires(tick)
 
 
-def sensors_of(clock: Clock) -> Iterator[Sensor | Learned | Drift]:
-    """Everything that a clock measures, in the order in which it is written."""
+def single_clocks(clock: Clock) -> Iterator[Clock]:
+    """The clocks that a combination is made of, in the order in which they are written."""
     match clock:
-        case Watch(sensor=sensor):
-            yield sensor
-        case Learned():
-            yield clock
         case Any(clocks=clocks) | All(clocks=clocks):
             for part in clocks:
-                yield from sensors_of(part)
+                yield from single_clocks(part)
         case Not(clock=inner):
-            yield from sensors_of(inner)
+            yield from single_clocks(inner)
+        case _:
+            yield clock
+
+
+def sensors_of(clock: Clock) -> Iterator[Sensor | Learned | Drift]:
+    """Everything that a clock measures, in the order in which it is written."""
+    for single in single_clocks(clock):
+        if isinstance(single, Watch):
+            yield single.sensor
+        elif isinstance(single, Learned):
+            yield single
 
 
 def by_position(clock: Clock) -> bool:
     """Whether a clock goes by the frame's position in its shot alone, so that it can be asked beforehand."""
-    match clock:
-        case Always() | Never() | Every():
-            return True
-        case Any(clocks=clocks) | All(clocks=clocks):
-            return all(map(by_position, clocks))
-        case Not(clock=inner):
-            return by_position(inner)
-    return False
+    return all(isinstance(single, Always | Never | Every) for single in single_clocks(clock))
+
+
+def has_budget(clock: Clock) -> bool:
+    """Whether a clock goes by what stages cost."""
+    return any(isinstance(single, Budget) for single in single_clocks(clock))

@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime as ort
 
 from runtime.cache import Entry, FeatureCache, Version
-from runtime.clocks import All, Any, Budget, Clock, Drift, Learned, Not, Sensor, by_position, sensors_of
+from runtime.clocks import Clock, Drift, Learned, Sensor, by_position, has_budget, sensors_of
 from runtime.lanes import Lanes, Task
 from runtime.mover import Mover, Slot
 from runtime.parts import Part, Parts
@@ -171,7 +171,7 @@ class Engine:
         self._tick = _Tick(self)
         self._previous: np.ndarray | None = None
         self._heard: dict[Sensor | Learned | Drift, float] = {}
-        if any(_has_budget(clock) for clock in schedule.clocks):
+        if any(has_budget(clock) for clock in schedule.clocks):
             self._warm_up()
         self.start_shot()
 
@@ -418,14 +418,3 @@ class Engine:
             self.begin(pending, image)
             step = pending.finish()
         self.learn_costs(step)
-
-
-def _has_budget(clock: Clock) -> bool:
-    match clock:
-        case Budget():
-            return True
-        case Any(clocks=clocks) | All(clocks=clocks):
-            return any(_has_budget(part) for part in clocks)
-        case Not(clock=inner):
-            return _has_budget(inner)
-    return False
