@@ -167,6 +167,7 @@ class Engine:
             if made_by.get(name, -1) >= i
         )
         self._lags = [schedule.lags_at(position) | self._recurrent for position in fills]
+        self._early = [self._ahead_of_a_frame(lags) for lags in self._lags]
         self._begun: dict[int, _Work] | None = None
         self._tick = _Tick(self)
         self._previous: np.ndarray | None = None
@@ -198,7 +199,7 @@ class Engine:
             self._upload()
         if self._mover is not None:
             self._mover.begin_frame(pending.frame, image, position, pending.index)
-        lags = self._lags_at(position)
+        lags = self._lags[min(position, len(self._lags) - 1)]
         fired_any = False
         for number, part in enumerate(self.parts.stages):
             fires = self._decide(number, schedule.clocks[number])
@@ -225,21 +226,23 @@ class Engine:
         while the next frame is waited for, and its labels do not wait for them. Where a shot begins instead,
         the work was in vain and what it wrote is forgotten.
         """
-        if self._mover is not None:
-            return
-        lags = self._lags_at(self.position)
+        step = min(self.position, len(self._lags) - 1)
         self._tick.position = self.position
-        early = []
+        early = [number for number in self._early[step] if self.schedule.clocks[number].fires(self._tick)]
+        if early:
+            self.cache.begin_frame(self.position)
+            self._begun = {number: self._run(self.parts.stages[number], self._lags[step]) for number in early}
+
+    def _ahead_of_a_frame(self, lags: frozenset[tuple[str, str]]) -> tuple[int, ...]:
+        """The stages that need nothing of a frame that is read with these lags, not even its picture."""
+        if self._mover is not None:
+            return ()
+        found = []
         for number, (part, clock) in enumerate(zip(self.parts.stages, self.schedule.clocks, strict=True)):
             edges = {(part.spec.name, name) for name in part.spec.inputs}
             if edges <= lags and not edges <= self._recurrent and by_position(clock):
-                early += [number] if clock.fires(self._tick) else []
-        if early:
-            self.cache.begin_frame(self.position)
-            self._begun = {number: self._run(self.parts.stages[number], lags) for number in early}
-
-    def _lags_at(self, position: int) -> frozenset[tuple[str, str]]:
-        return self._lags[min(position, len(self._lags) - 1)]
+                found.append(number)
+        return tuple(found)
 
     def close(self) -> None:
         """Let go of sessions and buffers, also where somebody still holds the engine (a traceback, say)."""
