@@ -8,8 +8,6 @@ asked again, frame by frame, with the reference that it would have had. Nothing 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from runtime.sensors import frame_mean, measure_of
 from runtime.transform import Moment
 from staged_onnx import Bundle
 from weights.errors import BundleError, ScheduleError, UsageError
+from weights.whole_file import whole_file
 
 __all__ = ["Calibration", "Point", "calibrate", "keep_schedule"]
 
@@ -110,15 +109,9 @@ def keep_schedule(bundle: Bundle, schedule: str) -> None:
     parse_schedule(schedule, manifest, files=False)
     target = Path(bundle.path) / "manifest.json"
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=bundle.path, delete=False) as file:
-            try:
-                file.write(json.dumps(manifest.to_json(), indent=1) + "\n")
-                file.close()
-                os.chmod(file.name, target.stat().st_mode & 0o777)
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with whole_file(target) as partial:
+            partial.write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
+            partial.chmod(target.stat().st_mode & 0o777)
     except OSError as error:
         raise BundleError("the manifest cannot be written", file=target, found=str(error)) from None
 

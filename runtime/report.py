@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from os import PathLike
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -18,6 +16,7 @@ from PIL import Image
 from runtime.step_log import StepLike
 from runtime.timeline import draw_timeline, stage_names
 from weights.errors import UsageError, VideoError
+from weights.whole_file import whole_file
 
 __all__ = ["write_report"]
 
@@ -125,15 +124,11 @@ def write_report(
             for key, text in _flat({k: v for k, v in summary.items() if k != "problems"})
         ),
     )
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, target)
+        with whole_file(path) as partial:
+            partial.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise VideoError("cannot be written", file=target, found=error.strerror) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise VideoError("cannot be written", file=path, found=error.strerror) from error
 
 
 def _figures(steps: Sequence[StepLike], summary: Mapping[str, Any]) -> str:

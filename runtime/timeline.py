@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import matplotlib
@@ -19,6 +17,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from runtime.step_log import StepLike
 from weights.errors import UsageError, VideoError
+from weights.whole_file import whole_file
 
 __all__ = ["draw_timeline", "stage_names"]
 
@@ -70,15 +69,11 @@ def draw_timeline(
         if not isinstance(path, str | PathLike):
             figure.savefig(path, format="png")
             return
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
         try:
-            figure.savefig(partial, format="png")
-            os.replace(partial, target)
+            with whole_file(path) as partial:
+                figure.savefig(partial, format="png")
         except OSError as error:
-            raise VideoError("cannot be written", file=target, found=error.strerror) from error
-        finally:
-            partial.unlink(missing_ok=True)
+            raise VideoError("cannot be written", file=path, found=error.strerror) from error
 
 
 def _figure(

@@ -18,6 +18,7 @@ from PIL import Image
 from runtime.background import WriteBehind
 from staged_onnx.palettes import colour_table
 from weights.errors import UsageError, VideoError
+from weights.whole_file import whole_file
 
 __all__ = ["LabelWriter", "VideoWriter"]
 
@@ -206,14 +207,10 @@ class LabelWriter:
 
     def _save(self, item: tuple[np.ndarray, str]) -> None:
         labels, name = item
-        partial = self.folder / f".{name}.partial"
         image = Image.fromarray(np.ascontiguousarray(labels))
         image.putpalette(self._palette)
-        try:
+        with whole_file(self.folder / f"{name}.png") as partial:
             image.save(partial, format="PNG", compress_level=3)
-            os.replace(partial, self.folder / f"{name}.png")
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _encoder() -> tuple[str, dict[str, str], int]:
