@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
-from caffe_port.layers.sampling import as_float, bilinear, clamp, columns_of, half_up, plane_of
+from caffe_port.layers.sampling import Plane, as_float, bilinear, clamp, columns_of, half_up, plane_of
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import count
@@ -194,19 +194,31 @@ def emit_roi_align(
 
     top, bottom, down, row_counts = corners(y1, y2, rows, plane.height)
     left, right, across, column_counts = corners(x1, x2, columns, plane.width)
-    tall = [g.node("Unsqueeze", v, g.ints(2)) for v in (top, bottom, down, row_counts)]
-    wide = [g.node("Unsqueeze", v, g.ints(1)) for v in (left, right, across, column_counts)]
-    values = bilinear(
-        g,
-        bottoms[0],
-        plane,
-        g.shape(layer.bottoms[0])[1],
-        g.node("Unsqueeze", image, g.ints(2)),
-        (tall[0], tall[1], wide[0], wide[1]),
-        (tall[2], wide[2]),
+    values = _in_bins(g, layer, bottoms[0], plane, image, (top, bottom, down), (left, right, across))
+    counts = g.node(
+        "And", g.node("Unsqueeze", row_counts, g.ints(2)), g.node("Unsqueeze", column_counts, g.ints(1))
     )
-    counts = g.node("Unsqueeze", g.node("And", tall[3], wide[3]), g.ints(3))
+    counts = g.node("Unsqueeze", counts, g.ints(3))
     return (g.node("Transpose", g.node("Where", counts, values, zero), perm=[0, 3, 1, 2]),)
+
+
+def _in_bins(
+    g: GraphBuilder,
+    layer: Layer,
+    x: str,
+    plane: Plane,
+    image: str,
+    tall: tuple[str, str, str],
+    wide: tuple[str, str, str],
+) -> str:
+    """Values (R, rows, columns, C) between the points of each bin: the lower one, the upper one and the upper
+    one's weight, down (R, rows) and across (R, columns).
+    """
+    top, bottom, down = (g.node("Unsqueeze", v, g.ints(2)) for v in tall)
+    left, right, across = (g.node("Unsqueeze", v, g.ints(1)) for v in wide)
+    item = g.node("Unsqueeze", image, g.ints(2))
+    channels = g.shape(layer.bottoms[0])[1]
+    return bilinear(g, x, plane, channels, item, (top, bottom, left, right), (down, across))
 
 
 def roi_alignment_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -237,17 +249,8 @@ def emit_roi_alignment(
         low = g.node("Floor", centre)
         return low, g.node("Ceil", centre), g.node("Sub", centre, low)
 
-    tall = [g.node("Unsqueeze", v, g.ints(2)) for v in centres(y1, y2, rows, plane.height)]
-    wide = [g.node("Unsqueeze", v, g.ints(1)) for v in centres(x1, x2, columns, plane.width)]
-    values = bilinear(
-        g,
-        bottoms[0],
-        plane,
-        g.shape(layer.bottoms[0])[1],
-        g.node("Unsqueeze", image, g.ints(2)),
-        (tall[0], tall[1], wide[0], wide[1]),
-        (tall[2], wide[2]),
-    )
+    tall, wide = centres(y1, y2, rows, plane.height), centres(x1, x2, columns, plane.width)
+    values = _in_bins(g, layer, bottoms[0], plane, image, tall, wide)
     return (g.node("Transpose", values, perm=[0, 3, 1, 2]),)
 
 
