@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evaluation.runs import Watch
 from evaluation.scoring import StepSeen
 from weights.errors import UsageError
+from weights.whole_file import file_in_the_way
 
 __all__ = ["Bar", "check_folders", "device_option", "times_option"]
 
@@ -40,10 +41,9 @@ def times_option(command: Command) -> Command:
 def check_folders(*folders: Path | None) -> None:
     """Refuse a place for results that is a file, or lies below one, before any work is done for it."""
     for folder in folders:
-        if folder is not None:
-            there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
-            if not there.is_dir():
-                raise UsageError("not a folder", file=there, expected="a folder, or a new path")
+        file = file_in_the_way(folder) if folder is not None else None
+        if file is not None:
+            raise UsageError("not a folder", file=file, expected="a folder, or a new path")
 
 
 class Bar:

@@ -9,18 +9,22 @@ from pathlib import Path
 
 from weights.errors import UsageError
 
-__all__ = ["check_folder", "whole_file"]
+__all__ = ["check_folder", "file_in_the_way", "whole_file"]
+
+
+def file_in_the_way(folder: Path) -> Path | None:
+    """What lies on the way to a folder, or in its place, and is no folder; None where nothing does."""
+    there = next((part for part in (folder, *folder.parents) if part.exists()), None)
+    return there if there is not None and not there.is_dir() else None
 
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError where no folder can be made because something on the way to it is a file."""
-    for part in (folder, *folder.parents):
-        if part.is_dir():
-            return
-        if part.exists():
-            raise UsageError(
-                "cannot be written to", file=folder, found=f"{part}, which is a file", expected="a folder"
-            )
+    file = file_in_the_way(folder)
+    if file is not None:
+        raise UsageError(
+            "cannot be written to", file=folder, found=f"{file}, which is a file", expected="a folder"
+        )
 
 
 @contextmanager
