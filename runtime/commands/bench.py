@@ -116,7 +116,6 @@ def _print(found: Bench) -> None:
     console.print(
         f"{found.bundle}, frames of {found.size[0]} x {found.size[1]}, on {found.device} ({found.reason}), "
         f"{found.precision}; {found.rounds} x {found.frames} frames",
-        markup=False,
     )
     table = Table(box=None, pad_edge=False)
     for head in ("schedule", "ms", "p95", "frames/s", "throughput", "time", "predicted", "latency"):
@@ -150,7 +149,7 @@ def _print(found: Bench) -> None:
     lines.append("time: share of the oracle's; predicted: the same from the oracle's stage times")
     lines.append("latency: from a frame's arrival to its labels, as a share of the oracle's")
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def _print_runs(console: Console, runs: Sequence[WholeRun]) -> None:

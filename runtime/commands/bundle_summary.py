@@ -65,7 +65,6 @@ def print_bundle(console: Console, summary: dict[str, Any]) -> None:
     console.print(
         f"bundle   {summary['name']}, stages: {len(summary['stages']) - 1} and the head; by "
         f"{summary['created_by'] or 'an unnamed writer'}",
-        markup=False,
     )
     print_stages(console, summary)
     how, classes = summary["preprocessing"], summary["classes"]
@@ -85,4 +84,4 @@ def print_bundle(console: Console, summary: dict[str, Any]) -> None:
     lines += [f"source   {s['name']} (sha256 {s['sha256'][:12]}...)" for s in sources if s]
     lines += [f"note     {note}" for note in (*summary["why"], *summary["notes"])]
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)

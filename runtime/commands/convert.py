@@ -254,17 +254,17 @@ def _print(summary: dict[str, Any]) -> None:
     if "model" in summary:
         for what in ("inputs", "outputs"):
             shown = ", ".join(f"{n} {' x '.join(map(str, d))}" for n, d in summary[what].items())
-            console.print(f"{what:8} {shown}", markup=False)
+            console.print(f"{what:8} {shown}")
         if summary["fixed_size"]:
-            console.print(f"one size {summary['fixed_size']}", markup=False)
+            console.print(f"one size {summary['fixed_size']}")
     else:
         print_stages(console, summary)
-        console.print(f"signal   {summary['signal'] or 'none'}", markup=False)
+        console.print(f"signal   {summary['signal'] or 'none'}")
     if summary["left_out"]:
         first = [f"{layer['name']} ({layer['type']})" for layer in summary["left_out"][:SHOWN]]
         more = len(summary["left_out"]) - len(first)
         listed = ", ".join(first) + (f" and {more} more" if more else "")
-        console.print(f"left out {listed}: nothing that is given out needs it", markup=False)
+        console.print(f"left out {listed}: nothing that is given out needs it")
     for note in (*summary.get("why", ()), *summary["notes"]):
-        console.print(f"note     {note}", markup=False)
-    console.print(f"wrote    {summary.get('model') or summary['bundle']}", markup=False)
+        console.print(f"note     {note}")
+    console.print(f"wrote    {summary.get('model') or summary['bundle']}")

@@ -125,4 +125,4 @@ def _print(found: Inspection) -> None:
         lines += [f"note     {note}" for note in found.weights.notes]
     lines += [f"note     {note}" for note in found.notes]
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
@@ -203,8 +204,6 @@ class _Outputs:
 
     def write(self, step: Step, image: np.ndarray) -> None:
         """Write one step; the labels themselves are not kept."""
-        from dataclasses import replace
-
         import numpy as np
 
         if not self.steps:
@@ -310,14 +309,13 @@ def _print(summary: dict[str, Any]) -> None:
     others = {name: ms for name, ms in summary["mean_ms"].items() if name not in (*summary["fires"], "total")}
     if others:
         shown = ", ".join(f"{name} {ms:.2f}" for name, ms in sorted(others.items()))
-        console.print(f"beside the stages, ms a frame: {shown}", markup=False)
+        console.print(f"beside the stages, ms a frame: {shown}")
     rate = summary["frames_per_second"]
     console.print(
         f"{summary['frames']} frames in {summary['seconds']:.1f} s"
         + (f" ({rate:.1f} frames/s)" if rate else "")
         + f", {summary['macs_of_oracle']:.0%} of the oracle's multiply-accumulates; "
         f"{summary['schedule']} on {summary['device']}",
-        markup=False,
     )
     for path in summary["outputs"].values():
-        console.print(f"wrote {path}", markup=False)
+        console.print(f"wrote {path}")

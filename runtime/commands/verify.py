@@ -87,6 +87,6 @@ def _print(found: Verification) -> None:
     console = stdout_console()
     console.print(table)
     if found.not_compared:
-        console.print(f"not in the reference: {', '.join(found.not_compared)}", markup=False)
+        console.print(f"not in the reference: {', '.join(found.not_compared)}")
     verdict = "passed" if found.passed else "FAILED"
-    console.print(f"{verdict}: relative tolerance {found.tolerance:g}", markup=False)
+    console.print(f"{verdict}: relative tolerance {found.tolerance:g}")

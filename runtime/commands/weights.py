@@ -45,7 +45,6 @@ def show(path: str, as_json: bool) -> None:
     console.print(table)
     console.print(
         f"{description.format}, {description.size:,} bytes, {description.parameters:,} parameters",
-        markup=False,
     )
 
 
