@@ -28,7 +28,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-test
-	$(BIN)/python -m caffe_port.coverage --write docs/layers.md
+	$(BIN)/python -m tools.layers_page --write docs/layers.md
 
 clean:
 	rm -rf demo-out .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[Any, dict[str, str], dict[str, tuple[int, ...]]]:
 
     Where a given shape leads nowhere the net counts as refused for the shape it does not state.
     """
-    from caffe_port.prototxt import read_net
+    from caffe_port.reading.read_net import read_net
     from caffe_port.shapes import infer_shapes
     from weights.errors import ClockworkError
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import runtime
-from runtime.background import prefetch
-from runtime.video import open_video
+from runtime.video.reader import open_video
+from runtime.video.threads import prefetch
 
 
 @dataclass

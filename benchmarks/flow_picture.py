@@ -14,10 +14,10 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
 import runtime
-from evaluation.demo import embedded_bundle
-from evaluation.plots import png
-from evaluation.shapes import PALETTE, shapes_shot
-from runtime.flow import flow_estimator
+from clockwork_onnx.evaluation.datasets.shapes_video import PALETTE, shapes_shot
+from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+from clockwork_onnx.evaluation.results.plots import png
+from runtime.flow.estimators import flow_estimator
 
 SEED, KEY, LATER = 22, 8, 13
 """The shot, the frame on which the network runs, and the one that is shown."""

@@ -34,11 +34,11 @@ import caffe_port
 import runtime
 import staged_onnx
 from caffe_port.nets import fcn8s
-from evaluation.demo import embedded_bundle
-from evaluation.shapes import shapes_shot
-from runtime.device import Device, choose_device
-from runtime.parts import Parts
-from runtime.session import allocate
+from clockwork_onnx.evaluation.datasets.shapes_video import shapes_shot
+from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+from runtime.sessions.device import Device, choose_device
+from runtime.sessions.session import allocate
+from runtime.sessions.stage_sessions import Parts
 from staged_onnx import Bundle
 from weights.errors import DeviceError
 

@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evaluation.datasets import shapes as shapes_data
-from evaluation.demo import embedded_bundle
-from evaluation.runs import Run, run_schedules
-from evaluation.shapes import KINDS
+from clockwork_onnx.evaluation.datasets import shapes as shapes_data
+from clockwork_onnx.evaluation.datasets.shapes_video import KINDS
+from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+from clockwork_onnx.evaluation.scoring.runs import Run, run_schedules
 
 SCHEDULES = (
     "oracle", "alternating", "warp:adaptive:0.05", "warp:adaptive:0.08", "warp:2", "warp:3", "warp:4",

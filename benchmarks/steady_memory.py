@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 import runtime
-from evaluation.demo import embedded_bundle
-from evaluation.shapes import shapes_shot
+from clockwork_onnx.evaluation.datasets.shapes_video import shapes_shot
+from clockwork_onnx.evaluation.demo.demo import embedded_bundle
 
 SCHEDULES = ("oracle", "skip:2", "alternating", "pipeline:3", "adaptive:0.1", "warp:4")
 GROWN = 2.0

@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import runtime
-from evaluation.datasets import folders
-from evaluation.datasets import shapes as shapes_data
-from evaluation.datasets.base import DataSet, Shot
-from evaluation.demo import embedded_bundle
-from evaluation.metrics import Confusion, remap
-from evaluation.shapes import KINDS
-from runtime.motion import Motion
-from runtime.schedule import parse_schedule
+from clockwork_onnx.evaluation.datasets import folders
+from clockwork_onnx.evaluation.datasets import shapes as shapes_data
+from clockwork_onnx.evaluation.datasets.base import DataSet, Shot
+from clockwork_onnx.evaluation.datasets.shapes_video import KINDS
+from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+from clockwork_onnx.evaluation.scoring.metrics import Confusion, remap
+from runtime.flow.paths import Motion
+from runtime.schedule.schedule import parse_schedule
 from runtime.transform import Moment
 from staged_onnx import Bundle, read_bundle
 from staged_onnx.warp import warp_graph, warp_labels_graph

@@ -15,16 +15,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from runtime.background import prefetch
-from runtime.cache import FeatureCache
-from runtime.device import Device, choose_device
-from runtime.engine import Engine, Pending
-from runtime.flow import FlowSource
-from runtime.lanes import Inline, Lanes, Threads
-from runtime.moving import played_bundle, played_manifest
-from runtime.parts import Parts
-from runtime.schedule import Schedule, check_schedule, parse_schedule
+from runtime.engine.cache import FeatureCache
+from runtime.engine.engine import Engine, Pending
+from runtime.engine.executors import Inline, Lanes, Threads
+from runtime.flow.estimators import FlowSource
+from runtime.schedule.flow_schedules import played_bundle, played_manifest
+from runtime.schedule.schedule import Schedule, check_schedule, parse_schedule
+from runtime.sessions.device import Device, choose_device
+from runtime.sessions.stage_sessions import Parts
 from runtime.step import Step
+from runtime.video.threads import prefetch
 from staged_onnx import Bundle, Manifest, read_bundle
 from weights.errors import ClockworkError, UsageError, VideoError
 
@@ -115,7 +115,7 @@ class Player:
     def ahead(self, frames: Iterable[T]) -> Iterator[T]:
         """The frames, each handed on when what needs frames only is made of it: the schedule's optical flow.
 
-        Read this in a thread of its own (`runtime.background.prefetch`) to have the flow of the next frame
+        Read this in a thread of its own (`runtime.video.threads.prefetch`) to have the flow of the next frame
         made while the stages work on this one. Frames may not be written over after they were handed out.
         """
         moving = self.schedule.moving

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from caffe_port.net import Net, Shape
 from staged_onnx.export import export
+from staged_onnx.frame_graphs import Preprocessing
 from staged_onnx.manifest import Bundle, Manifest, StageSpec, ValueSpec, read_bundle
 from staged_onnx.palettes import Classes, classes
 from staged_onnx.planning import Plan, StagePlan, plan_cuts
-from staged_onnx.processing import Preprocessing
 from weights.errors import UsageError
 
 __all__ = [

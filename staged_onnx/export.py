@@ -20,10 +20,10 @@ from caffe_port.match import Matched, match_weights
 from caffe_port.net import Input, Net, Shape
 from caffe_port.save import save_model
 from caffe_port.shapes import Dims, Sizes, measure
+from staged_onnx.frame_graphs import Preprocessing, emit_labels, emit_preprocessing
 from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec, read_bundle
 from staged_onnx.palettes import Classes, classes
 from staged_onnx.planning import Plan, StagePlan, index_values
-from staged_onnx.processing import Preprocessing, emit_labels, emit_preprocessing
 from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
 from weights.whole_file import check_folder

@@ -10,8 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from staged_onnx.outside import check_outside_weights
-from staged_onnx.processing import Preprocessing
+from staged_onnx.external_data import check_outside_weights
+from staged_onnx.frame_graphs import Preprocessing
 from weights.errors import BundleError
 
 __all__ = [

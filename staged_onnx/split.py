@@ -22,8 +22,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from staged_onnx.frame_graphs import emit_labels
 from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec
-from staged_onnx.processing import emit_labels
 from staged_onnx.warp import bare_builder
 from weights.errors import BundleError, UsageError
 

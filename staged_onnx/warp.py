@@ -28,7 +28,7 @@ from onnx import TensorProto, helper
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Net
 from caffe_port.shapes import Sizes
-from staged_onnx.processing import emit_resize
+from staged_onnx.frame_graphs import emit_resize
 from weights.errors import UsageError
 
 __all__ = ["PADDINGS", "bare_builder", "path_graph", "warp_graph", "warp_labels_graph"]

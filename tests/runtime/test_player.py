@@ -13,8 +13,8 @@ import pytest
 from toy_bundles import chain, frame_of
 
 import runtime
-from runtime.device import choose_device
 from runtime.player import Player
+from runtime.sessions.device import choose_device
 from staged_onnx import read_bundle
 from weights.errors import BundleError, ScheduleError, UsageError, VideoError
 

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from caffe_port import random_weights
 from caffe_port.convert import to_onnx
 from caffe_port.net import Net
-from caffe_port.prototxt import read_net
+from caffe_port.reading.read_net import read_net
 from caffe_port.shapes import infer_shapes
 
 

@@ -1,0 +1,92 @@
+"""The `clockwork` command: finds its sub-commands, turns errors into one line and an exit status.
+
+0 success, 1 a check failed, 2 wrong usage or bad input, 130 interrupted. Sub-commands are imported only when
+they are used, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from weights._version import __version__
+from weights.errors import ClockworkError
+
+__all__ = ["cli", "main"]
+
+COMMANDS = {
+    "demo": "Port the embedded shapes net and play it with every schedule.",
+    "inspect": "Layers, shapes, costs, and whether each layer ports exactly.",
+    "convert": "Prototxt and weights to one ONNX model or a bundle of stages.",
+    "verify": "A model's outputs against reference outputs.",
+    "run": "A bundle over a video: labels, overlay, timeline, log.",
+    "eval": "Score schedules on labelled video; the paper's tables.",
+    "calibrate": "The threshold that fires the deep stage on a share of a video.",
+    "bench": "Time stages, schedules and the un-staged net in one run.",
+    "net": "Write the prototxts of published nets.",
+    "weights": "Look into weights files and write them anew.",
+}
+"""Name and one line of help of each command, in the order of --help: known without importing any of them."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"clockwork_onnx.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clockwork-onnx")
+def cli() -> None:
+    """Port trained Caffe networks to ONNX, cut them into stages, run them over video on a clock."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="clockwork", standalone_mode=False
+        )
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        help_hint = f" (see {ctx.command_path} --help)" if ctx is not None else ""
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"clockwork: error: {message}{help_hint}", err=True)
+        return 2
+    except ClockworkError as error:
+        click.echo(f"clockwork: error: {error}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("clockwork: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away; say nothing more, not even at interpreter exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"clockwork: error: {where}{error.strerror or error}", err=True)
+        return 2

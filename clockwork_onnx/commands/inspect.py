@@ -1,0 +1,128 @@
+"""clockwork inspect: what a net is made of and whether each layer ports exactly; or what a bundle is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clockwork_onnx.commands.bundle_summary import bundle_summary, print_bundle
+from clockwork_onnx.console import stdout_console
+from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
+from weights.errors import UsageError
+
+if TYPE_CHECKING:
+    from caffe_port.inspection import Inspection
+
+STYLES = {"exact": "green", "approximated": "yellow", "unsupported": "red"}
+
+
+@click.command("inspect")
+@click.argument("prototxt", metavar="PROTOTXT|BUNDLE", type=click.Path(path_type=Path))
+@click.argument("weights_path", metavar="[WEIGHTS]", required=False)
+@net_options
+@json_option
+def command(
+    prototxt: Path,
+    weights_path: str | None,
+    reading: NetOptions,
+    as_json: bool,
+) -> int:
+    """List the layers of PROTOTXT: type, shapes, parameters, multiply-accumulates and a verdict each.
+
+    With WEIGHTS also which of the net's weights were found, are missing or were left over. Exit status 1
+    where a layer or its weights stand in the way of a conversion.
+
+    Of a BUNDLE: its stages, the values that it carries from frame to frame, and its pre-processing.
+    """
+    import weights
+    from caffe_port.inspection import inspect_net
+    from staged_onnx import read_bundle
+
+    if prototxt.is_dir():
+        if weights_path is not None:
+            raise UsageError("a bundle has its weights already", file=prototxt, found=weights_path)
+        summary = bundle_summary(read_bundle(prototxt))
+        if as_json:
+            print_json(summary)
+        else:
+            print_bundle(stdout_console(), summary)
+        return 0
+    if prototxt.suffix.lower() == ".onnx" and prototxt.is_file():
+        raise UsageError(
+            "nothing to inspect",
+            file=prototxt,
+            found="an ONNX model",
+            expected="a prototxt or a bundle NAME.staged",
+            hint="clockwork verify compares an ONNX model with reference outputs",
+        )
+    net = reading.read(prototxt, tolerant=True)
+    found = inspect_net(net, weights.read(weights_path) if weights_path is not None else None)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found)
+    return 0 if found.converts else 1
+
+
+def _shape(shape: Any) -> str:
+    return "?" if shape is None else "x".join(map(str, shape)) or "scalar"
+
+
+def _number(count: int | None, unit: float = 1, digits: int = 0) -> str:
+    return "" if not count else f"{count / unit:,.{digits}f}"
+
+
+def _print(found: Inspection) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for head, justify in (
+        ("layer", "left"),
+        ("type", "left"),
+        ("tops", "left"),
+        ("parameters", "right"),
+        ("MMAC", "right"),
+        ("verdict", "left"),
+    ):
+        table.add_column(head, justify=justify)  # type: ignore[arg-type]
+    for layer in found.layers:
+        verdict = Text(layer.verdict, style=STYLES[layer.verdict])
+        if layer.why:
+            verdict.append(f": {layer.why}", style="")
+        if layer.weights in ("missing", "wrong"):
+            verdict.append(f" (weights {layer.weights})", style="red")
+        tops = ", ".join(f"{n} {_shape(s)}" for n, s in zip(layer.tops, layer.top_shapes, strict=True))
+        table.add_row(
+            Text(layer.name),
+            Text(layer.type),
+            Text(tops),
+            _number(layer.parameters),
+            _number(layer.macs, 1e6, 2),
+            verdict,
+        )
+    console = stdout_console()
+    console.print(table)
+    verdicts = [layer.verdict for layer in found.layers]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in STYLES if v in verdicts)
+    lines = [
+        f"{len(found.layers)} layers: {counts}; {found.parameters:,} parameters, "
+        f"{found.macs / 1e9:,.3f} GMAC at the prototxt's size",
+        "inputs   " + ", ".join(f"{n} {_shape(s)}" for n, s in found.inputs.items()),
+        "outputs  " + ", ".join(f"{n} {_shape(s)}" for n, s in found.outputs.items()),
+    ]
+    if found.fixed_size:
+        lines.append(f"one size {found.fixed_size}")
+    if found.weights is not None:
+        lines.append(f"weights  {len(found.weights.found)} layers found")
+        if found.weights.missing:
+            lines.append(f"missing  {', '.join(found.weights.missing)}")
+        lines += [f"wrong    {line}" for line in found.weights.wrong.values()]
+        if found.weights.left_over:
+            lines.append(f"left over in the file  {', '.join(found.weights.left_over)}")
+        lines += [f"note     {note}" for note in found.weights.notes]
+    lines += [f"note     {note}" for note in found.notes]
+    for line in lines:
+        console.print(line)

@@ -1,0 +1,321 @@
+"""clockwork run: a bundle over a video, with the pictures and logs that people and programs want."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clockwork_onnx.console import stdout_console
+from clockwork_onnx.options import json_option, print_json
+from runtime.report.overlay import Overlay
+from staged_onnx.palettes import Classes
+from weights.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from runtime.player import Player
+    from runtime.step import Step
+    from runtime.video.reader import VideoReader
+
+FALLBACK_FPS = Fraction(15)
+"""For image folders, which have no rate of their own."""
+
+
+@click.command("run")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("source", metavar="VIDEO")
+@click.option(
+    "--schedule", help="oracle, skip:2, alternating, pipeline:3, adaptive:0.25, ... [default: the bundle's]."
+)
+@click.option("--signal", metavar="BLOB", help="The blob an adaptive clock watches [default: the bundle's].")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N; cuda never falls back."
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder for what is asked for below; by itself: overlay, timeline and log.",
+)
+@click.option("--labels", is_flag=True, help="labels/*.png: indexed PNGs at the frame's own size.")
+@click.option(
+    "--overlay", is_flag=True, help="overlay.mp4: the labels over the video, with a line of clocks."
+)
+@click.option("--timeline", is_flag=True, help="timeline.png: what fired when.")
+@click.option("--log", is_flag=True, help="steps.jsonl: one JSON object a frame.")
+@click.option("--report", is_flag=True, help="report.html: one page to show a colleague.")
+@click.option(
+    "--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Strength of the overlay."
+)
+@click.option("--start", type=click.IntRange(0), default=0, help="First frame.")
+@click.option("--stride", type=click.IntRange(1), default=1, help="Every Nth frame.")
+@click.option("--max-frames", type=click.IntRange(1), help="Stop after this many frames.")
+@click.option(
+    "--live", type=click.Choice(["drop", "queue"]), help="When frames come faster than they are taken."
+)
+@click.option(
+    "--shots",
+    metavar="auto|N,N,...",
+    help="Detect shot changes, or give their first frames: each starts anew.",
+)
+@click.option(
+    "--fps", type=Fraction, help="Frame rate of the overlay where the source has none, e.g. 30000/1001."
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@json_option
+def command(
+    bundle: Path,
+    source: str,
+    schedule: str | None,
+    signal: str | None,
+    device: str,
+    folder: Path | None,
+    labels: bool,
+    overlay: bool,
+    timeline: bool,
+    log: bool,
+    report: bool,
+    alpha: float,
+    start: int,
+    stride: int,
+    max_frames: int | None,
+    live: str | None,
+    shots: str | None,
+    fps: Fraction | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run a BUNDLE over VIDEO: a file, a folder of images, a glob, camera:0 or an rtsp:// address."""
+    import runtime
+    from clockwork_onnx.console import progress
+    from runtime.video.reader import open_video
+    from runtime.video.shots import mark_shots
+    from runtime.video.threads import prefetch
+
+    wanted = {"labels": labels, "overlay": overlay, "timeline": timeline, "log": log, "report": report}
+    if any(wanted.values()) and folder is None:
+        raise UsageError(
+            "where should it be written?",
+            found=", ".join(f"--{k}" for k, v in wanted.items() if v),
+            expected="-o FOLDER with them",
+        )
+    if folder is not None and not any(wanted.values()):
+        wanted.update(overlay=True, timeline=True, log=True)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError("not a folder", file=folder, expected="a folder, or a new path")
+    problems: list[str] = []
+
+    def problem(found: object) -> None:
+        problems.append(str(found))
+        click.echo(f"clockwork: {found}", err=True)
+
+    with ExitStack() as stack:
+        player = stack.enter_context(runtime.open(bundle, device=device, schedule=schedule, signal=signal))
+        reader = stack.enter_context(
+            open_video(
+                source, start=start, stride=stride, max_frames=max_frames, live=live, on_problem=problem
+            )
+        )
+        if not quiet and not as_json:
+            click.echo(
+                f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True
+            )
+        outputs = stack.enter_context(_Outputs(folder, wanted, player, reader, fps, alpha))
+        frames = stack.enter_context(closing(prefetch(player.ahead(mark_shots(reader, shots)))))
+        steps = _play(player, frames, outputs)
+        began = perf_counter()
+        interrupted = False
+        try:
+            for _ in progress(steps, total=reader.frame_count, quiet=quiet or as_json):
+                pass
+        except KeyboardInterrupt:
+            interrupted = True
+        seconds = perf_counter() - began
+        summary = _summary(player, outputs, seconds, problems, source, interrupted)
+        outputs.finish(summary)
+    summary["outputs"] = {kind: str(path) for kind, path in outputs.paths.items() if path.exists()}
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary)
+    return 130 if interrupted else 0
+
+
+def _play(player: Player, frames: Any, outputs: _Outputs) -> Iterator[Step]:
+    """Play and write; the image of each frame is kept until its step comes out."""
+    images: dict[int, np.ndarray] = {}
+
+    def keep() -> Iterator[Any]:
+        for frame in frames:
+            images[frame.index] = frame.image
+            yield frame
+
+    for step in player.play(keep()):
+        outputs.write(step, images.pop(step.index))
+        yield step
+
+
+class _Outputs:
+    """Opens each writer at the first step, so that bad input leaves nothing behind."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        wanted: dict[str, bool],
+        player: Player,
+        reader: VideoReader,
+        fps: Fraction | None,
+        alpha: float,
+    ) -> None:
+        names = {
+            "labels": "labels",
+            "overlay": "overlay.mp4",
+            "timeline": "timeline.png",
+            "log": "steps.jsonl",
+            "report": "report.html",
+        }
+        self.paths = {kind: folder / names[kind] for kind, on in wanted.items() if on and folder is not None}
+        self.player = player
+        self.fps = fps or reader.fps or FALLBACK_FPS
+        self._forced = fps is not None
+        manifest = player.bundle.manifest
+        classes = Classes(manifest.class_names, manifest.palette)
+        self._overlay = Overlay(classes, tuple(s.name for s in (*manifest.stages, manifest.head)), alpha)
+        self.steps: list[Step] = []
+        self.samples: list[tuple[Step, np.ndarray]] = []
+        self._stack = ExitStack()
+        self._writers: dict[str, Any] = {}
+
+    def __enter__(self) -> _Outputs:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def write(self, step: Step, image: np.ndarray) -> None:
+        """Write one step; the labels themselves are not kept."""
+        import numpy as np
+
+        if not self.steps:
+            self._open(step, image)
+        if "labels" in self._writers:
+            self._writers["labels"].write(step.labels, step.name)
+        if "log" in self._writers:
+            self._writers["log"].write(step)
+        if "overlay" in self._writers or "report" in self.paths:
+            picture = self._overlay.draw(image, step.labels, step)
+            if "overlay" in self._writers:
+                self._writers["overlay"].write(picture, None if self._forced else step.time)
+            if "report" in self.paths:
+                self._sample(step, picture)
+        self.steps.append(replace(step, labels=np.zeros((0, 0), np.uint8)))
+
+    def _sample(self, step: Step, picture: np.ndarray) -> None:
+        """Keep about eight pictures, spread over a run of unknown length."""
+        if len(self.steps) % max(1, 1 << max(0, len(self.steps).bit_length() - 3)) == 0:
+            self.samples.append((step, picture))
+            if len(self.samples) > 16:
+                del self.samples[1::2]
+
+    def _open(self, step: Step, image: np.ndarray) -> None:
+        from runtime.report.step_log import StepLog
+        from runtime.video.writer import LabelWriter, VideoWriter
+
+        for path in self.paths.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        manifest = self.player.bundle.manifest
+        if "labels" in self.paths:
+            self._writers["labels"] = self._stack.enter_context(
+                LabelWriter(self.paths["labels"], manifest.palette)
+            )
+        if "log" in self.paths:
+            self._writers["log"] = self._stack.enter_context(StepLog(self.paths["log"]))
+        if "overlay" in self.paths:
+            size = self._overlay.draw(image, step.labels, step).shape[:2]
+            self._writers["overlay"] = self._stack.enter_context(
+                VideoWriter(self.paths["overlay"], self.fps, size)
+            )
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Draw what needs the whole run."""
+        from runtime.report.page import write_report
+        from runtime.report.timeline import draw_timeline
+
+        if "timeline" in self.paths and self.steps:
+            draw_timeline(self.steps, self.paths["timeline"], title=f"{summary['schedule']}")
+        if "report" in self.paths and self.steps:
+            write_report(
+                self.paths["report"], self.steps, summary, self.samples[:: max(1, len(self.samples) // 8)]
+            )
+
+
+def _summary(
+    player: Player, outputs: _Outputs, seconds: float, problems: list[str], source: str, interrupted: bool
+) -> dict[str, Any]:
+    manifest = player.bundle.manifest
+    steps = outputs.steps
+    macs = {stage.name: stage.macs for stage in (*manifest.stages, manifest.head)}
+    fires = Counter(name for step in steps for name in step.fired)
+    spent: Counter[str] = Counter()
+    for step in steps:
+        spent.update(step.ms)
+    frames = len(steps)
+    per_frame = sum(macs[name] * count for name, count in fires.items() if name in macs) / max(1, frames)
+    signals = [step.signal for step in steps if step.signal is not None]
+    return {
+        "source": source, "frames": frames, "shots": len({step.shot for step in steps}),
+        "schedule": str(player.schedule), "device": str(player.device), "interrupted": interrupted,
+        "seconds": seconds,
+        "frames_per_second": frames / seconds if seconds else None,
+        "fires": {name: fires[name] for name in macs},
+        "mean_ms": {name: total / max(1, fires[name] if name in macs else frames)
+                    for name, total in spent.items()},
+        "macs_per_frame": per_frame, "macs_of_oracle": per_frame / max(1, manifest.macs),
+        "mean_age": {s.name: sum(step.ages.get(s.name, 0) for step in steps) / max(1, frames)
+                     for s in manifest.stages},
+        "mean_signal": sum(signals) / len(signals) if signals else None, "problems": problems,
+    }  # fmt: skip
+
+
+def _print(summary: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = stdout_console()
+    table = Table(box=None, pad_edge=False)
+    for head in ("stage", "fires", "share", "mean age", "ms"):
+        table.add_column(head, justify="left" if head == "stage" else "right")
+    frames = max(1, summary["frames"])
+    for name, fires in summary["fires"].items():
+        age = summary["mean_age"].get(name)
+        ms = summary["mean_ms"].get(name)
+        table.add_row(
+            name,
+            str(fires),
+            f"{fires / frames:.0%}",
+            "" if age is None else f"{age:.2f}",
+            "" if ms is None else f"{ms:.2f}",
+        )
+    console.print(table)
+    others = {name: ms for name, ms in summary["mean_ms"].items() if name not in (*summary["fires"], "total")}
+    if others:
+        shown = ", ".join(f"{name} {ms:.2f}" for name, ms in sorted(others.items()))
+        console.print(f"beside the stages, ms a frame: {shown}")
+    rate = summary["frames_per_second"]
+    console.print(
+        f"{summary['frames']} frames in {summary['seconds']:.1f} s"
+        + (f" ({rate:.1f} frames/s)" if rate else "")
+        + f", {summary['macs_of_oracle']:.0%} of the oracle's multiply-accumulates; "
+        f"{summary['schedule']} on {summary['device']}",
+    )
+    for path in summary["outputs"].values():
+        console.print(f"wrote {path}")

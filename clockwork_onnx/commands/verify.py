@@ -1,0 +1,92 @@
+"""clockwork verify: a model's outputs against reference outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clockwork_onnx.console import stdout_console
+from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
+from weights.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtime.measure.verify import Verification
+
+
+@click.command("verify")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("weights_path", metavar="[WEIGHTS]", required=False)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="HDF5 or npz with inputs/BLOB and outputs/BLOB.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-5,
+    show_default=True,
+    help="max |a - b| / max |b|.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@net_options
+@json_option
+def command(
+    model: Path,
+    weights_path: str | None,
+    reference: Path,
+    tolerance: float,
+    device: str,
+    reading: NetOptions,
+    as_json: bool,
+) -> int:
+    """Compare MODEL with a REFERENCE, blob by blob; exit status 1 where one is beyond the tolerance.
+
+    MODEL is a plain .onnx, or a prototxt with its WEIGHTS: then any blob of the net can be compared.
+    """
+    import caffe_port
+    import weights
+    from runtime.measure.reference import read_reference
+    from runtime.measure.verify import verify
+    from runtime.sessions.device import choose_device
+
+    providers = choose_device(device).providers
+    if weights_path is None:
+        if model.suffix == ".prototxt":
+            raise UsageError("a prototxt without weights", file=model, expected="MODEL WEIGHTS, or NAME.onnx")
+        found = verify(model, reference, tolerance, providers=providers)
+    else:
+        net = reading.read(model)
+        outputs = list(read_reference(reference).outputs)
+        ported = caffe_port.to_onnx(net, weights.read(weights_path), outputs)
+        found = verify(ported, reference, tolerance, providers=providers)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found)
+    return 0 if found.passed else 1
+
+
+def _print(found: Verification) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for head in ("blob", "shape", "max error", "relative", "mean error", "verdict"):
+        table.add_column(head, justify="left" if head in ("blob", "verdict") else "right")
+    for one in found.outputs:
+        errors = (one.max_absolute, one.max_relative, one.mean_absolute)
+        shown = Text("passed" if one.passed else "failed", style="green" if one.passed else "red")
+        if one.note:
+            shown.append(f": {one.note}", style="")
+        numbers = ("" if e is None else f"{e:.2e}" for e in errors)
+        table.add_row(Text(one.name), "x".join(map(str, one.shape)), *numbers, shown)
+    console = stdout_console()
+    console.print(table)
+    if found.not_compared:
+        console.print(f"not in the reference: {', '.join(found.not_compared)}")
+    verdict = "passed" if found.passed else "FAILED"
+    console.print(f"{verdict}: relative tolerance {found.tolerance:g}")

@@ -1,0 +1,88 @@
+"""What the commands print: tables on standard output, and one progress bar on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clockwork_onnx.evaluation.scoring.runs import Watch
+
+__all__ = ["PIPE_WIDTH", "FrameBar", "progress", "stdout_console"]
+
+PIPE_WIDTH = 4000
+"""Columns of a pipe or a file, in which nothing is to be cut or wrapped; rich would take 80."""
+
+T = TypeVar("T")
+
+
+def stdout_console() -> Console:
+    """Standard output without highlighting and markup: what is printed may hold a user's names."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False)
+
+
+class FrameBar:
+    """A progress bar on standard error: frames done, frames per second, time left.
+
+    Nothing is drawn where `quiet`, or where standard error is no terminal, so that logs stay clean. Lines
+    printed meanwhile appear above the bar.
+
+    Args:
+        total: How many frames there will be; None where that is unknown.
+        quiet: Draw nothing.
+        description: What stands before the bar.
+    """
+
+    def __init__(self, total: int | None = None, *, quiet: bool = False, description: str = "") -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        count = "{task.completed}" if total is None else "{task.completed} of {task.total}"
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn(count + " frames"),
+            TextColumn("{task.fields[rate]}", style="progress.data.speed"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._progress.add_task(description, total=total, rate="")
+
+    def __enter__(self) -> FrameBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance(self, description: str | None = None) -> None:
+        """One frame is done; `description` replaces what stands before the bar."""
+        if self._progress.disable:
+            return
+        task = self._progress.tasks[0]
+        speed = task.finished_speed or task.speed
+        rate = "" if speed is None else f"{speed:.1f} frames/s"
+        self._progress.update(self._task, advance=1, description=description, rate=rate)
+
+    def watch(self, schedule: str) -> Watch:
+        """A watcher for the steps of a schedule: moves the bar on by one frame per step."""
+        return lambda seen: self.advance(schedule)
+
+
+def progress(
+    items: Iterable[T], total: int | None = None, *, quiet: bool = False, description: str = ""
+) -> Iterator[T]:
+    """The items, one per frame, with a `FrameBar` that counts them as they are used up."""
+    with FrameBar(total, quiet=quiet, description=description) as bar:
+        for item in items:
+            yield item
+            bar.advance()

@@ -1,0 +1,1 @@
+"""The embedded net and the demo that plays it."""

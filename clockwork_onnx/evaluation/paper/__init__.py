@@ -1,0 +1,1 @@
+"""The protocols, tables and figures of the Clockwork paper."""

@@ -1,0 +1,341 @@
+"""The tables of the clockwork paper, on the paper's data sets or on the generated shapes video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from clockwork_onnx.evaluation.datasets import cityscapes, nyudv2, pascal_voc, shapes, youtube_objects
+from clockwork_onnx.evaluation.datasets.base import DataSet
+from clockwork_onnx.evaluation.datasets.sliding_window import translated
+from clockwork_onnx.evaluation.paper import protocols
+from clockwork_onnx.evaluation.paper.numbers import PAPER_WEIGHTS, PaperRow, paper_row
+from clockwork_onnx.evaluation.paper.own_clocks import visible_schedule
+from clockwork_onnx.evaluation.paper.protocols import METHODS, SPACING, Method, Options, schedule_text
+from clockwork_onnx.evaluation.results.tables import Cell, Table
+from clockwork_onnx.evaluation.scoring.metrics import NO_CLASS, VOID, Confusion, Scores
+from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedule, run_truncated
+from clockwork_onnx.evaluation.scoring.scoring import Clip, Result
+from runtime import Schedule
+from staged_onnx import Bundle
+from weights.errors import UsageError
+
+__all__ = [
+    "SHAPES",
+    "SHIFTS",
+    "TABLES",
+    "Experiment",
+    "Row",
+    "bundle_for",
+    "experiments",
+    "has_paper_weights",
+    "not_there",
+    "one_frame_late",
+    "result_table",
+    "run_experiment",
+    "table_methods",
+    "video_for_figures",
+]
+
+SHAPES = Path("shapes")
+"""In place of a folder of data: the generated video."""
+
+TABLES = (1, 3, 4, 5, 6)
+SHIFTS = (16, 32)
+"""Pixels a frame of the paper's translated pictures."""
+SHAPES_PICTURES = 40
+PIPELINES = ("frame oracle", "3-stage baseline", "3-stage pipeline", "2-stage baseline", "2-stage pipeline")
+CLOCKS = ("frame oracle", "skip frame", "alternating")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data and how they are played. `name` is for files; `key` names the paper's column, "" for none."""
+
+    key: str
+    data_set: DataSet
+    clips: Callable[[Method], Iterator[Clip]]
+    name: str = ""
+    boundary_radius: int | None = None
+    paper_fill: Literal["library", "notebook"] = "notebook"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one experiment; `paper` is the paper's row where it is comparable."""
+
+    method: Method
+    result: Result
+    paper: PaperRow | None
+    note: str = ""
+
+
+def table_methods(table: int, thresholds: Sequence[float]) -> list[Method]:
+    """The rows of a table, in the paper's order; tables of clocks end with adaptive ones."""
+    if table in (3, 4):
+        return [METHODS[name] for name in PIPELINES]
+    if table == 5:
+        chosen = ["frame oracle", "2-stage pipeline", "skip frame", "exponential", "alternating"]
+        return [METHODS[name] for name in chosen]
+    if table == 6:
+        return [METHODS[name] for name in CLOCKS] + [protocols.adaptive(t) for t in thresholds]
+    raise UsageError("no such table", found=table, expected=", ".join(map(str, TABLES)))
+
+
+def experiments(table: int, data: Path, options: Options, shifts: Sequence[int] = SHIFTS) -> list[Experiment]:
+    """What a table plays, from the folder `data` (or `SHAPES`): every data set of the table that is there.
+
+    `shifts`: pixels a frame of tables 3 and 5.
+    """
+    if data == SHAPES:
+        return _shapes(table, options, shifts)
+    if table in (3, 5):
+        return _pascal(data, options, shifts)
+    makers = {"nyudv2": _nyudv2, "youtube": _youtube, "cityscapes": _cityscapes}
+    # A data set that is not there is left out; one that is there and broken is an error.
+    missing = not_there(table, data)
+    wanted = _TABLE_DATA[table]
+    present = [name for name in wanted if name not in missing]
+    return [makers[name](data, options) for name in present or wanted[:1]]
+
+
+def not_there(table: int, data: Path) -> tuple[str, ...]:
+    """The data sets of a table that are not in the folder `data`."""
+    wanted = () if data == SHAPES else _TABLE_DATA[table]
+    return tuple(name for name in wanted if not (_folder(data, name) / _PLACES[name][0]).is_dir())
+
+
+def video_for_figures(data: Path) -> DataSet:
+    """The labelled video that table 1 and the figures play: YouTube-Objects, or the shapes."""
+    if data == SHAPES:
+        return shapes.read()
+    return youtube_objects.read(_folder(data, "youtube"))
+
+
+def bundle_for(data_set: DataSet, bundles: Sequence[Bundle], options: Options) -> Bundle:
+    """The first bundle that speaks the data set's classes."""
+    wanted = len(data_set.prediction_map or data_set.classes)
+    for bundle in bundles:
+        count = len(bundle.manifest.class_names)
+        # The truncated Cityscapes nets have a twentieth output (A14).
+        if count == wanted or (wanted == 19 and count == 20 and options.twentieth_class == "wrong"):
+            return bundle
+    raise UsageError(
+        f"no bundle for {data_set.name}",
+        found=", ".join(f"{b.manifest.name} ({len(b.manifest.class_names)} classes)" for b in bundles),
+        expected=f"a net of {wanted} classes",
+        hint="name it with --model",
+    )
+
+
+def has_paper_weights(bundle: Bundle) -> bool:
+    """Whether the bundle was made, by the name of its weights, from the paper's own."""
+    files = bundle.manifest.source.get("weights", [])
+    return any(entry.get("name") in PAPER_WEIGHTS for entry in files if isinstance(entry, Mapping))
+
+
+def run_experiment(
+    experiment: Experiment,
+    bundle: Bundle,
+    methods: Sequence[Method],
+    options: Options,
+    *,
+    device: str = "auto",
+    signal: str | None = None,
+    baselines: Mapping[int, Bundle] | None = None,
+    with_paper: bool | None = None,
+    watch: Callable[[str], Watch] | None = None,
+) -> list[Row]:
+    """Every method on one experiment. `with_paper`: show the paper's numbers; by default if its weights run.
+
+    `baselines`: truncated nets by the number of stages that they are made of; where one is missing, the
+    bundle itself is cut off there.
+    """
+    data_set = _scored_by(experiment.data_set, bundle)
+    run = Run(bundle, data_set, device, signal, experiment.boundary_radius)
+    show_paper = has_paper_weights(bundle) if with_paper is None else with_paper
+    rows = []
+    for method in methods:
+        clips = list(experiment.clips(method))
+        paper = paper_row(experiment.key, method.name, options.misprints) if show_paper else None
+        see = watch(method.name) if watch is not None else None
+        note = ""
+        if method.stages is None:
+            stages = len(bundle.manifest.stages)
+            schedule: str | Schedule = schedule_text(method, options, stages, experiment.paper_fill)
+            if method.is_adaptive and options.signal_area == "visible":
+                schedule = visible_schedule(run, method, options)
+            result = run_schedule(run, schedule, clips, see, name=method.name)
+        elif baselines and method.stages in baselines:
+            cut = replace(run, bundle=baselines[method.stages])
+            cut = replace(cut, data_set=_scored_by(experiment.data_set, cut.bundle))
+            result = _share_of(run_schedule(cut, "oracle", clips, see, name=method.name), run)
+        else:
+            result = run_truncated(run, method.stages, clips, see, name=method.name)
+            note = "untrained"
+        rows.append(Row(method, result, paper, note))
+    return rows
+
+
+def one_frame_late(experiment: Experiment) -> Scores:
+    """How the true labels of a frame score as those of the next: what is left to a perfect net that is late.
+
+    Taken over the experiment's scored frames whose predecessor has labels, too; pixels that were void there
+    are left out. NaN where no two neighbouring frames have labels.
+    """
+    confusion = Confusion(len(experiment.data_set.classes))
+    for clip in experiment.clips(METHODS["2-stage pipeline"]):
+        for position in sorted(clip.scored):
+            before, now = (clip.samples[i].read_label if i >= 0 else None for i in (position - 1, position))
+            if before is not None and now is not None:
+                late = before()
+                confusion.add(now(), late, where=late != VOID)
+    return confusion.scores()
+
+
+def result_table(title: str, rows: Sequence[Row]) -> Table:
+    """The paper's columns, ours and, where they are comparable, the paper's; then what it cost."""
+    has_boundary = any(row.result.boundary is not None for row in rows)
+    has_paper = any(row.paper is not None for row in rows)
+    names = ["mean IU", "fwIU"] + (["mean IU-b", "fwIU-b"] if has_boundary else [])
+    columns = ["method", *names]
+    if has_paper:
+        columns += [f"paper {name}" for name in names]
+    columns += ["deepest fires", "MACs/oracle", "ms/frame"]
+    cells: list[tuple[Cell, ...]] = []
+    for row in rows:
+        result = row.result
+        line: list[Cell] = [row.method.name + (f" ({row.note})" if row.note else "")]
+        line += [result.scores.mean_iu, result.scores.fw_iu]
+        if has_boundary:
+            bounds = result.boundary
+            line += [bounds.mean_iu, bounds.fw_iu] if bounds is not None else [None, None]
+        if has_paper:
+            paper = row.paper or PaperRow()
+            line += [paper.mean_iu, paper.fw_iu]
+            line += [paper.boundary_mean_iu, paper.boundary_fw_iu] if has_boundary else []
+        deepest = [name for name in result.fires if name != "head"][-1]
+        line += [result.fires[deepest] / max(result.frames, 1), result.macs_of_oracle, result.ms_per_frame]
+        cells.append(tuple(line))
+    return Table(title, tuple(columns), tuple(cells))
+
+
+def rows_json(rows: Sequence[Row], classes: Sequence[str], timings: bool) -> list[dict[str, Any]]:
+    """The rows as plain values."""
+    found = []
+    for row in rows:
+        values = {"method": row.method.name, **row.result.as_json(classes, timings)}
+        values["schedule"] = row.method.schedule
+        if row.note:
+            values["note"] = row.note
+        if row.paper is not None:
+            values["paper"] = {k: v for k, v in vars(row.paper).items() if v is not None}
+        found.append(values)
+    return found
+
+
+def _scored_by(data_set: DataSet, bundle: Bundle) -> DataSet:
+    count, wanted = len(bundle.manifest.class_names), len(data_set.classes)
+    if data_set.prediction_map is None and count == wanted + 1:
+        return replace(data_set, prediction_map=(*range(wanted), NO_CLASS))
+    return data_set
+
+
+def _share_of(result: Result, whole: Run) -> Result:
+    """A truncated net's cost as a share of the whole net's."""
+    return replace(result, macs_of_oracle=result.macs_per_frame / whole.costs.oracle)
+
+
+def _shapes(table: int, options: Options, shifts: Sequence[int]) -> list[Experiment]:
+    if table in (3, 5):
+        pictures = shapes.pictures(SHAPES_PICTURES)
+        return [_translated("", f"shapes-{shift}", pictures, shift, options) for shift in shifts]
+    video = shapes.read()
+    return [
+        Experiment("", video, lambda method: protocols.whole_shots(video, method, options), name="shapes")
+    ]
+
+
+def _translated(key: str, name: str, pictures: DataSet, shift: int, options: Options) -> Experiment:
+    sequences = translated(pictures, shift)
+    return Experiment(
+        key,
+        sequences,
+        lambda method: protocols.translated(sequences, method, options),
+        name=name,
+        boundary_radius=int(options.boundary_radius),
+        paper_fill="library",
+    )
+
+
+def _pascal(data: Path, options: Options, shifts: Sequence[int]) -> list[Experiment]:
+    pictures = pascal_voc.read(_folder(data, "pascal"))
+    # Every new frame size opens the sessions anew, so pictures of one size follow each other.
+    by_size = sorted(pictures.shots, key=lambda shot: shot.samples[0].read_image().shape)
+    pictures = replace(pictures, shots=tuple(by_size))
+    return [_translated(f"pascal-{shift}", f"pascal-{shift}", pictures, shift, options) for shift in shifts]
+
+
+def _youtube(data: Path, options: Options) -> Experiment:
+    video = youtube_objects.read(_folder(data, "youtube"))
+    return Experiment(
+        "youtube", video, lambda method: protocols.every_tenth(video, method, options), name="youtube"
+    )
+
+
+def _nyudv2(data: Path, options: Options) -> Experiment:
+    clips = nyudv2.read_clips(_folder(data, "nyudv2"), subsample=SPACING)
+    need = max(method.lead for method in METHODS.values())
+    long_enough = tuple(shot for shot in clips.shots if len(shot.samples) > need)
+    left_out = len(clips.shots) - len(long_enough)
+    kept = replace(clips, shots=long_enough)
+    return Experiment(
+        "nyudv2",
+        kept,
+        lambda method: protocols.last_frame(kept, method, options, paper_phases="merged"),
+        name="nyudv2",
+        note=f"{left_out} clips with fewer than {need + 1} frames are left out" if left_out else "",
+    )
+
+
+def _cityscapes(data: Path, options: Options) -> Experiment:
+    sequences = cityscapes.read(_folder(data, "cityscapes"), length=int(options.sequence_length))
+    # The notebook tosses for skip frame first and goes on for alternating.
+    tossed = {"alternating": len(sequences.shots)}
+    return Experiment(
+        "cityscapes",
+        sequences,
+        lambda method: protocols.last_frame(
+            sequences, method, options, coin_tosses=tossed.get(method.name, 0)
+        ),
+        name="cityscapes",
+    )
+
+
+_TABLE_DATA: dict[int, tuple[str, ...]] = {
+    3: ("pascal",),
+    5: ("pascal",),
+    4: ("nyudv2", "youtube"),
+    6: ("nyudv2", "youtube", "cityscapes"),
+}
+
+# A folder that marks each data set, and names under which it may lie in the folder of all data.
+_VOC = ("VOC2011", "VOCdevkit/VOC2011", "VOC2012", "VOCdevkit/VOC2012", "pascal")
+_PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pascal": ("ImageSets/Segmentation", _VOC),
+    "youtube": ("youtube_masks", ("youtube", "youtube-objects")),
+    "nyudv2": ("segmentation", ("nyudv2", "nyud")),
+    "cityscapes": ("gtFine", ("cityscapes",)),
+}
+
+
+def _folder(data: Path, name: str) -> Path:
+    """The data set's own folder: `data` itself, or one of its usual names inside."""
+    mark, places = _PLACES[name]
+    for folder in (data, *(data / place for place in places)):
+        if (folder / mark).is_dir():
+            return folder
+    return data / places[0] if data.is_dir() else data

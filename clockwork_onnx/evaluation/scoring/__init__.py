@@ -1,0 +1,1 @@
+"""Playing labelled video and scoring the labels."""

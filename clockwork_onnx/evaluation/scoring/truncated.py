@@ -1,0 +1,123 @@
+"""Run a bundle's stages by hand: for values that a player keeps to itself, and for nets cut off early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from runtime.sessions.device import choose_device
+from runtime.sessions.session import Session, allocate
+from runtime.step import Step
+from runtime.video.reader import Frame
+from staged_onnx import Bundle
+from weights.errors import UsageError
+
+__all__ = ["StageRunner", "TruncatedPlayer", "has_scores_of"]
+
+
+def has_scores_of(bundle: Bundle, stages: int) -> bool:
+    """Whether the head reads anything of the first `stages` stages: a net of these alone then has scores."""
+    made = {name for stage in bundle.manifest.stages[:stages] for name in stage.outputs}
+    return not made.isdisjoint(bundle.manifest.head.inputs)
+
+
+class _Opened:
+    """Sessions and buffers for one frame size. Deeper values than are run stay zero."""
+
+    def __init__(self, bundle: Bundle, device: Any, size: tuple[int, int]) -> None:
+        self.buffers: dict[str, ort.OrtValue] = {"frame": allocate((*size, 3), np.uint8, device)}
+        self.runs: dict[str, tuple[Session, ort.IOBinding]] = {}
+        for part in (*bundle.manifest.stages, bundle.manifest.head):
+            inputs = {name: self.buffers[name] for name in part.inputs}
+            shapes = {name: tuple(value.shape()) for name, value in inputs.items()}
+            session = Session(bundle.model_path(part), device, shapes, name=part.name)
+            outputs = {
+                name: allocate(shape, session.outputs[name].dtype, device)
+                for name, shape in session.output_shapes(inputs).items()
+            }
+            self.buffers |= outputs
+            self.runs[part.name] = (session, session.bind(inputs, outputs))
+
+    def run(self, name: str) -> None:
+        session, binding = self.runs[name]
+        session.run(binding)
+
+
+class StageRunner:
+    """All stages on every frame, with every carried value to look at.
+
+    `stages` limits it to the first ones: what the head would read from deeper ones is zero.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "auto", stages: int | None = None) -> None:
+        count = len(bundle.manifest.stages)
+        if stages is not None and not 1 <= stages <= count:
+            raise UsageError(
+                "a net cannot be cut off there", found=f"{stages} stages", expected=f"1 to {count}"
+            )
+        self.bundle = bundle
+        self.device = choose_device(device)
+        self.fired = tuple(part.name for part in bundle.manifest.stages[:stages]) + (
+            bundle.manifest.head.name,
+        )
+        self._opened: tuple[tuple[int, int], _Opened] | None = None
+
+    def run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, float]]:
+        """Labels of an H x W x 3 RGB image, and the milliseconds of each stage and in total."""
+        size = (image.shape[0], image.shape[1])
+        if self._opened is None or self._opened[0] != size:
+            self._opened = (size, _Opened(self.bundle, self.device, size))
+        opened = self._opened[1]
+        start = perf_counter()
+        opened.buffers["frame"].update_inplace(np.ascontiguousarray(image))
+        ms = {}
+        for name in self.fired:
+            before = perf_counter()
+            opened.run(name)
+            ms[name] = 1e3 * (perf_counter() - before)
+        labels = opened.buffers[self.bundle.manifest.head.outputs[0]].numpy().copy()
+        ms["total"] = 1e3 * (perf_counter() - start)
+        return labels, ms
+
+    def value(self, name: str) -> NDArray[np.float32]:
+        """A carried value as the last `run` left it (N x C x H x W)."""
+        assert self._opened is not None, "nothing has been run yet"
+        return self._opened[1].buffers[name].numpy()
+
+
+class TruncatedPlayer:
+    """A net cut off after its first stages, frame by frame, as a player.
+
+    The head gets zeros for everything deeper, so that its sums are those of the shallow scores alone. A net
+    whose head reads nothing shallow has no weights for that, which is a UsageError.
+    """
+
+    def __init__(self, bundle: Bundle, stages: int, device: str = "auto") -> None:
+        if not has_scores_of(bundle, stages) and 1 <= stages <= len(bundle.manifest.stages):
+            read = (name for name in bundle.manifest.head.inputs if name != "frame")
+            raise UsageError(
+                f"no truncated net can be made of the first {f'{stages} stages' if stages > 1 else 'stage'}",
+                file=bundle.path,
+                found=f"a head that reads {', '.join(read)} only",
+                expected="a score map of an early stage, as in nets with skip connections",
+                hint="give a truncated net of its own with eval paper --baseline",
+            )
+        self._runner = StageRunner(bundle, device, stages)
+
+    def play(self, frames: Iterable[Frame]) -> Iterator[Step]:
+        """One step a frame; there is no state between frames."""
+        shot = -1
+        ages = dict.fromkeys(self._runner.fired[:-1], 0)
+        for frame in frames:
+            shot += frame.shot_start
+            labels, ms = self._runner.run(frame.image)
+            time: Fraction | None = frame.time
+            yield Step(
+                frame.index, frame.name, time, shot, labels, self._runner.fired, dict(ages), None, ms, {}
+            )

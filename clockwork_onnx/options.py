@@ -1,0 +1,175 @@
+"""Option types that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from weights.errors import UsageError
+from weights.whole_file import file_in_the_way
+
+if TYPE_CHECKING:
+    from caffe_port import Net
+
+__all__ = [
+    "DEFINE",
+    "NUMBERS",
+    "SHAPE",
+    "SIZE",
+    "NetOptions",
+    "check_folders",
+    "device_option",
+    "json_option",
+    "net_options",
+    "print_json",
+    "times_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Size(click.ParamType):
+    name = "HxW|native"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value == "native":
+            return "native"
+        height, _, width = value.lower().partition("x")
+        if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+            self.fail(f"{value!r} is no size; write HEIGHTxWIDTH, e.g. 512x1024, or native", param, ctx)
+        return int(height), int(width)
+
+
+class _Numbers(click.ParamType):
+    name = "A,B,C"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers; write e.g. 104.0,116.7,122.7", param, ctx)
+
+
+class _Shape(click.ParamType):
+    name = "BLOB=N,C,H,W"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        blob, _, dims = value.rpartition("=")
+        parts = dims.split(",")
+        if not blob or not all(p.isdigit() and int(p) for p in parts):
+            self.fail(f"{value!r} is no shape; write e.g. data=1,3,500,500", param, ctx)
+        return blob, tuple(int(p) for p in parts)
+
+
+class _Define(click.ParamType):
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            self.fail(f"{value!r} is no definition; write NAME=VALUE", param, ctx)
+        return name, text
+
+
+SIZE, NUMBERS, SHAPE, DEFINE = _Size(), _Numbers(), _Shape(), _Define()
+
+
+@dataclass(frozen=True)
+class NetOptions:
+    """How a prototxt is read: what the options of `net_options` say."""
+
+    define: tuple[tuple[str, str], ...]
+    shape: tuple[tuple[str, tuple[int, ...]], ...]
+    phase: str
+    level: int
+    net_stage: tuple[str, ...]
+
+    def read(self, prototxt: Path, *, tolerant: bool = False) -> Net:
+        """The net; `tolerant` as in `read_net`."""
+        from caffe_port import read_net
+
+        return read_net(
+            prototxt,
+            self.phase,
+            level=self.level,
+            stages=self.net_stage,
+            define=dict(self.define),
+            inputs=dict(self.shape),
+            tolerant=tolerant,
+        )
+
+
+def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a prototxt is read; the command takes them as `reading: NetOptions`."""
+
+    @wraps(command)
+    def with_reading(*, define: Any, shape: Any, phase: str, level: int, net_stage: Any, **rest: Any) -> Any:
+        return command(reading=NetOptions(define, shape, phase, level, net_stage), **rest)
+
+    options = (
+        click.option(
+            "--define", "-D", type=DEFINE, multiple=True, help="Value of a template variable ${NAME}."
+        ),
+        click.option("--shape", type=SHAPE, multiple=True, help="State or replace the shape of an input."),
+        click.option(
+            "--phase",
+            type=click.Choice(["TEST", "TRAIN"]),
+            default="TEST",
+            show_default=True,
+            help="Which layers the include / exclude rules keep.",
+        ),
+        click.option("--level", type=int, default=0, help="NetState level for the include / exclude rules."),
+        click.option("--net-stage", multiple=True, help="NetState stage for the include / exclude rules."),
+    )
+    for option in reversed(options):
+        with_reading = option(with_reading)
+    return with_reading
+
+
+def json_option(command: F) -> F:
+    """`--json`: one JSON document on stdout instead of text."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(command)
+
+
+def print_json(data: Any) -> None:
+    """The one JSON document of a command."""
+    click.echo(json.dumps(data, indent=1, allow_nan=False))
+
+
+def device_option(command: F) -> F:
+    """`--device`: where the stages run."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda or cuda:N; cuda never falls back.",
+    )(command)
+
+
+def times_option(command: F) -> F:
+    """`--no-times`: leave measured times out, so that every run gives the same."""
+    return click.option(
+        "--no-times", is_flag=True, help="Leave measured times out: the rest is the same in every run."
+    )(command)
+
+
+def check_folders(*folders: Path | None) -> None:
+    """Refuse a place for results that is a file, or lies below one, before any work is done for it."""
+    for folder in folders:
+        file = file_in_the_way(folder) if folder is not None else None
+        if file is not None:
+            raise UsageError("not a folder", file=file, expected="a folder, or a new path")

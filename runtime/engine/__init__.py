@@ -1,0 +1,1 @@
+"""What happens on a frame: clocks decide, stages run, the feature cache keeps their values."""

@@ -1,0 +1,179 @@
+"""The feature cache: every value that lives between frames, with the frame it was computed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.engine.executors import Task
+from runtime.sessions.device import Device
+from runtime.sessions.session import allocate
+
+__all__ = ["Entry", "EntryState", "FeatureCache", "Version"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What one buffer of an entry holds.
+
+    position: frames since the shot's start, and index: the index, of the frame that the value was computed
+    on. transforms: how often it was moved since.
+    """
+
+    buffer: int
+    position: int
+    index: int
+    transforms: int = 0
+
+
+@dataclass(frozen=True)
+class EntryState:
+    """One line of `FeatureCache.describe()`. index and age are None before the first frame."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    index: int | None
+    age: int | None
+    transforms: int
+    buffers: int
+    bytes: int
+
+
+class Entry:
+    """One value of the cache: its buffers, and which version lies in which.
+
+    `current` is the newest version, `before` the one from before this frame's update (what a lagged edge
+    reads), `source` the last one that a stage computed (what an unchained transform reads). There are as many
+    buffers as it takes that nothing is written where it may still be read: one more if some edge is `lagged`,
+    one more if the value is `moved` (a transform reads one version while it writes another; unchained, its
+    source stays). `spare` more let frames overlap.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: type[np.generic],
+        device: Device,
+        *,
+        lagged: bool = False,
+        moved: bool = False,
+        spare: int = 0,
+    ) -> None:
+        count = 1 + lagged + moved + spare
+        self.name = name
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.device = str(device)
+        self.buffers: list[ort.OrtValue] = [allocate(shape, dtype, device) for _ in range(count)]
+        self.lagged = lagged
+        self.current: Version | None = None
+        self.before: Version | None = None
+        self.source: Version | None = None
+        self._last = count - 1
+        self.writers: list[list[Task]] = [[] for _ in range(count)]
+        self.readers: list[list[Task]] = [[] for _ in range(count)]
+
+    def clear(self) -> None:
+        """Forget every version; the buffers stay."""
+        self.current = self.before = self.source = None
+
+    def begin_frame(self) -> None:
+        """From now on `before` is what was newest until now."""
+        self.before = self.current
+
+    def read(self, lag: int) -> Version:
+        """The version that an edge of this lag reads; zeros where a recurrent value has none yet."""
+        version = self.before if lag else self.current
+        if version is not None:
+            return version
+        assert lag, f"{self.name} is read before it is made"
+        buffer = self._free(None)
+        for task in self.readers[buffer]:
+            task.wait()
+        self.buffers[buffer].update_inplace(np.zeros(self.shape, self.dtype))
+        self.before = Version(buffer, -1, -1)
+        return self.before
+
+    def draft(self, position: int, index: int, *, reading: Version | None = None) -> Version:
+        """A version to fill that nobody reads yet; `reading` is one that the writer reads meanwhile."""
+        return Version(self._free(reading), position, index)
+
+    def adopt(self, version: Version) -> None:
+        """Make a filled, or soon to be filled, draft the newest version."""
+        self.current = self.source = version
+
+    def write(self, position: int, index: int) -> Version:
+        """Room for a newly computed value, at once the newest version."""
+        version = self.draft(position, index)
+        self.adopt(version)
+        return version
+
+    def move(self, *, chained: bool) -> tuple[Version, Version]:
+        """The version to transform and the one to write; chained moves what was moved before."""
+        start = self.current if chained else self.source
+        assert start is not None and self.current is not None, f"{self.name} is moved before it is made"
+        moved = Version(self._free(start), start.position, start.index, self.current.transforms + 1)
+        self.current = moved
+        return start, moved
+
+    def _free(self, reading: Version | None) -> int:
+        """The buffer, written longest ago, that nobody may read any more."""
+        held = {v.buffer for v in (self.before if self.lagged else None, reading) if v is not None}
+        count = len(self.buffers)
+        for step in range(1, count + 1):
+            buffer = (self._last + step) % count
+            if buffer not in held:
+                self._last = buffer
+                return buffer
+        raise AssertionError(f"{self.name} has too few buffers")
+
+
+class FeatureCache:
+    """All entries of one frame size, by name."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.position = 0
+
+    def add(self, entry: Entry) -> Entry:
+        """Take an entry in; its name must be new."""
+        assert entry.name not in self.entries
+        self.entries[entry.name] = entry
+        return entry
+
+    def __getitem__(self, name: str) -> Entry:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries.values())
+
+    def clear(self) -> None:
+        """Forget all versions: a new shot begins."""
+        for entry in self:
+            entry.clear()
+
+    def begin_frame(self, position: int) -> None:
+        """Open the frame `position` of the shot: lagged reads now see what was newest until here."""
+        self.position = position
+        for entry in self:
+            entry.begin_frame()
+
+    def describe(self) -> tuple[EntryState, ...]:
+        """What lies in the cache now, one line an entry."""
+        states = []
+        for e in self:
+            v = e.current
+            states.append(
+                EntryState(
+                    e.name, e.shape, e.dtype.name, e.device, v.index if v else None,
+                    self.position - v.position if v else None, v.transforms if v else 0,
+                    len(e.buffers), len(e.buffers) * int(np.prod(e.shape, dtype=np.int64)) * e.dtype.itemsize,
+                )
+            )  # fmt: skip
+        return tuple(states)

@@ -1,0 +1,231 @@
+"""Sensors at work: the sessions, references and buffers behind what the clocks measure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from runtime.engine.cache import Entry, FeatureCache, Version
+from runtime.engine.probe_graphs import sensor_graph
+from runtime.engine.transform_runner import Mover
+from runtime.schedule.clocks import Drift, Learned, Sensor
+from runtime.sessions.device import Device
+from runtime.sessions.session import Binding, Session, allocate, read_dims
+from staged_onnx import Manifest
+from weights.errors import ScheduleError
+
+__all__ = ["Probe", "frame_mean", "measure_of", "open_probe"]
+
+
+class Probe(Protocol):
+    """One thing that the clock of one stage measures."""
+
+    def start(self) -> None:
+        """A shot's first frame, on which every stage fires: keep what later frames are compared with."""
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        """The number for this frame. Its value must be complete in the cache."""
+
+    def settle(self, fired: bool) -> None:
+        """The stage has fired, or not: renew the reference if it is due."""
+
+
+def open_probe(
+    what: Sensor | Learned | Drift,
+    stage: str,
+    manifest: Manifest,
+    cache: FeatureCache,
+    device: Device,
+    mover: Mover | None = None,
+) -> Probe:
+    """The probe for a sensor or a learned clock of a stage. Raises ScheduleError where it cannot work.
+
+    mover: what moves the cache's values, for a Drift.
+    """
+    if isinstance(what, Drift):
+        if mover is None or not mover.moves(what.value):
+            raise ScheduleError(
+                f"the clock of {stage} watches how a value is moved", found=f'"{what.value}" is not moved'
+            )
+        return _DriftProbe(what, mover)
+    if isinstance(what, Learned):
+        if callable(what.model):
+            return _CallableProbe(what)
+        return _ModelProbe(what, cache, device)
+    return _SensorProbe(what, stage, manifest, cache, device)
+
+
+def measure_of(sensor: Sensor, shape: tuple[int, ...], manifest: Manifest) -> str:
+    """The measure of a sensor on a value of this shape: "argmax", "relative" or "peak".
+
+    Raises ScheduleError where the measure needs channels and there are none.
+    """
+    measure = sensor.measure
+    if measure == "auto":
+        classes = len(manifest.class_names)
+        scores = len(shape) == 4 and shape[1] > 1 and classes in (0, shape[1])
+        measure = "argmax" if scores else "relative"
+    if measure in ("argmax", "peak") and (len(shape) != 4 or shape[1] < 2):
+        raise ScheduleError(
+            f'"{sensor.value}" is no score map',
+            found="x".join(map(str, shape)),
+            expected="N x C x h x w with 2 channels or more",
+            hint="watch another blob: --signal BLOB",
+        )
+    return measure
+
+
+def frame_mean(manifest: Manifest) -> tuple[float, ...]:
+    """The net's mean in the order of a frame's channels, R, G, B."""
+    how = manifest.preprocessing
+    return how.mean[::-1] if how.channels == "bgr" else how.mean
+
+
+class _SensorProbe:
+    """Measures a value of the cache against a reference, which is an entry of the cache too."""
+
+    def __init__(
+        self, sensor: Sensor, stage: str, manifest: Manifest, cache: FeatureCache, device: Device
+    ) -> None:
+        self.sensor = sensor
+        self.entry = cache[sensor.value]
+        shape = self.entry.shape
+        measure = measure_of(sensor, shape, manifest)
+        mean = frame_mean(manifest) if sensor.value == "frame" else (0.0,)
+        built = sensor_graph(measure, shape, self.entry.dtype.type, mean=mean)
+        inputs = {"value": shape}
+        if built.snapshot_shape is not None:
+            inputs["reference"] = built.snapshot_shape
+        self.session = Session(built.model, device, inputs, name=f"signal of {stage}")
+        self.change = allocate((), np.float64, _HOST)
+        self.reference: Entry | None = None
+        if built.snapshot_shape is not None:
+            name = f"reference {stage} {sensor.value} {sensor.measure} {sensor.reference}"
+            self.reference = cache.add(
+                Entry(name, built.snapshot_shape, built.snapshot_dtype, device, moved=True)
+            )
+        self.draft: Version | None = None
+        self.bindings: dict[tuple[int, ...], Binding] = {}
+
+    def start(self) -> None:
+        if self.reference is not None:
+            self._run()
+            self.settle(True)
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        self._run()
+        return float(self.change.numpy())
+
+    def _run(self) -> None:
+        now = self.entry.read(0)
+        buffers: tuple[int, ...] = (now.buffer,)
+        reference = self.reference
+        if reference is not None:
+            # before there is a reference the number means nothing, and nobody looks at it
+            old = reference.current or reference.write(now.position, now.index)
+            self.draft = reference.draft(now.position, now.index, reading=old)
+            buffers = (now.buffer, old.buffer, self.draft.buffer)
+        binding = self.bindings.get(buffers)
+        if binding is None:
+            inputs = {"value": self.entry.buffers[now.buffer]}
+            outputs = {"change": self.change}
+            if reference is not None:
+                inputs["reference"] = reference.buffers[buffers[1]]
+                outputs["snapshot"] = reference.buffers[buffers[2]]
+            binding = self.bindings[buffers] = self.session.bind(inputs, outputs)
+        self.session.run(binding)
+
+    def settle(self, fired: bool) -> None:
+        if self.reference is not None and (fired or self.sensor.reference == "previous"):
+            assert self.draft is not None
+            self.reference.adopt(self.draft)
+
+
+class _DriftProbe:
+    """Measures how a value has been moved."""
+
+    def __init__(self, drift: Drift, mover: Mover) -> None:
+        self.drift = drift
+        self.mover = mover
+
+    def start(self) -> None:
+        """It keeps nothing."""
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        return self.drift.measure(self.mover.moment(self.drift.value))
+
+    def settle(self, fired: bool) -> None:
+        """The mover knows the frame on which the value was computed."""
+
+
+class _CallableProbe:
+    """Asks a function on the host about this frame and the one before."""
+
+    def __init__(self, clock: Learned) -> None:
+        self.clock = clock
+
+    def start(self) -> None:
+        """It keeps nothing."""
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        number = float(self.clock.model(image, previous))  # type: ignore[operator]
+        if np.isnan(number):
+            raise ScheduleError("a learned clock's function returned NaN", expected="a number")
+        return number
+
+    def settle(self, fired: bool) -> None:
+        """It keeps nothing."""
+
+
+class _ModelProbe:
+    """Asks an ONNX model about this frame and the one before, both where they lie."""
+
+    def __init__(self, clock: Learned, cache: FeatureCache, device: Device) -> None:
+        self.frame = cache["frame"]
+        file = str(clock.model)
+        names = list(read_dims(file))
+        if len(names) != 2:
+            raise ScheduleError(
+                "a learned clock's model takes the frame and the one before",
+                file=file,
+                found=f"{len(names)} inputs",
+                expected="2 inputs, uint8 height x width x 3",
+            )
+        self.names = names
+        self.session = Session(file, device, dict.fromkeys(names, self.frame.shape), name="learned clock")
+        output = next(iter(self.session.outputs.values()))
+        shape = output.shape if output.shape is not None else (0,)
+        if (
+            np.prod(shape) != 1
+            or len(self.session.outputs) != 1
+            or any(port.dtype is not np.uint8 for port in self.session.inputs.values())
+        ):
+            raise ScheduleError(
+                "a learned clock's model has other inputs or outputs than a clock's",
+                file=file,
+                expected="two inputs, uint8 height x width x 3, and one output of one number",
+            )
+        self.output = output.name
+        self.result = allocate(shape, output.dtype, _HOST)
+        self.bindings: dict[tuple[int, ...], Binding] = {}
+
+    def start(self) -> None:
+        """The frame before is an older version of the frame's own entry."""
+
+    def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
+        now = self.frame.read(0)
+        before = self.frame.before or now
+        key = (now.buffer, before.buffer)
+        binding = self.bindings.get(key)
+        if binding is None:
+            inputs = dict(zip(self.names, (self.frame.buffers[b] for b in key), strict=True))
+            binding = self.bindings[key] = self.session.bind(inputs, {self.output: self.result})
+        self.session.run(binding)
+        return float(self.result.numpy().reshape(()))
+
+    def settle(self, fired: bool) -> None:
+        """It keeps nothing."""
+
+
+_HOST = Device("cpu", 0, "host")

@@ -1,0 +1,1 @@
+"""Optical flow: estimators, and paths summed up over several frames."""

@@ -1,0 +1,1 @@
+"""Measuring: timings, calibration, and comparison with reference outputs."""

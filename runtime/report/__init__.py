@@ -1,0 +1,1 @@
+"""What a run shows: overlays, timelines, logs and the HTML page."""

@@ -1,0 +1,171 @@
+"""Pictures of a label map: blended over its frame, with a legend and a line that shows the clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from runtime.report.step_log import StepLike
+from staged_onnx.palettes import Classes, colour_table
+from weights.errors import ShapeError
+
+__all__ = ["Overlay", "blend", "legend", "side_by_side", "status_line"]
+
+_GROUND = (22, 24, 28)
+_TEXT = (236, 238, 240)
+_FAINT = (146, 152, 160)
+_FIRED = (255, 176, 32)
+_MIN_WIDTH = 320  # narrower frames are enlarged, else nothing beside them could be read
+_LONGEST_NAME = 24
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """How to draw a step: `draw` gives the picture.
+
+    `stages`: names in order, the head included, one box each in the status line. `alpha`: share of the
+    label colour. `beside`: the frame itself to the left of the blended one. Frames narrower than 320
+    pixels are enlarged by a whole factor.
+    """
+
+    classes: Classes
+    stages: tuple[str, ...] = ()
+    alpha: float = 0.5
+    beside: bool = False
+    show_legend: bool = True
+    show_status: bool = True
+
+    def draw(self, image: np.ndarray, labels: np.ndarray, step: StepLike | None = None) -> np.ndarray:
+        """The frame `image`, uint8 (height, width, 3), under its `labels`, uint8 (height, width).
+
+        Below it come the status line of `step`, where there is one, and the legend. The result is
+        uint8 RGB; its size depends on the frame's size and on the options alone.
+        """
+        picture = blend(image, labels, self.classes.palette, self.alpha)
+        if self.beside:
+            picture = side_by_side(image, picture)
+        factor = -(-_MIN_WIDTH // picture.shape[1])
+        if factor > 1:
+            picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+        height, width = picture.shape[:2]
+        strips = [picture]
+        if step is not None and self.show_status:
+            strips.append(status_line(step, self.stages, width))
+        if self.show_legend:
+            strips.append(legend(self.classes, width, max_height=height // 3))
+        return np.concatenate(strips)
+
+
+def blend(
+    image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]] | np.ndarray, alpha: float = 0.5
+) -> np.ndarray:
+    """`(1 - alpha) * image + alpha * palette[labels]`, uint8 RGB of the frame's size.
+
+    Labels whose colour is black, and labels beyond the palette, leave the frame as it is. Raises
+    ShapeError where `labels` does not have the frame's height and width.
+    """
+    if labels.shape != image.shape[:2]:
+        raise ShapeError("labels do not fit the frame", found=labels.shape, expected=image.shape[:2])
+    table = colour_table(palette)
+    frame, flat = Image.fromarray(image), Image.fromarray(labels)
+    shown = flat.point(np.where(table.any(axis=1), 255, 0).tolist())
+    flat.putpalette(table.tobytes())
+    mixed = Image.blend(frame, flat.convert("RGB"), alpha)
+    return np.array(Image.composite(mixed, frame, shown))
+
+
+def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two pictures of one height with a narrow gap between them."""
+    gap = np.full((left.shape[0], max(2, left.shape[1] // 160), 3), _GROUND, np.uint8)
+    return np.concatenate([left, gap, right], axis=1)
+
+
+@lru_cache(maxsize=8)
+def legend(classes: Classes, width: int, max_height: int = 10_000) -> np.ndarray:
+    """A strip `width` pixels wide with the colour and name of each class, at most `max_height` high.
+
+    Classes that find no room are counted in its last cell. The array is shared: do not write to it.
+    """
+    font, em = _font(width)
+    names = [
+        name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in classes.names
+    ]
+    pad, swatch, row = em // 2, em, round(em * 1.5)
+    cell = swatch + pad + max(round(font.getlength(name)) for name in names) + 2 * pad
+    columns = max(1, min(len(names), (width - 2 * pad) // cell))
+    cell = max(cell, (width - 2 * pad) // columns)
+    rows = min(-(-len(names) // columns), max(1, (max_height - pad) // row))
+    strip = Image.new("RGB", (width, rows * row + pad), _GROUND)
+    draw = ImageDraw.Draw(strip)
+    room = rows * columns
+    shown = len(names) if len(names) <= room else room - 1
+    for k in range(shown):
+        x, y = pad + k % columns * cell, pad // 2 + k // columns * row
+        top = y + (row - swatch) // 2
+        draw.rectangle(
+            (x, top, x + swatch - 1, top + swatch - 1), fill=classes.palette[k], outline=_FAINT, width=1
+        )
+        draw.text((x + swatch + pad, y + row // 2), names[k], fill=_TEXT, font=font, anchor="lm")
+    if shown < len(names):
+        x, y = pad + shown % columns * cell, pad // 2 + shown // columns * row
+        draw.text((x, y + row // 2), f"and {len(names) - shown} more", fill=_FAINT, font=font, anchor="lm")
+    return np.asarray(strip)
+
+
+def status_line(step: StepLike, stages: Sequence[str], width: int) -> np.ndarray:
+    """A strip `width` pixels wide: frame number, a box a stage, signal and time.
+
+    A box is filled where the stage fired on this frame, else hollow; the number in it is the age of the
+    stage's output in the picture, where that is not 0. Where the room is short, the stages' names go
+    first, then what stands at the right.
+    """
+    font, em = _font(width)
+    small, _ = _font(width, 0.8)
+    pad, box, height = em // 2, round(em * 1.25), round(em * 2)
+    strip = Image.new("RGB", (width, height), _GROUND)
+    draw = ImageDraw.Draw(strip)
+    middle = height // 2
+
+    def slot(x: int, text: str, widest: str, colour: tuple[int, int, int]) -> int:
+        """Writes `text` at x if `widest` fits there, and gives the place after it."""
+        end = x + round(font.getlength(widest))
+        if end + pad > width:
+            return width
+        draw.text((x, middle), text, fill=colour, font=font, anchor="lm")
+        return end + 2 * pad
+
+    x = slot(pad, f"frame {step.index}", "frame 000000", _TEXT)
+    named = x + sum(box + 3 * pad + round(font.getlength(stage)) for stage in stages) <= width
+    age_width = max(box, round(small.getlength("000")))
+    for stage in stages:
+        if x + age_width + pad > width:
+            break
+        fired, age = stage in step.fired, step.ages.get(stage, 0)
+        corner = (x, middle - box // 2, x + age_width - 1, middle - box // 2 + box - 1)
+        colour = _FIRED if fired else _FAINT
+        draw.rectangle(corner, fill=_FIRED if fired else None, outline=colour, width=max(1, em // 10))
+        if age > 0:
+            text = str(age) if age < 1000 else "…"
+            draw.text(
+                (x + age_width // 2, middle), text, fill=_GROUND if fired else _TEXT, font=small, anchor="mm"
+            )
+        x += age_width + pad
+        if named:
+            x = slot(x, stage, stage, _TEXT if fired else _FAINT)
+    x = slot(x, "" if step.signal is None else f"signal {step.signal:.3f}", "signal 0.000", _TEXT)
+    slot(x, "" if step.time is None else f"{float(step.time):.2f} s", "00000.00 s", _FAINT)
+    return np.asarray(strip)
+
+
+@lru_cache(maxsize=16)
+def _font(width: int, share: float = 1.0) -> tuple[ImageFont.FreeTypeFont, int]:
+    """A font that can be read in a picture `width` pixels wide, and its size in pixels."""
+    size = max(8, round((7.5 + width / 110) * share))
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("this Pillow was built without FreeType")
+    return font, size

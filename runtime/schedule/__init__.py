@@ -1,0 +1,1 @@
+"""When each stage runs: clocks, schedules, and their text form."""

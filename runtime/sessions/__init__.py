@@ -1,0 +1,1 @@
+"""Devices, and ONNX graphs opened on them."""

@@ -1,0 +1,302 @@
+"""One ONNX graph on one device, strict about it, at one fixed set of sizes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from runtime.sessions.device import Device
+from weights.errors import BundleError, DeviceError
+
+__all__ = ["Binding", "Port", "Session", "allocate", "one_line", "read_dims"]
+
+Shape = tuple[int, ...]
+Dims = tuple[int | str | None, ...]
+Model = str | PathLike[str] | bytes
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+# Nodes that compute sizes and indices may run on the CPU beside a GPU; a node on pixels or features may not.
+_LIGHT = frozenset(
+    {
+        "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Floor", "Gather",
+        "Identity", "Max", "Min", "Mod", "Mul", "Not", "Range", "ReduceProd", "Reshape", "Shape", "Size",
+        "Slice", "Squeeze", "Sub", "Unsqueeze", "Where",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph: name, type and dimensions, a symbol where one is not fixed."""
+
+    name: str
+    dtype: type[np.generic]
+    dims: Dims
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape, where every dimension is known."""
+        known = tuple(d for d in self.dims if isinstance(d, int))
+        return known if len(known) == len(self.dims) else None
+
+
+def allocate(shape: Shape, dtype: type[np.generic], device: Device) -> ort.OrtValue:
+    """A buffer of zeros on the device."""
+    buffer = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype, device.kind, device.index)
+    buffer.update_inplace(np.zeros(shape, dtype))
+    return buffer
+
+
+class Binding:
+    """Where one run of a session reads and writes.
+
+    number: this binding's own among its session's. A CUDA graph, where the provider option asks for one,
+    records addresses, so that each binding needs a graph of its own.
+    """
+
+    __slots__ = ("io", "options")
+
+    def __init__(self, io: ort.IOBinding, number: int) -> None:
+        self.io = io
+        self.options = ort.RunOptions()
+        self.options.add_run_config_entry("gpu_graph_id", str(number))
+
+
+class Session:
+    """An open ONNX Runtime session in which every free dimension is fixed.
+
+    model: a file or a serialised graph. folder: where a serialised graph keeps its weights, if it keeps them
+    outside. shapes: the shape of every input by name; the graph's free dimensions
+    are bound to them before it is optimised, so that size arithmetic folds away. profile: prefix of the file
+    in which ONNX Runtime records every node's time. Raises BundleError where the file or the shapes do not
+    fit and DeviceError where the graph cannot run on the device alone.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: Device,
+        shapes: Mapping[str, Shape],
+        *,
+        name: str = "graph",
+        folder: str | PathLike[str] | None = None,
+        profile: str | None = None,
+    ) -> None:
+        self.name = name
+        self._folder = fspath(folder) if folder is not None else None
+        self.file = None if isinstance(model, bytes) else fspath(model)
+        self.device = device
+        sizes = self._sizes(read_dims(model), shapes)
+        source = fspath(model) if not isinstance(model, bytes) else model
+        if device.precision == "fp16" and (self.file is not None or self._folder is not None):
+            source = _half(source, self._folder or os.path.dirname(self.file or ""))
+        self._bindings: list[Binding] = []
+        self._session = self._open(source, sizes, profile)
+        self.inputs = {p.name: p for p in map(self._port, self._session.get_inputs())}
+        self.outputs = {p.name: p for p in map(self._port, self._session.get_outputs())}
+
+    def _sizes(self, ports: Mapping[str, Dims], shapes: Mapping[str, Shape]) -> dict[str, int]:
+        """The size of every free dimension; raises BundleError where a shape contradicts the graph."""
+        sizes: dict[str, int] = {}
+        for name, dims in ports.items():
+            shape = shapes.get(name)
+            fits = shape is not None and len(shape) == len(dims)
+            for dim, size in zip(dims, shape or (), strict=False):
+                if isinstance(dim, str):
+                    fits &= sizes.setdefault(dim, size) == size
+                else:
+                    fits &= dim in (size, None)
+            if not fits:
+                raise BundleError(
+                    f'input "{name}" of {self.name} does not fit',
+                    file=self.file,
+                    found="nothing of this name" if shape is None else "x".join(map(str, shape)),
+                    expected="x".join(str(sizes.get(d, d)) if isinstance(d, str) else str(d) for d in dims),
+                )
+        return sizes
+
+    def _open(
+        self, model: str | bytes, sizes: Mapping[str, int], profile: str | None
+    ) -> ort.InferenceSession:
+        if self.device.kind == "cpu":
+            return self._try(model, self._options(sizes, profile))
+        strict = self._options(sizes, profile)
+        strict.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            session = self._try(model, strict)
+        except DeviceError as error:
+            if "fallback to CPU EP" not in str(error):
+                raise
+            # ONNX Runtime itself places nodes that compute sizes on the CPU: see whether there are others.
+            lenient = self._options(sizes, profile)
+            lenient.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+            session = self._try(model, lenient)
+            heavy = sorted({op for op, where in _placements(session) if where.startswith("CPU")} - _LIGHT)
+            if heavy:
+                raise DeviceError(
+                    f"{self.name} cannot run on {self.device} alone",
+                    file=self.file,
+                    found=f"{', '.join(heavy[:8])} would run on the CPU",
+                    hint="use device cpu",
+                ) from None
+        if session.get_providers()[0] != "CUDAExecutionProvider":
+            raise DeviceError(f"{self.name} did not open on {self.device}", found=session.get_providers()[0])
+        session.disable_fallback()
+        return session
+
+    def _options(self, sizes: Mapping[str, int], profile: str | None) -> ort.SessionOptions:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = self.device.threads
+        options.inter_op_num_threads = 1
+        if not self.device.spin:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._folder is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", self._folder
+            )
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
+        for dim, size in sizes.items():
+            options.add_free_dimension_override_by_name(dim, size)
+        return options
+
+    def _try(self, model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+        try:
+            return ort.InferenceSession(model, options, providers=self.device.providers, enable_fallback=0)
+        except Exception as error:  # ONNX Runtime raises many types
+            kind = BundleError if self.device.kind == "cpu" else DeviceError
+            raise kind(
+                f"ONNX Runtime cannot open {self.name}", file=self.file, found=one_line(error)
+            ) from None
+
+    def _port(self, node: Any) -> Port:
+        if node.type not in _DTYPES:
+            raise BundleError(
+                f'"{node.name}" of {self.name} has a type that no stage has', file=self.file, found=node.type
+            )
+        return Port(node.name, _DTYPES[node.type], tuple(node.shape))
+
+    def output_shapes(self, inputs: Mapping[str, ort.OrtValue]) -> dict[str, Shape]:
+        """Shapes of all outputs; runs the graph once where they do not follow from the inputs' shapes."""
+        known = {name: shape for name, port in self.outputs.items() if (shape := port.shape) is not None}
+        if len(known) == len(self.outputs):
+            return known
+        binding = Binding(self._session.io_binding(), -1)  # -1: no CUDA graph, the outputs lie anywhere
+        for name, value in inputs.items():
+            binding.io.bind_ortvalue_input(name, value)
+        for name in self.outputs:
+            binding.io.bind_output(name, self.device.kind, self.device.index)
+        self.run(binding)
+        values = zip(self.outputs, binding.io.get_outputs(), strict=True)
+        return {name: tuple(value.shape()) for name, value in values}
+
+    def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> Binding:
+        """Fix where the graph reads and writes; good for any number of runs."""
+        binding = Binding(self._session.io_binding(), len(self._bindings) + 1)
+        self._bindings.append(binding)
+        for name in self.inputs:
+            binding.io.bind_ortvalue_input(name, inputs[name])
+        for name, value in outputs.items():
+            binding.io.bind_ortvalue_output(name, value)
+        return binding
+
+    def run(self, binding: Binding) -> None:
+        """One pass; returns when the outputs are written. Raises DeviceError where it fails."""
+        try:
+            self._session.run_with_iobinding(binding.io, binding.options)
+            return
+        except Exception as error:  # ONNX Runtime raises many types
+            found = one_line(error)
+        # raised out here, it does not carry ONNX Runtime's frames, which would keep the session alive
+        raise DeviceError(f"{self.name} failed", file=self.file, found=found)
+
+    def close(self) -> None:
+        """End the session and its threads, also where somebody still holds this object or a binding."""
+        for binding in self._bindings:
+            del binding.io
+        self._bindings.clear()
+        del self._session
+
+    def end_profile(self) -> str:
+        """Stop recording times and return the record's path."""
+        return str(self._session.end_profiling())
+
+
+def read_dims(model: Model) -> dict[str, Dims]:
+    """Dimensions of a graph's inputs by name: a number, a symbol, or None. Reads no external weights."""
+    try:
+        if isinstance(model, bytes):
+            proto = onnx.load_from_string(model)
+        else:
+            proto = onnx.load(fspath(model), load_external_data=False)
+    except OSError as error:
+        file = None if isinstance(model, bytes) else model
+        raise BundleError(
+            "cannot be read", file=file, found=error.strerror or error, expected="an ONNX model"
+        ) from None
+    except Exception as error:  # protobuf's error type depends on its back end
+        file = None if isinstance(model, bytes) else model
+        raise BundleError("not an ONNX model", file=file, found=one_line(error)) from None
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    return {
+        value.name: tuple(
+            d.dim_value if d.HasField("dim_value") else d.dim_param or None
+            for d in value.type.tensor_type.shape.dim
+        )
+        for value in proto.graph.input
+        if value.name not in constants
+    }
+
+
+def _half(source: str | bytes, folder: str) -> bytes:
+    """A graph with float16 inside and between the stages; its weights are read from `folder`."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    try:
+        if isinstance(source, bytes):
+            proto = onnx.load_from_string(source)
+        else:
+            proto = onnx.load(source, load_external_data=False)
+        onnx.load_external_data_for_model(proto, folder)
+        return bytes(convert_float_to_float16(proto).SerializeToString())
+    except Exception as error:  # the converter raises whatever onnx and protobuf raise
+        file = None if isinstance(source, bytes) else source
+        raise BundleError("cannot be turned into float16", file=file, found=one_line(error)) from None
+
+
+def _placements(session: ort.InferenceSession) -> list[tuple[str, str]]:
+    """(operator, provider) of every node of a session that recorded its assignment."""
+    return [
+        (node.op_type, part.ep_name)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_PLACE = re.compile(r"\S*/onnxruntime_src/.*?\)(?: const)? (?=[A-Z\"'\[(])")
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message, without ONNX Runtime's error code and the place in its source, kept short."""
+    text = _PLACE.sub("", _CODE.sub("", " ".join(str(error).split())))
+    return text if len(text) <= 300 else f"{text[:300]}..."

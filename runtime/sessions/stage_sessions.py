@@ -1,0 +1,123 @@
+"""The sessions of a bundle at one frame size, opened once and shared by every schedule played at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.sessions.device import Device
+from runtime.sessions.session import Session, allocate
+from staged_onnx import Bundle, StageSpec
+from weights.errors import BundleError
+
+__all__ = ["Part", "Parts", "ValueShape"]
+
+
+@dataclass(frozen=True)
+class ValueShape:
+    """Shape and type of a carried value at one frame size."""
+
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage or the head, and its session."""
+
+    spec: StageSpec
+    session: Session
+
+
+class Parts:
+    """Sessions of all stages and of the head, with every size fixed for frames of `size` (height, width).
+
+    profile: a prefix under which each session records the time of its nodes. shared: parts of another bundle
+    at this size and on this device; stages that are the same in both are not opened again, and stay the
+    other's to close. Raises BundleError or DeviceError where a session cannot be opened or the stages do not
+    fit each other at this size.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device,
+        size: tuple[int, int],
+        *,
+        profile: str | None = None,
+        shared: Parts | None = None,
+    ) -> None:
+        self.device = device
+        self.size = size
+        self.values: dict[str, ValueShape] = {"frame": ValueShape((*size, 3), np.uint8)}
+        manifest = bundle.manifest
+        # Buffers that only live until all shapes are known: a stage whose output shapes do not follow from
+        # its input shapes is run once; a value that is read before it is made has its manifest's shape.
+        probe: dict[str, ort.OrtValue] = {"frame": allocate((*size, 3), np.uint8, device)}
+        self.stages: list[Part] = []
+        self._borrowed = {part.spec: part for part in shared.stages} if shared is not None else {}
+        for spec in manifest.stages:
+            for name in spec.inputs:
+                if name not in probe:
+                    value = ValueShape(
+                        manifest.values[name].shape, np.dtype(manifest.values[name].dtype).type
+                    )
+                    self.values[name] = value
+                    probe[name] = allocate(value.shape, value.dtype, device)
+            opened = self._borrowed.get(spec) if spec.name not in bundle.graphs else None
+            self.stages.append(opened or self._open(bundle, spec, spec.outputs, profile))
+            self._measure(self.stages[-1], probe)
+        self.head = self._open(bundle, manifest.head, ("labels",), profile)
+        labels = self.head.session.outputs["labels"]
+        if labels.dtype is not np.uint8 or (labels.shape or size) != size:
+            raise BundleError(
+                'the head\'s "labels" do not fit the frame',
+                file=self.head.session.file,
+                found=f"{np.dtype(labels.dtype)} {labels.dims}",
+                expected=f"uint8 {size}",
+            )
+
+    def close(self) -> None:
+        """End all sessions, also where somebody still holds this object."""
+        for part in (*self.stages, self.head):
+            if self._borrowed.get(part.spec) is not part:
+                part.session.close()
+
+    def _open(self, bundle: Bundle, spec: StageSpec, outputs: tuple[str, ...], profile: str | None) -> Part:
+        shapes = {name: self.values[name].shape for name in spec.inputs}
+        prefix = f"{profile}{spec.name}" if profile is not None else None
+        graph = bundle.graphs.get(spec.name)
+        session = Session(
+            bundle.model_path(spec) if graph is None else graph, self.device, shapes, name=spec.name,
+            folder=None if graph is None else bundle.path, profile=prefix,
+        )  # fmt: skip
+        for what, names, ports in (
+            ("input", spec.inputs, session.inputs),
+            ("output", outputs, session.outputs),
+        ):
+            missing = [name for name in names if name not in ports]
+            extra = [name for name in ports if name not in names] if what == "input" else []
+            if missing or extra:
+                raise BundleError(
+                    f"{what}s of {spec.name} differ from its manifest",
+                    file=session.file,
+                    found=", ".join(ports),
+                    expected=", ".join(names),
+                )
+        return Part(spec, session)
+
+    def _measure(self, part: Part, probe: dict[str, ort.OrtValue]) -> None:
+        shapes = part.session.output_shapes({name: probe[name] for name in part.spec.inputs})
+        for name in part.spec.outputs:
+            value = ValueShape(shapes[name], part.session.outputs[name].dtype)
+            if self.values.setdefault(name, value) != value:
+                raise BundleError(
+                    f'"{name}" is read before it is made, and its shape depends on the frame',
+                    file=part.session.file,
+                    found=value.shape,
+                    expected=self.values[name].shape,
+                )
+            if name not in probe:
+                probe[name] = allocate(value.shape, value.dtype, self.device)

@@ -1,0 +1,21 @@
+"""Bundles that several tests of this room play."""
+
+from __future__ import annotations
+
+import pytest
+from toy_bundle import toy_bundle
+
+from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+from staged_onnx import Bundle
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The toy net of three stages."""
+    return toy_bundle(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def shapes_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The embedded shapes-fcn8s."""
+    return embedded_bundle(tmp_path_factory.mktemp("shapes") / "shapes-fcn8s.staged")
