@@ -28,10 +28,10 @@ from PIL import Image
 import runtime
 from clockwork_onnx.evaluation.datasets import folders
 from clockwork_onnx.evaluation.datasets import shapes as shapes_data
-from clockwork_onnx.evaluation.datasets.base import DataSet, Shot
+from clockwork_onnx.evaluation.datasets.base import DataSet, Shot, remap
 from clockwork_onnx.evaluation.datasets.shapes_video import KINDS
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
-from clockwork_onnx.evaluation.scoring.metrics import Confusion, remap
+from clockwork_onnx.evaluation.scoring.metrics import Confusion
 from runtime.flow.paths import Motion
 from runtime.schedule.schedule import parse_schedule
 from runtime.transform import Moment

@@ -14,13 +14,13 @@ import click
 from clockwork_onnx.console import FrameBar, stdout_console
 from clockwork_onnx.evaluation.datasets import catalogue, folders
 from clockwork_onnx.evaluation.datasets import shapes as shapes_data
-from clockwork_onnx.evaluation.datasets.base import DataSet, classes_met, excerpt, other_mean
+from clockwork_onnx.evaluation.datasets.base import NO_CLASS, DataSet, classes_met, excerpt, other_mean
 from clockwork_onnx.evaluation.demo.demo import demo_classes, embedded_bundle
 from clockwork_onnx.evaluation.results.curves import family_of
 from clockwork_onnx.evaluation.results.page import Page, write_page
 from clockwork_onnx.evaluation.results.summary import Summary, summarise, write_files
-from clockwork_onnx.evaluation.scoring.metrics import NO_CLASS
-from clockwork_onnx.evaluation.scoring.runs import Gallery, Run, Strips, Watch, run_schedules, together
+from clockwork_onnx.evaluation.results.watchers import Gallery, Strips
+from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedules, together
 from clockwork_onnx.options import check_folders, device_option, json_option, print_json, times_option
 from staged_onnx import Bundle, Classes, classes, read_bundle
 from weights.errors import UsageError

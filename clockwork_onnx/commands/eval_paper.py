@@ -41,7 +41,7 @@ from clockwork_onnx.evaluation.results import plots
 from clockwork_onnx.evaluation.results.curves import Point, pareto_front
 from clockwork_onnx.evaluation.results.summary import write_files
 from clockwork_onnx.evaluation.results.tables import TIMES, Table
-from clockwork_onnx.evaluation.scoring.runs import Strips
+from clockwork_onnx.evaluation.results.watchers import Strips
 from clockwork_onnx.evaluation.scoring.truncated import has_scores_of
 from clockwork_onnx.options import check_folders, device_option, json_option, print_json, times_option
 from staged_onnx import Bundle, read_bundle

@@ -8,8 +8,9 @@ asked again, frame by frame, with the reference that it would have had. Nothing 
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,22 @@ class Calibration:
 def calibrate(
     player: Player, frames: Iterable[Any], budget: float = 0.5, *, schedule: str = "adaptive:0"
 ) -> Calibration:
-    """Find the threshold at which the last stage fires on the share `budget` of `frames`.
+    """Find the threshold at which the last stage fires on a share of unlabelled frames.
 
-    player: lends its bundle and device; it may go on playing afterwards from a fresh start. schedule: a clock
-    with a threshold (adaptive, pixels, confidence, warp:adaptive, correct:distance, ...) and its options; the
-    number in it does not matter. Raises UsageError for a budget outside 0..1 or no frames, and ScheduleError
-    for a clock without a threshold.
+    Args:
+        player: Lends its bundle and device; it may go on playing afterwards from a fresh start.
+        frames: As for `Player.play`.
+        budget: The share of frames, above 0 and at most 1, on which the last stage is to fire.
+        schedule: A clock with a threshold (adaptive, pixels, confidence, warp:adaptive, correct:distance,
+            ...) and its options; the number in it does not matter.
+
+    Returns:
+        The threshold whose share is nearest to the budget, and the curve it was found on.
+
+    Raises:
+        UsageError: The budget is out of range, there are no two frames of one shot, the signal is 0 on
+            every frame (a still video), or it is NaN or infinite on some frame.
+        ScheduleError: The clock has no threshold.
     """
     if not 0 < budget <= 1:
         raise UsageError("bad budget", found=budget, expected="above 0, at most 1")
@@ -135,17 +146,36 @@ class _Recording:
         self.numbers: dict[tuple[int, int], float] = {}
 
     def number(self, frame: int, reference: int) -> float:
-        """What the sensor measures on `frame` with this reference frame."""
+        """What the sensor measures on `frame` with this reference frame.
+
+        Raises:
+            UsageError: The number is NaN or infinite, so that no threshold can be compared with it.
+        """
+        key = (frame, frame if self.measure == "peak" else reference)
+        if key not in self.numbers:
+            self.numbers[key] = self._measured(frame, reference)
+        number = self.numbers[key]
+        if not math.isfinite(number):
+            raise UsageError(
+                "the signal is not a number that a threshold can be compared with",
+                frame=frame,
+                found=number,
+                hint="look for NaN or infinity in the weights: clockwork weights FILE",
+            )
+        return number
+
+    def _measured(self, frame: int, reference: int) -> float:
         if self.measure == "peak":
             return float(self.kept[frame])
-        key = (frame, reference)
-        if key not in self.numbers:
-            a, b = self.kept[frame], self.kept[reference]
-            if self.measure == "argmax":
-                self.numbers[key] = np.count_nonzero(a != b) / a.size
-            else:
-                self.numbers[key] = _relative(a - self.mean, b - self.mean)
-        return self.numbers[key]
+        a, b = self.kept[frame], self.kept[reference]
+        if self.measure == "argmax":
+            return float(np.count_nonzero(a != b) / a.size)
+        return _relative(a - self.mean, b - self.mean)
+
+    @property
+    def largest(self) -> float:
+        """The largest number measured so far."""
+        return max(self.numbers.values())
 
     def share(self, watch: Watch, theta: float) -> float:
         """The share of frames on which the clock fires at this threshold."""
@@ -254,7 +284,7 @@ def _search(recording: _Recording, watch: Watch, budget: float) -> tuple[float, 
     """The threshold with the share nearest to the budget, and the curve.
 
     The share need not be monotone in the threshold, because the reference depends on what fired: the curve is
-    sampled at quantiles of all numbers seen on the way, then the interval around the best point is halved.
+    sampled over the range of all numbers seen on the way, then the interval around the best point is halved.
     """
     shares: dict[float, float] = {}
 
@@ -263,17 +293,7 @@ def _search(recording: _Recording, watch: Watch, budget: float) -> tuple[float, 
             shares[theta] = recording.share(watch, theta)
         return shares[theta]
 
-    frames = range(len(recording.shots))
-    numbers = [
-        recording.number(t, t - 1) for t in frames if t > 0 and recording.shots[t] == recording.shots[t - 1]
-    ]
-    if not numbers:
-        raise UsageError("nothing to calibrate on", found="no two frames of one shot")
-    share(0.0)
-    top = _nice(max(numbers) * 1.0001)
-    while share(top) > 1 / len(frames) and top < 4 and not watch.below:
-        top *= 1.5  # numbers against an old reference exceed those against the frame before
-    low, high = (min(numbers), max(numbers)) if watch.below else (0.0, top)
+    low, high = _range(recording, watch, share)
     for theta in np.linspace(low, high, CURVE_POINTS):
         share(_nice(theta))
     for _ in range(24):
@@ -287,6 +307,33 @@ def _search(recording: _Recording, watch: Watch, budget: float) -> tuple[float, 
     best = min(sorted(shares), key=lambda theta: abs(shares[theta] - budget))
     curve = tuple(Point(theta, shares[theta]) for theta in sorted(shares))
     return _middle(recording, watch, best, shares), curve
+
+
+def _range(recording: _Recording, watch: Watch, share: Callable[[float], float]) -> tuple[float, float]:
+    """Thresholds between which the share changes.
+
+    Numbers against an old reference exceed those against the frame before, and which references there are
+    depends on the threshold: it is raised above all numbers measured until none exceeds it. That ends,
+    because there are only as many numbers as pairs of frames.
+    """
+    frames = range(1, len(recording.shots))
+    neighbours = [recording.number(t, t - 1) for t in frames if recording.shots[t] == recording.shots[t - 1]]
+    if not neighbours:
+        raise UsageError("nothing to calibrate on", found="no two frames of one shot")
+    share(0.0)
+    if watch.below:
+        return min(neighbours), max(neighbours)
+    if max(neighbours) == 0:
+        raise UsageError(
+            "nothing to calibrate on",
+            found="a signal that is 0 on every frame: a still video",
+            expected="a video in which something moves",
+        )
+    top = 0.0
+    while top <= recording.largest:
+        top = max(_nice(recording.largest * 1.0001), float(np.nextafter(recording.largest, np.inf)))
+        share(top)
+    return 0.0, top
 
 
 def _middle(recording: _Recording, watch: Watch, best: float, shares: dict[float, float]) -> float:

@@ -1,9 +1,7 @@
 """Frames in: video files, image folders, globs and lists, cameras and network streams.
 
-Every source hands out uint8 RGB. Image files of other kinds are brought to it like this: 16-bit
-samples keep their high byte, grey is repeated three times, palettes are looked up, transparency is
-ignored, CMYK is converted, and the EXIF orientation is applied; 32-bit samples are refused. Videos are
-converted by FFmpeg with the stream's own colour matrix, and turned upright by its rotation.
+Every source hands out uint8 RGB. Videos are converted by FFmpeg with the stream's own colour matrix, and
+turned upright by their rotation; `runtime.video.images` says what becomes of image files.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from os import PathLike, fspath
@@ -25,21 +22,16 @@ from urllib.parse import urlsplit
 
 import av
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from runtime.video.frames import MAX_PIXELS, Frame, Problem
+from runtime.video.images import image_files, read_images, seems_to_be
 from runtime.video.threads import prefetch
 from weights.errors import UsageError, VideoError
 
-__all__ = ["Frame", "Problem", "VideoReader", "natural_key", "open_video", "read_image"]
-
-MAX_PIXELS = 85 << 20  # a frame of 89 million pixels; Pillow warns above this
+__all__ = ["VideoReader", "open_video"]
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]]
 
-_IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_IMAGE_SUFFIXES = (
-    ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 # Only containers that hold their own data: a playlist (HLS, concat, SDP) would make FFmpeg open the
 # files that it names, and the text demuxer would play any .txt file.
 _VIDEO_FORMATS = (
@@ -52,32 +44,6 @@ _LIVE_URL = re.compile(r"(rtsps?|rtmp|udp)://", re.IGNORECASE)
 _ACCEPTED = "a video file, an image, a folder or glob of images, camera:N, or an rtsp:// or http:// address"
 _NETWORK_TIMEOUT = 10.0  # seconds without an answer or a frame
 _LIVE_QUEUE = 64  # frames that live="queue" holds before it makes the source wait
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One frame: its position in the source, its time in seconds since the source's first frame
-    (None for images), uint8 pixels of shape (height, width, 3) in RGB order, and a name for files made
-    from it. `shot_start` marks the first frame of a shot.
-    """
-
-    index: int
-    time: Fraction | None
-    image: np.ndarray
-    name: str
-    shot_start: bool = False
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A frame that could not be read and was left out."""
-
-    index: int
-    name: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"frame {self.index} ({self.name}) is left out: {self.text}"
 
 
 class VideoReader(Iterator[Frame]):
@@ -161,13 +127,13 @@ def open_video(
             on_problem(problem)
 
     with ExitStack() as resources:
-        files = _image_files(source)
+        files = _named_images(source)
         if files is not None:
             shown = fspath(source) if isinstance(source, str | PathLike) else str(files[0])
             name = files[0].stem if len(files) == 1 else files[0].resolve().parent.name
             rate, is_live = None, False
             total: int | None = len(files)
-            frames = _read_images(files, start, stride, report)
+            frames = read_images(files, start, stride, report)
         else:
             address = fspath(source)  # type: ignore[arg-type]
             shown = _without_password(address)
@@ -202,52 +168,6 @@ def open_video(
         return VideoReader(frames, name, (height, width), fps, count, problems, resources.pop_all())
 
 
-def natural_key(name: str) -> tuple[tuple[int | str, ...], str]:
-    """Sort key that puts frame2 before frame10: runs of digits compare as numbers."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
-
-
-def read_image(path: str | PathLike[str]) -> np.ndarray:
-    """The image file as uint8 RGB of shape (height, width, 3), converted as this module says.
-
-    Accepts PNG, JPEG, BMP, TIFF, WebP and the PNM family. The size is checked before anything is
-    decoded. Raises VideoError.
-    """
-    try:
-        with Image.open(path, formats=_IMAGE_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise VideoError(
-                    "image too large",
-                    file=path,
-                    found=f"{image.width} x {image.height}",
-                    expected=f"at most {MAX_PIXELS} pixels",
-                )
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                high = (np.asarray(upright) >> 8).astype(np.uint8)
-                return np.repeat(high[:, :, None], 3, axis=2)
-            if upright.mode in ("I", "F"):
-                raise VideoError(
-                    "not a picture", file=path, found="32-bit samples", expected="8 or 16 bits a sample"
-                )
-            return np.array(upright.convert("RGB"))
-    except FileNotFoundError as error:
-        raise VideoError("no such file", file=path) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise VideoError("image too large", file=path, expected=f"at most {MAX_PIXELS} pixels") from error
-    except UnidentifiedImageError as error:
-        raise VideoError(
-            "not an image that can be read",
-            file=path,
-            found=_content(Path(path)),
-            expected="PNG, JPEG, BMP, TIFF, WebP or PNM",
-        ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
-        raise VideoError("damaged image", file=path, found=str(error)) from error
-
-
 def _check_options(start: int, stride: int, max_frames: int | None, live: str | None) -> None:
     if start < 0:
         raise UsageError("start out of range", found=start, expected="0 or more")
@@ -259,7 +179,7 @@ def _check_options(start: int, stride: int, max_frames: int | None, live: str | 
         raise UsageError("unknown way to treat a live source", found=live, expected="drop or queue")
 
 
-def _image_files(source: Source) -> list[Path] | None:
+def _named_images(source: Source) -> list[Path] | None:
     """The image files that `source` names, in order; None where it is a video, camera or address."""
     if not isinstance(source, str | PathLike):
         if not source:
@@ -268,51 +188,9 @@ def _image_files(source: Source) -> list[Path] | None:
     text = fspath(source)
     if _URL.match(text) or _camera(text) is not None:
         return None
-    path = Path(text)
-    if path.is_dir():
-        found = [entry for entry in path.iterdir() if _is_image(entry)]
-        if not found:
-            raise VideoError(
-                "no image in this folder",
-                file=text,
-                found=f"{sum(1 for _ in path.iterdir())} other entries",
-                expected="files ending in " + ", ".join(_IMAGE_SUFFIXES),
-            )
-        return sorted(found, key=lambda entry: natural_key(entry.name))
-    if path.exists():
-        return [path] if path.suffix.lower() in _IMAGE_SUFFIXES else None
-    if glob.has_magic(text):
-        matches = [Path(match) for match in glob.glob(text, recursive=True)]
-        found = [match for match in matches if _is_image(match)]
-        if not found:
-            raise VideoError(
-                "no image matches this pattern",
-                file=text,
-                found=f"{len(matches)} matches" if matches else "nothing",
-                expected="files ending in " + ", ".join(_IMAGE_SUFFIXES),
-            )
-        return sorted(found, key=lambda match: natural_key(str(match)))
-    raise VideoError("no such file or folder", file=text, expected=_ACCEPTED)
-
-
-def _is_image(path: Path) -> bool:
-    hidden = path.name.startswith(".")  # such as the "._name.png" that macOS leaves on foreign disks
-    return path.suffix.lower() in _IMAGE_SUFFIXES and not hidden and path.is_file()
-
-
-def _read_images(
-    files: Sequence[Path], start: int, stride: int, report: Callable[[Problem], None]
-) -> Iterator[Frame]:
-    unique = len({path.stem for path in files}) == len(files)
-    for index in range(start, len(files), stride):
-        path = files[index]
-        name = path.stem if unique else f"{index:06d}_{path.stem}"
-        try:
-            image = read_image(path)
-        except VideoError as error:
-            report(Problem(index, name, str(error)))
-            continue
-        yield Frame(index, None, image, name)
+    if not Path(text).exists() and not glob.has_magic(text):
+        raise VideoError("no such file or folder", file=text, expected=_ACCEPTED)
+    return image_files(text)
 
 
 def _camera(text: str) -> tuple[str, str] | None:
@@ -349,7 +227,7 @@ def _open_container(text: str, shown: str) -> tuple[Any, bool]:
             what = "camera" if camera is not None else "address"
             raise VideoError(f"this {what} cannot be opened", file=shown, found=reason) from None
         raise VideoError(
-            "not a video that can be read", file=shown, found=_content(Path(text)), expected=_ACCEPTED
+            "not a video that can be read", file=shown, found=seems_to_be(Path(text)), expected=_ACCEPTED
         ) from error
 
 
@@ -462,20 +340,3 @@ def _short_name(shown: str) -> str:
         parts = urlsplit(shown)
         return Path(parts.path).stem or parts.hostname or "stream"
     return Path(shown).stem.replace(":", "")
-
-
-def _content(path: Path) -> str:
-    """What a file that is no video or image seems to be, in a few words."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        return error.strerror or "an unreadable file"
-    if not head:
-        return "an empty file"
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "an HTML page"
-    if not set(head) & set(range(32)) - {9, 10, 12, 13}:
-        return "a text file"
-    return f"bytes that start with {head[:8].hex(' ')}"

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from runtime.video.reader import Frame
+from runtime.video.frames import Frame
 from weights.errors import UsageError
 
 __all__ = ["ShotDetector", "detect_shots", "flag_shots", "mark_shots", "parse_shots"]

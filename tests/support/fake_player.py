@@ -7,24 +7,15 @@ and green elsewhere. A frame is uint8 H x W x 3 whose channel values are class i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+from steps import FakeStep
 
 MANIFEST = SimpleNamespace(
     stages=[SimpleNamespace(name="s1", macs=30), SimpleNamespace(name="s2", macs=60)],
     head=SimpleNamespace(name="head", macs=10),
 )
-
-
-@dataclass(frozen=True)
-class FakeStep:
-    labels: np.ndarray
-    fired: tuple[str, ...]
-    ages: dict[str, int]
-    signal: float | None
-    ms: dict[str, float]
 
 
 class FakePlayer:
@@ -52,4 +43,11 @@ class FakePlayer:
             labels = np.where(cache["s1"] > 0, cache["s1"], cache["s2"]).astype(np.uint8)
             ms = {stage: {"s1": 3.0, "s2": 6.0, "head": 1.0}[stage] for stage in fired}
             ms["total"] = sum(ms.values())
-            yield FakeStep(labels, tuple(fired), dict(ages), 0.5 * since, ms)
+            yield FakeStep(
+                index=frame.index,
+                labels=labels,
+                fired=tuple(fired),
+                ages=dict(ages),
+                signal=0.5 * since,
+                ms=ms,
+            )

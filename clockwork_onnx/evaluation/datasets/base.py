@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clockwork_onnx.evaluation.scoring.metrics import VOID
-from runtime.video.reader import MAX_PIXELS, natural_key
+from runtime.video.frames import MAX_PIXELS
+from runtime.video.images import natural_key
 from staged_onnx import Preprocessing
 from weights.errors import DataSetError, UsageError
 
 __all__ = [
+    "NO_CLASS",
+    "VOID",
     "DataSet",
     "Sample",
     "Shot",
@@ -29,10 +31,17 @@ __all__ = [
     "other_mean",
     "preprocess",
     "read_label",
+    "remap",
     "require_file",
     "require_folder",
     "without_classes",
 ]
+
+VOID = 255
+"""In a true label map: not to be scored."""
+
+NO_CLASS = 255
+"""In a predicted label map: none of the scored classes, so wrong wherever the truth is not void."""
 
 MEAN_TOLERANCE = 1.0
 """Levels of 255 by which published means of one data set differ."""
@@ -137,6 +146,21 @@ def without_classes(labels: NDArray[np.uint8], ignored: Sequence[int]) -> NDArra
     """The labels with the ignored classes made void."""
     lookup = np.arange(256, dtype=np.uint8)
     lookup[list(ignored)] = VOID
+    return lookup[labels]
+
+
+def remap(labels: NDArray[np.uint8], table: Sequence[int]) -> NDArray[np.uint8]:
+    """Replace each class by another.
+
+    Args:
+        labels: Label map, H x W.
+        table: `table[c]` is what class c becomes.
+
+    Returns:
+        The new label map; classes beyond the table are `NO_CLASS` (255, also void).
+    """
+    lookup = np.full(256, NO_CLASS, np.uint8)
+    lookup[: len(table)] = np.asarray(table, np.uint8)
     return lookup[labels]
 
 

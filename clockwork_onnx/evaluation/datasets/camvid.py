@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clockwork_onnx.evaluation.datasets.base import (
+    VOID,
     DataSet,
     Sample,
     Shot,
@@ -24,8 +25,7 @@ from clockwork_onnx.evaluation.datasets.base import (
     require_folder,
     without_classes,
 )
-from clockwork_onnx.evaluation.scoring.metrics import VOID
-from runtime.video.reader import read_image
+from runtime.video.images import read_image
 from staged_onnx.palettes import classes
 from weights.errors import DataSetError
 

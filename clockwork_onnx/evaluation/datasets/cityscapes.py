@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clockwork_onnx.evaluation.datasets.base import (
+    VOID,
     DataSet,
     Sample,
     Shot,
     read_label,
+    remap,
     require_file,
     require_folder,
 )
-from clockwork_onnx.evaluation.scoring.metrics import VOID, remap
-from runtime.video.reader import natural_key, read_image
+from runtime.video.images import natural_key, read_image
 from staged_onnx.palettes import classes
 from weights.errors import DataSetError, UsageError
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clockwork_onnx.evaluation.datasets.base import (
+    VOID,
     DataSet,
     Sample,
     Shot,
@@ -17,8 +18,7 @@ from clockwork_onnx.evaluation.datasets.base import (
     read_label,
     without_classes,
 )
-from clockwork_onnx.evaluation.scoring.metrics import VOID
-from runtime.video.reader import read_image
+from runtime.video.images import read_image
 from weights.errors import DataSetError
 
 __all__ = ["read"]

@@ -19,7 +19,7 @@ from clockwork_onnx.evaluation.datasets.base import (
     require_file,
     require_folder,
 )
-from runtime.video.reader import read_image
+from runtime.video.images import read_image
 from staged_onnx.palettes import classes
 
 __all__ = ["MEAN", "SOURCE", "read"]

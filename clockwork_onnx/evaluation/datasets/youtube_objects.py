@@ -27,7 +27,7 @@ from clockwork_onnx.evaluation.datasets.base import (
     list_files,
     require_folder,
 )
-from runtime.video.reader import natural_key, read_image
+from runtime.video.images import natural_key, read_image
 from staged_onnx.palettes import classes
 from weights.errors import DataSetError
 

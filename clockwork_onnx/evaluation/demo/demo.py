@@ -16,7 +16,8 @@ from clockwork_onnx.evaluation.datasets import shapes as shapes_data
 from clockwork_onnx.evaluation.datasets import shapes_video as shapes
 from clockwork_onnx.evaluation.datasets.base import DataSet
 from clockwork_onnx.evaluation.results.summary import Summary, summarise, write_files
-from clockwork_onnx.evaluation.scoring.runs import Run, Strips, Watch, run_schedules, together
+from clockwork_onnx.evaluation.results.watchers import Strips
+from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedules, together
 from clockwork_onnx.evaluation.scoring.scoring import Result, StepSeen
 from runtime.report.overlay import Overlay
 from runtime.video.writer import VideoWriter

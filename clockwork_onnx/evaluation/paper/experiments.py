@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clockwork_onnx.evaluation.datasets import cityscapes, nyudv2, pascal_voc, shapes, youtube_objects
-from clockwork_onnx.evaluation.datasets.base import DataSet
+from clockwork_onnx.evaluation.datasets.base import NO_CLASS, VOID, DataSet
 from clockwork_onnx.evaluation.datasets.sliding_window import translated
 from clockwork_onnx.evaluation.paper import protocols
 from clockwork_onnx.evaluation.paper.numbers import PAPER_WEIGHTS, PaperRow, paper_row
 from clockwork_onnx.evaluation.paper.own_clocks import visible_schedule
 from clockwork_onnx.evaluation.paper.protocols import METHODS, SPACING, Method, Options, schedule_text
 from clockwork_onnx.evaluation.results.tables import Cell, Table
-from clockwork_onnx.evaluation.scoring.metrics import NO_CLASS, VOID, Confusion, Scores
+from clockwork_onnx.evaluation.scoring.metrics import Confusion, Scores
 from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedule, run_truncated
 from clockwork_onnx.evaluation.scoring.scoring import Clip, Result
 from runtime import Schedule

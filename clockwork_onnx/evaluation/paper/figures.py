@@ -13,8 +13,9 @@ from clockwork_onnx.evaluation.paper.experiments import Experiment, run_experime
 from clockwork_onnx.evaluation.paper.numbers import TABLE_1
 from clockwork_onnx.evaluation.paper.protocols import METHODS, Method, Options, adaptive
 from clockwork_onnx.evaluation.results.tables import Cell, Table
+from clockwork_onnx.evaluation.results.watchers import Strips
 from clockwork_onnx.evaluation.scoring.differences import ARGMAX, Difference, ShotDifferences, over_shots
-from clockwork_onnx.evaluation.scoring.runs import Run, Strips, Watch, run_schedule
+from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedule
 from clockwork_onnx.evaluation.scoring.scoring import Clip, Result
 from clockwork_onnx.evaluation.scoring.truncated import StageRunner, has_scores_of
 from runtime import Schedule

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from clockwork_onnx.evaluation.datasets.base import VOID
 from clockwork_onnx.evaluation.results.page_text import INTRODUCTION, READING, STYLE
 from clockwork_onnx.evaluation.results.plots import png
 from clockwork_onnx.evaluation.results.tables import Table
-from clockwork_onnx.evaluation.scoring.metrics import VOID
 from staged_onnx.palettes import Classes
 from weights.whole_file import whole_file
 

@@ -23,7 +23,7 @@ from clockwork_onnx.evaluation.results.curves import (
     pareto_front,
 )
 from clockwork_onnx.evaluation.results.tables import TIMES, Cell, Table, schedule_table
-from clockwork_onnx.evaluation.scoring.runs import Strips
+from clockwork_onnx.evaluation.results.watchers import Strips
 from clockwork_onnx.evaluation.scoring.scoring import Result
 from weights.whole_file import whole_file
 

@@ -15,22 +15,16 @@ clockwork paper uses them. A true label outside 0..classes-1 (255, by custom: vo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.morphology import dilation, disk, erosion
 
+from clockwork_onnx.evaluation.datasets.base import NO_CLASS, VOID
 from weights.errors import ShapeError, UsageError
 
-__all__ = ["NO_CLASS", "VOID", "Confusion", "LabelChanges", "Scores", "boundary_band", "remap"]
-
-VOID = 255
-"""In a true label map: not to be scored."""
-
-NO_CLASS = 255
-"""In a predicted label map: none of the scored classes, so wrong wherever the truth is not void."""
+__all__ = ["Confusion", "LabelChanges", "Scores", "boundary_band"]
 
 
 @dataclass(frozen=True)
@@ -163,13 +157,6 @@ def boundary_band(truth: NDArray[np.uint8], radius: int = 5, void: int = VOID) -
     foreground = (truth > 0) & (truth != void)
     element = disk(radius)
     return np.logical_xor(dilation(foreground, element), erosion(foreground, element))
-
-
-def remap(labels: NDArray[np.uint8], table: Sequence[int]) -> NDArray[np.uint8]:
-    """Replace class c by table[c]; classes beyond the table become `NO_CLASS` (255, also void)."""
-    lookup = np.full(256, NO_CLASS, np.uint8)
-    lookup[: len(table)] = np.asarray(table, np.uint8)
-    return lookup[labels]
 
 
 def _nanmean(values: NDArray[np.float64]) -> float:

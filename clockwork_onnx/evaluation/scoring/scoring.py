@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from clockwork_onnx.evaluation.datasets.base import DataSet, Sample
-from clockwork_onnx.evaluation.scoring.metrics import Confusion, LabelChanges, Scores, boundary_band, remap
-from runtime.video.reader import Frame
+from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, remap
+from clockwork_onnx.evaluation.scoring.metrics import Confusion, LabelChanges, Scores, boundary_band
+from runtime.video.frames import Frame
 from weights.errors import ClockworkError
 
 __all__ = [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from runtime.sessions.device import choose_device
 from runtime.sessions.session import Session, allocate
 from runtime.step import Step
-from runtime.video.reader import Frame
+from runtime.video.frames import Frame
 from staged_onnx import Bundle
 from weights.errors import UsageError
 

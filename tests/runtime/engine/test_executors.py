@@ -20,7 +20,7 @@ from runtime.engine.executors import Task, Threads
 from runtime.player import Player
 from runtime.schedule.schedule import parse_schedule
 from runtime.sessions.device import choose_device
-from runtime.video.reader import Frame
+from runtime.video.frames import Frame
 from staged_onnx import read_bundle
 from weights.errors import ClockworkError, DeviceError
 

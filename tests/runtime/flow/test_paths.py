@@ -12,7 +12,7 @@ from PIL import Image
 
 from runtime.flow.paths import Motion, MotionOptions, grid_of
 from runtime.transform import Moment
-from runtime.video.reader import Frame
+from runtime.video.frames import Frame
 from runtime.video.threads import prefetch
 from weights.errors import FlowError, UsageError
 

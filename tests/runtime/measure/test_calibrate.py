@@ -127,3 +127,33 @@ def test_json(two: Path) -> None:
         found = calibrate(player, video(10), 0.5)
     data = json.loads(json.dumps(found.to_json()))
     assert data["schedule"] == found.schedule and data["curve"][0] == {"theta": 0.0, "share": 1.0}
+
+
+@pytest.mark.parametrize("schedule", ["adaptive:0", "pixels:0", "adaptive:0@previous"])
+def test_a_still_video_is_refused(two: Path, schedule: str) -> None:
+    player = runtime.open(two, device="cpu", schedule="oracle", threads=1)
+    with player, pytest.raises(UsageError, match="0 on every frame: a still video"):
+        calibrate(player, video(1) * 8, schedule=schedule)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("schedule", ["confidence:0", "adaptive:0@blob=v1"])
+def test_a_signal_that_is_no_number_is_refused(
+    two: Path, schedule: str, bad: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.measure.calibrate._Recording._measured", lambda *_: bad)
+    player = runtime.open(two, device="cpu", schedule="oracle", threads=1)
+    with player, pytest.raises(UsageError, match=f"frame 1: the signal is not a number.*found {bad}"):
+        calibrate(player, video(8), schedule=schedule)
+
+
+def test_numbers_that_grow_with_the_age_of_the_reference_are_covered(two: Path) -> None:
+    """A steady drift: against the first frame of the shot the number is many times that of neighbours."""
+    frame = np.zeros((*SIZE, 3), np.uint8)
+    frames = [frame.copy()]
+    for position in range(SIZE[0] * SIZE[1] - 1):
+        frame[position // SIZE[1], position % SIZE[1], 0] = 1
+        frames.append(frame.copy())
+    with runtime.open(two, device="cpu", schedule="oracle", threads=1) as player:
+        found = calibrate(player, frames, 1 / len(frames))
+    assert found.share == played_share(two, found.schedule, frames) == 1 / len(frames)

@@ -19,7 +19,7 @@ from runtime.flow.estimators import Flow
 from runtime.measure.calibrate import calibrate
 from runtime.schedule.clocks import Always, Every, Follow, Watch
 from runtime.schedule.schedule import Schedule, parse_schedule
-from runtime.video.reader import Frame
+from runtime.video.frames import Frame
 from staged_onnx import Manifest, read_bundle
 from weights.errors import BundleError, ClockworkError, FlowError, ScheduleError
 

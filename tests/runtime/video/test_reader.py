@@ -15,8 +15,10 @@ from PIL import Image
 from shared_data import shared
 from video_files import damage_packet, moving_bar, write_video
 
+import runtime.video.images
 import runtime.video.reader
-from runtime.video.reader import natural_key, open_video, read_image
+from runtime.video.images import natural_key, read_image
+from runtime.video.reader import open_video
 from runtime.video.threads import prefetch
 from weights.errors import UsageError, VideoError
 
@@ -274,7 +276,8 @@ def test_options_out_of_range(clip: Path) -> None:
 
 
 def test_size_is_checked_before_decoding(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.video.reader, "MAX_PIXELS", 48 * 64 - 1)
+    for module in (runtime.video.images, runtime.video.reader):
+        monkeypatch.setattr(module, "MAX_PIXELS", 48 * 64 - 1)
     with pytest.raises(VideoError, match="video frames too large; found 64 x 48"):
         open_video(clip)
     Image.new("RGB", (64, 48)).save(tmp_path / "x.png")

@@ -7,7 +7,8 @@ import pytest
 from shared_data import shared
 from skimage import data, transform
 
-from runtime.video.reader import Frame, open_video
+from runtime.video.frames import Frame
+from runtime.video.reader import open_video
 from runtime.video.shots import THRESHOLD, ShotDetector, detect_shots, flag_shots, mark_shots, parse_shots
 from weights.errors import UsageError
 

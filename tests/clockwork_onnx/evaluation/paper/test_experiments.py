@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from toy_bundle import TOY_CLASSES, toy_frame
 
-from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot
+from clockwork_onnx.evaluation.datasets.base import NO_CLASS, DataSet, Sample, Shot
 from clockwork_onnx.evaluation.paper import experiments as paper
 from clockwork_onnx.evaluation.paper import figures, protocols
 from clockwork_onnx.evaluation.paper.experiments import (
@@ -22,7 +22,6 @@ from clockwork_onnx.evaluation.paper.experiments import (
     run_experiment,
 )
 from clockwork_onnx.evaluation.paper.protocols import METHODS, Options
-from clockwork_onnx.evaluation.scoring.metrics import NO_CLASS
 from staged_onnx import Bundle
 from weights.errors import DataSetError, UsageError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from clockwork_onnx.evaluation.results.summary import summarise, write_files
+from clockwork_onnx.evaluation.results.watchers import Strips
 from clockwork_onnx.evaluation.scoring.metrics import Scores
-from clockwork_onnx.evaluation.scoring.runs import Strips
 from clockwork_onnx.evaluation.scoring.scoring import Result
 
 

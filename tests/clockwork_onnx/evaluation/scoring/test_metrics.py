@@ -10,14 +10,8 @@ from scipy import ndimage
 from skimage import morphology
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from clockwork_onnx.evaluation.scoring.metrics import (
-    NO_CLASS,
-    VOID,
-    Confusion,
-    LabelChanges,
-    boundary_band,
-    remap,
-)
+from clockwork_onnx.evaluation.datasets.base import NO_CLASS, VOID, remap
+from clockwork_onnx.evaluation.scoring.metrics import Confusion, LabelChanges, boundary_band
 from weights.errors import ShapeError, UsageError
 
 TRUTH = np.array([[0, 0, 0, 1], [0, 1, 1, 1], [2, 2, VOID, VOID]], np.uint8)

@@ -15,7 +15,7 @@ import staged_onnx
 from clockwork_onnx.evaluation.datasets import shapes as shapes_data
 from clockwork_onnx.evaluation.demo.demo import CUTS, NET, PREPROCESSING, demo_classes
 from clockwork_onnx.evaluation.scoring.truncated import StageRunner, TruncatedPlayer, has_scores_of
-from runtime.video.reader import Frame
+from runtime.video.frames import Frame
 from staged_onnx import Bundle
 from weights.errors import UsageError
 
