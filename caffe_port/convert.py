@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
 
-from caffe_port.graph import Draft, GraphBuilder, NeedsFixedSize
+from caffe_port.graph import GraphBuilder, NeedsFixedSize
 from caffe_port.match import match_weights
-from caffe_port.net import Layer, Net, Shape
-from caffe_port.shapes import Dims, Sizes, measure
+from caffe_port.net import Dims, Layer, Net, Shape, Sizes
+from caffe_port.onnx_graph import Draft
+from caffe_port.registry import rule_for
+from caffe_port.shapes import measure
 from caffe_port.shared_memory import overwritten
-from weights.errors import UnsupportedError, UsageError
+from weights.errors import ClockworkError, UnsupportedError, UsageError
 
-__all__ = ["ancestors", "check_values", "draft_onnx", "input_dims", "to_onnx"]
+__all__ = ["ancestors", "check_values", "convert_layers", "draft_onnx", "input_dims", "to_onnx"]
 
 
 def check_values(net: Net, values: Sequence[str], what: str) -> None:
@@ -58,6 +60,33 @@ def input_dims(dims: Dims, name: str, first: bool) -> list[int | str]:
     return [d if d is not None else plain.get(i, f"{name}_d{i}") for i, d in enumerate(dims)]
 
 
+def convert_layers(
+    g: GraphBuilder, layers: Iterable[Layer], weights: Mapping[str, tuple[np.ndarray, ...]]
+) -> None:
+    """Emit layers in order.
+
+    Args:
+        g: the graph; its `env` has the values that the layers read, and gets those that they make.
+        layers: layers of the graph's net.
+        weights: the arrays of each layer by its key, already checked (`match_weights`).
+
+    Raises:
+        UnsupportedError, ShapeError, WeightsError: a layer cannot be converted; names the file and the layer.
+        NeedsFixedSize: a layer cannot follow the frame size.
+    """
+    for layer in layers:
+        g.scope = layer.key or layer.type
+        rule = rule_for(layer, g.net)
+        bottoms = tuple(g.env[b] for b in layer.bottoms)
+        try:
+            tops = rule.emit(g, layer, bottoms, weights.get(layer.key, ()))
+        except ClockworkError as error:
+            raise error.located(**g.net.where(layer)) from None
+        for value, name in zip(layer.tops, tops, strict=True):
+            g.env[value] = name
+    g.scope = ""
+
+
 def build(
     net: Net,
     sizes: Sizes,
@@ -72,7 +101,7 @@ def build(
         if i.name in read:
             g.value_input(i.name, input_dims(sizes.dims[i.name], i.name, first))
             first = first and None not in sizes.dims[i.name]
-    g.run(layers, weights)
+    convert_layers(g, layers, weights)
     for value in outputs:
         g.output(
             g.env[value],

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caffe_port.graph import GraphBuilder, NeedsFixedSize
 from caffe_port.match import survey_weights
-from caffe_port.net import Layer, Net, Shape
+from caffe_port.net import Layer, Net, Shape, Sizes
 from caffe_port.registry import Blob, LayerRule, rule_for
-from caffe_port.shapes import Sizes, count, layer_shapes, measure
+from caffe_port.shapes import count, layer_shapes, measure
 from weights.errors import ClockworkError
 
 __all__ = ["Inspection", "LayerReport", "WeightsReport", "inspect_net"]
@@ -98,7 +99,7 @@ class Inspection:
 class _Trial(GraphBuilder):
     """A graph that is thrown away, so that constants need not be kept."""
 
-    def const(self, array: Any, dtype: Any = np.float32) -> str:
+    def const(self, array: Any, dtype: DTypeLike = np.float32) -> str:
         return self._fresh("const")
 
 

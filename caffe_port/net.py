@@ -14,9 +14,12 @@ from typing import Any
 
 from weights.errors import ClockworkError, PrototxtError
 
-__all__ = ["Input", "Layer", "Net", "Shape", "resolve"]
+__all__ = ["Dims", "Input", "Layer", "Net", "Shape", "Sizes", "resolve"]
 
 Shape = tuple[int, ...]
+
+Dims = tuple[int | None, ...]
+"""A shape in which None stands for a dimension that follows the frame size."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,21 @@ class Net:
     def values(self) -> tuple[str, ...]:
         """Every value, inputs first, in the order in which they come to be."""
         return (*(i.name for i in self.inputs), *(top for layer in self.layers for top in layer.tops))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Shapes at the net's own input size, and which dimensions follow the frame size.
+
+    `dims[value]` has None where the dimension changes with the frame's height or width; with `fixed` no
+    dimension does, and `reason` says why if nobody asked for it. A number of items that is counted only when
+    the net runs is None in both.
+    """
+
+    shapes: Mapping[str, Shape]
+    dims: Mapping[str, Dims]
+    fixed: bool
+    reason: str = ""
 
 
 def resolve(

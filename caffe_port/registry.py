@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Net, Shape
 from weights.errors import ShapeError, UnsupportedError
-
-if TYPE_CHECKING:
-    from caffe_port.graph import GraphBuilder
 
 __all__ = ["Adapted", "Blob", "LayerRule", "all_rules", "is_known", "register", "rule_for", "unknown_type"]
 

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from caffe_port.graph import Draft
+from caffe_port.onnx_graph import Draft
 from caffe_port.shapes import count
 from weights.errors import UsageError
 from weights.mapped import release
@@ -75,7 +75,8 @@ def _key(number: int, length: int) -> bytes:
 def _tensors(model: onnx.ModelProto | Draft) -> Iterator[_Tensor]:
     if isinstance(model, Draft):
         for tensor in model.model.graph.initializer:
-            yield _Tensor(tensor, model, model.arrays[tensor.name].nbytes)
+            array = model.arrays.get(tensor.name)
+            yield _Tensor(tensor, model, array.nbytes) if array is not None else _Tensor(tensor, tensor, 0)
         return
     for tensor in model.graph.initializer:
         size = count(tuple(tensor.dims)) * ITEM_SIZES.get(tensor.data_type, 0)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from caffe_port.net import Layer, Net, Shape
+from caffe_port.net import Dims, Layer, Net, Shape, Sizes
 from caffe_port.registry import rule_for
 from weights.errors import ClockworkError, ShapeError
 
-__all__ = ["Dims", "Sizes", "canonical_axis", "count", "infer_shapes", "layer_shapes", "measure"]
-
-Dims = tuple[int | None, ...]
-"""A shape in which None stands for a dimension that follows the frame size."""
+__all__ = ["canonical_axis", "count", "infer_shapes", "layer_shapes", "measure"]
 
 MAX_ELEMENTS = 2**31 - 1
 """As many as a Blob of Caffe can hold."""
@@ -73,21 +69,6 @@ def infer_shapes(
         tops = layer_shapes(net, layer, tuple(shapes[b] for b in layer.bottoms), recount=recount)
         shapes.update(zip(layer.tops, tops, strict=True))
     return shapes
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Shapes at the net's own input size, and which dimensions follow the frame size.
-
-    `dims[value]` has None where the dimension changes with the frame's height or width; with `fixed` no
-    dimension does, and `reason` says why if nobody asked for it. A number of items that is counted only when
-    the net runs is None in both.
-    """
-
-    shapes: Mapping[str, Shape]
-    dims: Mapping[str, Dims]
-    fixed: bool
-    reason: str = ""
 
 
 PROBE = (64, 128)

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from caffe_port.graph import Draft, GraphBuilder, NeedsFixedSize
+from caffe_port.convert import convert_layers
+from caffe_port.graph import GraphBuilder, NeedsFixedSize
 from caffe_port.match import Matched, match_weights
-from caffe_port.net import Input, Net, Shape
+from caffe_port.net import Dims, Input, Net, Shape, Sizes
+from caffe_port.onnx_graph import Draft
 from caffe_port.save import save_model
-from caffe_port.shapes import Dims, Sizes, measure
+from caffe_port.shapes import measure
 from staged_onnx.frame_graphs import Preprocessing, emit_labels, emit_preprocessing
 from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec, read_bundle
 from staged_onnx.palettes import Classes, classes
@@ -118,7 +120,7 @@ class _Exporter:
             g.env[name] = emit_preprocessing(g, "frame", self.preprocessing)
         for value in stage.inputs:
             g.value_input(value, self._value_dims(value))
-        g.run(stage.layers, self.weights.blobs)
+        convert_layers(g, stage.layers, self.weights.blobs)
         if head:
             channels = self.sizes.shapes[self.plan.scores][1]
             labels = emit_labels(g, g.env[self.plan.scores], channels, "frame" if resize else None)

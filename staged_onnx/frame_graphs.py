@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from caffe_port.graph import GraphBuilder
+from caffe_port.onnx_graph import OnnxGraph
 from weights.errors import UsageError
 
 __all__ = ["Preprocessing", "emit_labels", "emit_preprocessing"]
@@ -64,7 +64,7 @@ class Preprocessing:
         }
 
 
-def emit_preprocessing(g: GraphBuilder, frame: str, how: Preprocessing) -> str:
+def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
     """Nodes from the frame (uint8, H x W x 3) to the net's input (float32, 1 x C x h x w)."""
     x = g.node("Cast", frame, to=TensorProto.FLOAT)
     x = g.node("Unsqueeze", g.node("Transpose", x, perm=[2, 0, 1]), g.ints(0))
@@ -79,15 +79,15 @@ def emit_preprocessing(g: GraphBuilder, frame: str, how: Preprocessing) -> str:
         x = g.node("Sub", x, g.const(np.array(how.mean, np.float32).reshape(1, -1, 1, 1)))
     if how.scale != 1:
         x = g.node("Mul", x, g.const(np.float32(how.scale)))
-    return str(x)
+    return x
 
 
-def emit_resize(g: GraphBuilder, x: str, sizes: str) -> str:
+def emit_resize(g: OnnxGraph, x: str, sizes: str) -> str:
     """Bilinear resize of 1 x C x h x w to `sizes`, pixel centres at half."""
-    return str(g.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel"))
+    return g.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
-def emit_labels(g: GraphBuilder, scores: str, channels: int, frame: str | None) -> str:
+def emit_labels(g: OnnxGraph, scores: str, channels: int, frame: str | None) -> str:
     """Nodes from scores (1 x K x h x w) to labels (uint8, H x W of the frame).
 
     With one channel the score is a probability, and label 1 is where it is above a half. `frame` is None
@@ -100,4 +100,4 @@ def emit_labels(g: GraphBuilder, scores: str, channels: int, frame: str | None) 
         labels = g.node("Squeeze", g.node("Greater", scores, g.const(np.float32(0.5))), g.ints(0, 1))
     else:
         labels = g.node("Squeeze", g.node("ArgMax", scores, axis=1, keepdims=0), g.ints(0))
-    return str(g.node("Cast", labels, to=TensorProto.UINT8))
+    return g.node("Cast", labels, to=TensorProto.UINT8)

@@ -14,17 +14,18 @@ No file changes: the network part is the head's own graph, ended where it has wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-from staged_onnx.frame_graphs import emit_labels
+from caffe_port.onnx_graph import OnnxGraph
+from staged_onnx.frame_graphs import emit_labels, emit_resize
 from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec
-from staged_onnx.warp import bare_builder
 from weights.errors import BundleError, UsageError
 
 __all__ = ["CARRIED", "KEEP", "LABELS", "split_head", "split_manifest"]
@@ -36,7 +37,6 @@ KEEP = "keep"
 """Name of the stage that copies the scores of key frames."""
 
 FINEST_SCALE = Fraction(1, 64)
-_PREFIX = "clockwork/grid/"
 
 
 def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction = Fraction(1)) -> Manifest:
@@ -89,14 +89,14 @@ def split_head(bundle: Bundle, carried: str = "scores", scale: Fraction = Fracti
     manifest = bundle.manifest
     after = split_manifest(manifest, carried, scale)
     added = after.stages[len(manifest.stages) :]
-    head = _Head.of(bundle, after.stages[len(manifest.stages)])
+    network = added[0]
     graphs = dict(bundle.graphs)
     if carried == "labels":
-        graphs[head.stage.name] = head.with_labels()
+        graphs[network.name] = _head_to_labels(bundle, network)
         graphs[LABELS] = _hand_on(after.head)
     else:
         assert manifest.scores is not None
-        graphs[head.stage.name] = head.with_scores(manifest.scores, scale)
+        graphs[network.name] = _head_to_scores(bundle, network, manifest.scores, scale)
         graphs[LABELS] = _labels(manifest.scores, after.head, fresh=carried == "fresh")
         if carried == "fresh":
             graphs[KEEP] = _copy(manifest.scores, added[1])
@@ -117,87 +117,48 @@ def _joined(
     )
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The head's graph on its way to becoming a stage."""
+def _open_head(bundle: Bundle, stage: StageSpec) -> OnnxGraph:
+    """The head's graph, to go on with; its outputs are open."""
+    file = str(bundle.model_path(stage))
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except Exception as error:  # protobuf's error type depends on its back end
+        found = " ".join(str(error).split())[:200]
+        raise BundleError("not an ONNX model", file=file, found=found) from None
+    g = OnnxGraph(model)
+    if g.has(stage.outputs[0]):
+        raise BundleError("a value's name is taken", file=file, found=f'"{stage.outputs[0]}"')
+    return g
 
-    model: onnx.ModelProto
-    stage: StageSpec
-    file: str
 
-    @classmethod
-    def of(cls, bundle: Bundle, stage: StageSpec) -> _Head:
-        file = str(bundle.model_path(stage))
-        try:
-            model = onnx.load(file, load_external_data=False)
-        except Exception as error:  # protobuf's error type depends on its back end
-            found = " ".join(str(error).split())[:200]
-            raise BundleError("not an ONNX model", file=file, found=found) from None
-        head = cls(model, stage, file)
-        if stage.outputs[0] in head.made or any(name.startswith(_PREFIX) for name in head.made):
-            raise BundleError("a value's name is taken", file=file, found=f'"{stage.outputs[0]}"')
-        return head
+def _require(g: OnnxGraph, name: str, file: Path) -> str:
+    if not g.has(name):
+        raise BundleError(
+            "the head has no such value", file=file, found=f'"{name}"', hint="convert the net again"
+        )
+    return name
 
-    @property
-    def made(self) -> set[str]:
-        graph = self.model.graph
-        return {name for node in graph.node for name in node.output} | {value.name for value in graph.input}
 
-    def require(self, name: str) -> None:
-        if name not in self.made:
-            raise BundleError(
-                "the head has no such value", file=self.file, found=f'"{name}"', hint="convert the net again"
-            )
+def _head_to_labels(bundle: Bundle, stage: StageSpec) -> bytes:
+    g = _open_head(bundle, stage)
+    labels = _require(g, "labels", bundle.model_path(stage))
+    g.output(labels, stage.outputs[0], ["height", "width"], TensorProto.UINT8)
+    return g.model("head").SerializeToString()
 
-    def with_labels(self) -> bytes:
-        self.require("labels")
-        self.model.graph.node.append(helper.make_node("Identity", ["labels"], [self.stage.outputs[0]]))
-        return self.ended(TensorProto.UINT8, ["height", "width"])
 
-    def with_scores(self, scores: ScoresSpec, scale: Fraction) -> bytes:
-        """The scores, resized bilinearly to min(own size, ceil(scale * frame)) on each axis."""
-        self.require(scores.name)
-        graph, output = self.model.graph, self.stage.outputs[0]
-        if "frame" not in {value.name for value in graph.input}:
-            dims = ["height", "width", 3]
-            graph.input.append(helper.make_tensor_value_info("frame", TensorProto.UINT8, dims))
-
-        def node(op: str, *inputs: str, name: str = "", **attributes: object) -> str:
-            result = name or f"{_PREFIX}{op}{len(graph.node)}"
-            graph.node.append(helper.make_node(op, list(inputs), [result], **attributes))
-            return result
-
-        def ints(*values: int) -> str:
-            result = f"{_PREFIX}const{len(graph.initializer)}"
-            graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), result))
-            return result
-
-        size = node("Gather", node("Shape", "frame"), ints(0, 1), axis=0)
-        size = node("Add", node("Mul", size, ints(scale.numerator)), ints(scale.denominator - 1))
-        own = node("Gather", node("Shape", scores.name), ints(2, 3), axis=0)
-        size = node("Min", node("Div", size, ints(scale.denominator)), own)
-        sizes = node("Concat", ints(1, scores.channels), size, axis=0)
-        node(
-            "Resize", scores.name, "", "", sizes, name=output, mode="linear",
-            coordinate_transformation_mode="half_pixel",
-        )  # fmt: skip
-        return self.ended(TensorProto.FLOAT, [1, scores.channels, f"{output}_d2", f"{output}_d3"])
-
-    def ended(self, kind: int, dims: list[int | str]) -> bytes:
-        """The graph with the stage's output as its only one, and without what that does not need."""
-        graph, output = self.model.graph, self.stage.outputs[0]
-        needed, nodes = {output}, []
-        for node in reversed(graph.node):
-            if needed.intersection(node.output):
-                needed.update(node.input)
-                nodes.append(node)
-        weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-        nodes.reverse()
-        del graph.node[:], graph.initializer[:], graph.output[:]
-        graph.node.extend(nodes)
-        graph.initializer.extend(weights)
-        graph.output.append(helper.make_tensor_value_info(output, kind, dims))
-        return bytes(self.model.SerializeToString())
+def _head_to_scores(bundle: Bundle, stage: StageSpec, scores: ScoresSpec, scale: Fraction) -> bytes:
+    """The scores, resized bilinearly to min(own size, ceil(scale * frame)) on each axis."""
+    g = _open_head(bundle, stage)
+    found = _require(g, scores.name, bundle.model_path(stage))
+    if "frame" not in g.inputs:
+        g.input("frame", ["height", "width", 3], TensorProto.UINT8)
+    scaled = g.node("Mul", g.sizes_of("frame", 0, 1), g.ints(scale.numerator))
+    scaled = g.node("Div", g.node("Add", scaled, g.ints(scale.denominator - 1)), g.ints(scale.denominator))
+    size = g.node("Min", scaled, g.sizes_of(found, 2, 3))
+    resized = emit_resize(g, found, g.node("Concat", g.ints(1, scores.channels), size, axis=0))
+    output = stage.outputs[0]
+    g.output(resized, output, _map_dims(output, scores.channels, output))
+    return g.model("head").SerializeToString()
 
 
 def _map_dims(name: str, channels: int, grid: str) -> list[int | str]:
@@ -206,34 +167,34 @@ def _map_dims(name: str, channels: int, grid: str) -> list[int | str]:
 
 def _labels(scores: ScoresSpec, last: StageSpec, *, fresh: bool) -> bytes:
     """Scores to labels; with `fresh`, fresh scores where the copy's last channel is above a half."""
-    g = bare_builder()
+    g = OnnxGraph()
     grid = last.inputs[0]
     found = g.input(grid, _map_dims(grid, scores.channels, grid))
     frame = g.input("frame", ["height", "width", 3], TensorProto.UINT8)
     if fresh:
         kept = g.input(last.inputs[2], _map_dims(last.inputs[2], scores.channels + 1, grid))
         sizes = g.const(np.array([scores.channels, 1], np.int64), np.int64)
-        moved, hidden = g.node("Split", kept, sizes, outputs=2, axis=1)
+        moved, hidden = g.nodes("Split", kept, sizes, outputs=2, axis=1)
         found = g.node("Where", g.node("Greater", hidden, g.const(np.float32(0.5))), found, moved)
     labels = emit_labels(g, found, scores.channels, frame)
     g.output(labels, "labels", ["height", "width"], TensorProto.UINT8)
-    return bytes(g.model("labels").SerializeToString())
+    return g.model("labels").SerializeToString()
 
 
 def _copy(scores: ScoresSpec, stage: StageSpec) -> bytes:
     """Scores with a further channel: nothing is hidden on the frame that they were computed on."""
-    g = bare_builder()
+    g = OnnxGraph()
     grid = stage.inputs[0]
     found = g.input(grid, _map_dims(grid, scores.channels, grid))
     first = g.node("Slice", found, g.ints(0), g.ints(1), g.ints(1))
     seen = g.node("Mul", first, g.const(np.float32(0)))
     kept = g.node("Concat", found, seen, axis=1)
     g.output(kept, stage.outputs[0], _map_dims(stage.outputs[0], scores.channels + 1, grid))
-    return bytes(g.model("keep").SerializeToString())
+    return g.model("keep").SerializeToString()
 
 
 def _hand_on(last: StageSpec) -> bytes:
-    g = bare_builder()
+    g = OnnxGraph()
     found = g.input(last.inputs[0], ["height", "width"], TensorProto.UINT8)
     g.output(found, "labels", ["height", "width"], TensorProto.UINT8)
-    return bytes(g.model("labels").SerializeToString())
+    return g.model("labels").SerializeToString()

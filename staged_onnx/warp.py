@@ -25,21 +25,14 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto, helper
 
-from caffe_port.graph import GraphBuilder
-from caffe_port.net import Net
-from caffe_port.shapes import Sizes
+from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx.frame_graphs import emit_resize
 from weights.errors import UsageError
 
-__all__ = ["PADDINGS", "bare_builder", "path_graph", "warp_graph", "warp_labels_graph"]
+__all__ = ["PADDINGS", "path_graph", "warp_graph", "warp_labels_graph"]
 
 PADDINGS = ("border", "zeros")
 """What is read beyond the value's edge: its nearest pixel, or zero."""
-
-
-def bare_builder() -> GraphBuilder:
-    """A builder for a graph that is no part of a Caffe net."""
-    return GraphBuilder(Net("", "", (), (), ()), Sizes({}, {}, True))
 
 
 def warp_graph(
@@ -64,7 +57,7 @@ def warp_graph(
         raise UsageError("only a map can be warped", found=_text(shape), expected="1 x C x h x w")
     _check(flow, padding)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    g = bare_builder()
+    g = OnnxGraph()
     value = g.input("value", list(shape), kind)
     field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, extent)
     if hidden is not None:
@@ -94,7 +87,7 @@ def warp_labels_graph(
     if len(size) != 2 or min(size) < 1:
         raise UsageError("not a label map's shape", found=_text(size), expected="H x W")
     _check(flow, padding)
-    g = bare_builder()
+    g = OnnxGraph()
     value = g.input("value", list(size), TensorProto.UINT8)
     field = _emit_flow(g, g.input("flow", list(flow)), flow, (1, 1, *size), (1.0, 1.0))
     wholes = [g.node("Round", step) for step in _emit_steps(g, field, size, (flow[0], flow[1]))]
@@ -117,7 +110,7 @@ def path_graph(flow: Sequence[int], grid: tuple[int, int]) -> onnx.ModelProto:
     moved along the path at once is interpolated once, however long the path is; moved from frame to frame it
     would blur.
     """
-    g = bare_builder()
+    g = OnnxGraph()
     shape = (1, 2, *grid)
     path = g.node("Reshape", _emit_planes(g, g.input("path", [*grid, 2])), g.ints(2, -1))
     field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, (1.0, 1.0))
@@ -127,7 +120,7 @@ def path_graph(flow: Sequence[int], grid: tuple[int, int]) -> onnx.ModelProto:
     def read(right: int, below: int) -> str:
         index, _ = _emit_index(g, wholes, grid, right, below)
         both = g.node("Concat", *[g.node("Unsqueeze", index, g.ints(0))] * 2, axis=0)
-        return str(g.node("GatherElements", path, both, axis=1))
+        return g.node("GatherElements", path, both, axis=1)
 
     flat = [g.node("Reshape", step, g.ints(1, -1)) for step in steps]
     x, y = (g.node("Sub", s, g.node("Floor", s)) for s in flat)
@@ -146,13 +139,13 @@ def _check(flow: Sequence[int], padding: str) -> None:
         raise UsageError("unknown padding of a warp", found=padding, expected=" or ".join(PADDINGS))
 
 
-def _emit_planes(g: GraphBuilder, flow: str) -> str:
+def _emit_planes(g: OnnxGraph, flow: str) -> str:
     """H x W x 2 to 1 x 2 x H x W."""
-    return str(g.node("Unsqueeze", g.node("Transpose", flow, perm=[2, 0, 1]), g.ints(0)))
+    return g.node("Unsqueeze", g.node("Transpose", flow, perm=[2, 0, 1]), g.ints(0))
 
 
 def _emit_flow(
-    g: GraphBuilder, flow: str, grid: Sequence[int], shape: Sequence[int], extent: tuple[float, float]
+    g: OnnxGraph, flow: str, grid: Sequence[int], shape: Sequence[int], extent: tuple[float, float]
 ) -> str:
     """The flow at the value's pixels, 1 x 2 x h x w, still in pixels of the flow's grid."""
     planes = _emit_planes(g, flow)
@@ -166,14 +159,14 @@ def _emit_flow(
 
 
 def _emit_steps(
-    g: GraphBuilder, field: str, size: Sequence[int], flow_size: tuple[float, float]
+    g: OnnxGraph, field: str, size: Sequence[int], flow_size: tuple[float, float]
 ) -> tuple[str, str]:
     """A field (1 x 2 x h x w, `size`) in pixels of the value: x and y, each h x w.
 
     They are planes of their own because ONNX Runtime is slow on maps that end in an axis of 1 or 2.
     flow_size: height and width of the value in the flow's pixels.
     """
-    planes = g.node("Split", field, g.ints(1, 1), outputs=2, axis=1)
+    planes = g.nodes("Split", field, g.ints(1, 1), outputs=2, axis=1)
     steps = []
     for plane, length, own in zip(planes, (size[1], size[0]), flow_size[::-1], strict=True):
         step = g.node("Squeeze", plane, g.ints(0, 1))
@@ -182,7 +175,7 @@ def _emit_steps(
 
 
 def _emit_warp(
-    g: GraphBuilder,
+    g: OnnxGraph,
     value: str,
     field: str,
     shape: Sequence[int],
@@ -209,13 +202,13 @@ def _emit_warp(
     return _emit_between(g, above, under, y)
 
 
-def _emit_between(g: GraphBuilder, a: str, b: str, share: str) -> str:
+def _emit_between(g: OnnxGraph, a: str, b: str, share: str) -> str:
     """a where the share is 0, to b where it is 1; a itself, bit for bit, where it is 0."""
-    return str(g.node("Add", a, g.node("Mul", share, g.node("Sub", b, a))))
+    return g.node("Add", a, g.node("Mul", share, g.node("Sub", b, a)))
 
 
 def _emit_index(
-    g: GraphBuilder, wholes: Sequence[str], size: Sequence[int], right: int = 0, below: int = 0
+    g: OnnxGraph, wholes: Sequence[str], size: Sequence[int], right: int = 0, below: int = 0
 ) -> tuple[str, list[tuple[str, str]]]:
     """Which pixel of a flat map lies `wholes` and so many pixels farther, the nearest one at its edge.
 
@@ -234,8 +227,8 @@ def _emit_index(
     return g.node("Reshape", index, g.ints(-1)), moves
 
 
-def _grid_sample(g: GraphBuilder, value: str, grid: str, padding: str, mode: str = "bilinear") -> str:
-    return str(g.node("GridSample", value, grid, mode=mode, padding_mode=padding, align_corners=1))
+def _grid_sample(g: OnnxGraph, value: str, grid: str, padding: str, mode: str = "bilinear") -> str:
+    return g.node("GridSample", value, grid, mode=mode, padding_mode=padding, align_corners=1)
 
 
 def _positions(count: int, size: int, extent: float) -> NDArray[np.float64]:

@@ -38,16 +38,16 @@ def argmax_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
 def _largest(g: GraphBuilder, x: str, axis: int, top_k: int, *, indices: bool) -> str:
     """Indices (float32) or values of the `top_k` largest along `axis`, the later of equals first."""
     if not indices and top_k == 1:
-        return str(g.node("ReduceMax", x, axes=[axis], keepdims=1))
+        return g.node("ReduceMax", x, axes=[axis], keepdims=1)
     if not indices:
-        return str(g.node("TopK", x, g.ints(top_k), axis=axis, outputs=2)[0])
+        return g.nodes("TopK", x, g.ints(top_k), axis=axis, outputs=2)[0]
     turned = g.node("Slice", x, g.ints(-1), g.ints(INT64_MIN), g.ints(axis), g.ints(-1))
     if top_k == 1:
         place = g.node("ArgMax", turned, axis=axis, keepdims=1)
     else:
-        place = g.node("TopK", turned, g.ints(top_k), axis=axis, outputs=2)[1]
+        place = g.nodes("TopK", turned, g.ints(top_k), axis=axis, outputs=2)[1]
     last = g.node("Sub", g.sizes_of(x, axis), g.ints(1))
-    return str(g.node("Cast", g.node("Sub", last, place), to=1))
+    return g.node("Cast", g.node("Sub", last, place), to=1)
 
 
 def emit_argmax(

@@ -74,7 +74,7 @@ def _by_batch(g: GraphBuilder, x: str, rank: int) -> str:
     of_squares = g.node("ReduceMean", g.node("Mul", x, x), axes=axes, keepdims=1)
     variance = g.node("Sub", of_squares, g.node("Mul", mean, mean))
     deviation = g.node("Sqrt", g.node("Add", variance, g.const(np.float32(EPS_OF_SEGNET))))
-    return str(g.node("Div", g.node("Sub", x, mean), deviation))
+    return g.node("Div", g.node("Sub", x, mean), deviation)
 
 
 def emit_bn(

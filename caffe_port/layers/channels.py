@@ -171,7 +171,7 @@ def emit_reorg(
     def read_as(x: str, channels: int, op: str) -> str:
         """The memory of x as (n, channels, H op stride, W op stride) of the bottom."""
         plane = g.node(op, g.sizes_of(bottoms[0], 2, 3), g.ints(stride, stride))
-        return str(g.node("Reshape", x, g.node("Concat", g.ints(n, channels), plane, axis=0)))
+        return g.node("Reshape", x, g.node("Concat", g.ints(n, channels), plane, axis=0))
 
     if reverse is False:
         wide = read_as(bottoms[0], c // stride**2, "Mul")

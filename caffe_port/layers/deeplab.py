@@ -67,7 +67,7 @@ def _cropped(g: GraphBuilder, x: str, before: int, behind: int) -> str:
     if not before and not behind:
         return x
     ends = behind if behind else END
-    return str(g.node("Slice", x, g.ints(-before, -before), g.ints(ends, ends), g.ints(2, 3)))
+    return g.node("Slice", x, g.ints(-before, -before), g.ints(ends, ends), g.ints(2, 3))
 
 
 def align_corners(g: GraphBuilder, x: str, sizes: str) -> str:

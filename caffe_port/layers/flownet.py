@@ -55,7 +55,7 @@ def emit_correlation(
     def moved(x: str, down: int, across: int) -> str:
         """The map without its border of max_displacement, moved by (down, across)."""
         ends = [move - reach if move < reach else END for move in (down, across)]
-        return str(g.node("Slice", x, g.ints(reach + down, reach + across), g.ints(*ends), g.ints(2, 3)))
+        return g.node("Slice", x, g.ints(reach + down, reach + across), g.ints(*ends), g.ints(2, 3))
 
     here = moved(first, 0, 0)
     steps = range(-(reach // spec.stride_2), reach // spec.stride_2 + 1)
@@ -88,7 +88,7 @@ def emit_flow_warp(
     batch, channels = g.shape(layer.bottoms[0])[:2]
     plane = plane_of(g, layer.bottoms[0], image)
     one, zero = g.const(np.float32(1)), g.const(np.float32(0))
-    moves = [g.node("Squeeze", m, g.ints(1)) for m in g.node("Split", flow, g.ints(1, 1), axis=1, outputs=2)]
+    moves = [g.node("Squeeze", m, g.ints(1)) for m in g.nodes("Split", flow, g.ints(1, 1), axis=1, outputs=2)]
     places: list[tuple[str, str, str, str]] = []
     for move, size, axes in ((moves[1], plane.height, (1,)), (moves[0], plane.width, ())):
         number = g.node("Range", g.const(0, np.int64), g.node("Squeeze", size), g.const(1, np.int64))

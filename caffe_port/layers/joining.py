@@ -87,7 +87,7 @@ def emit_slice(
     if g.dims(layer.bottoms[0])[axis] is None:
         g.require_fixed(layer, f"cuts axis {axis}, which follows the frame size")
     parts = [g.shape(top)[axis] for top in layer.tops]
-    return tuple(g.node("Split", bottoms[0], g.ints(*parts), axis=axis, outputs=len(parts)))
+    return g.nodes("Split", bottoms[0], g.ints(*parts), axis=axis, outputs=len(parts))
 
 
 def split_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:

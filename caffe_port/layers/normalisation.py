@@ -77,8 +77,8 @@ def emit_batch_norm(
     if spec.HasField("use_global_stats") and not spec.use_global_stats:
         axes = [i for i in range(len(shape)) if i != 1]
         centred = g.node("Sub", x, g.node("ReduceMean", x, axes=axes, keepdims=1))
-        variance = g.node("ReduceMean", g.node("Mul", centred, centred), axes=axes, keepdims=1)
-        y = g.node("Div", centred, g.node("Sqrt", g.node("Add", variance, g.const(np.float32(spec.eps)))))
+        spread = g.node("ReduceMean", g.node("Mul", centred, centred), axes=axes, keepdims=1)
+        y = g.node("Div", centred, g.node("Sqrt", g.node("Add", spread, g.const(np.float32(spec.eps)))))
         if len(blobs) == 5:
             broadcast = (-1, *(1,) * (len(shape) - 2))
             y = g.node(
@@ -170,7 +170,7 @@ def _second(g: GraphBuilder, name: str, first: int, rank: int, second_rank: int)
     trailing = rank - first - second_rank
     if not trailing:
         return name
-    return str(g.node("Unsqueeze", name, g.ints(*range(second_rank, second_rank + trailing))))
+    return g.node("Unsqueeze", name, g.ints(*range(second_rank, second_rank + trailing)))
 
 
 def _emit_affine(

@@ -155,14 +155,14 @@ def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
 def _widened(g: GraphBuilder, x: str, w: Window, value: float) -> str:
     """`x` with as much of `value` below and right of it as a window beyond the picture can reach."""
     pads = g.ints(0, 0, 0, 0, 0, 0, *(s - 1 for s in w.stride))
-    return str(g.node("Pad", x, pads, g.const(np.float32(value)), mode="constant"))
+    return g.node("Pad", x, pads, g.const(np.float32(value)), mode="constant")
 
 
 def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
     """Pooling whose last window may lie beyond the picture: pad explicitly, then round down."""
     if method == MAX:
         padded = _widened(g, x, w, LOWEST)
-        return str(g.node("MaxPool", padded, kernel_shape=list(w.kernel), strides=list(w.stride)))
+        return g.node("MaxPool", padded, kernel_shape=list(w.kernel), strides=list(w.stride))
     g.require_fixed(layer, "average windows that start beyond the picture")
     # Multiplied (by more than 1) before it is pooled: ONNX Runtime merges a Pad straight before AveragePool
     # into its pads, and then refuses a pad as large as the kernel.
@@ -176,7 +176,7 @@ def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> st
             (height, width), w.kernel, w.stride, w.sizes(g.shape(layer.bottoms[0])), strict=True
         )
     ]
-    return str(g.node("Div", total, g.const(2 * np.outer(*counts)[None, None])))
+    return g.node("Div", total, g.const(2 * np.outer(*counts)[None, None]))
 
 
 def _common(w: Window) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _common(w: Window) -> dict[str, Any]:
 
 def _average(g: GraphBuilder, x: str, w: Window) -> str:
     if not w.drops():
-        return str(g.node("AveragePool", x, count_include_pad=1, **_common(w)))
+        return g.node("AveragePool", x, count_include_pad=1, **_common(w))
     # Caffe's own pads count and are written out; those that only make room for a window do not. Doubled in
     # between, because ONNX Runtime would merge the Pad into pads that count all or not at all.
     padded = g.node("Pad", x, g.ints(0, 0, *w.pad, 0, 0, *w.pad), g.const(np.float32(0)), mode="constant")
@@ -208,16 +208,16 @@ def _average(g: GraphBuilder, x: str, w: Window) -> str:
         strides=list(w.stride),
         pads=[*(0 for _ in room), *room],
     )
-    return str(g.node("Mul", y, g.const(np.float32(0.5))))
+    return g.node("Mul", y, g.const(np.float32(0.5)))
 
 
 def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
     if w.whole:
-        return str(g.node("GlobalMaxPool" if method == MAX else "GlobalAveragePool", x))
+        return g.node("GlobalMaxPool" if method == MAX else "GlobalAveragePool", x)
     if w.beyond():
         return _beyond(g, layer, x, w, method)
     if method == MAX:
-        return str(g.node("MaxPool", x, **_common(w)))
+        return g.node("MaxPool", x, **_common(w))
     return _average(g, x, w)
 
 
@@ -230,18 +230,18 @@ def pooled(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str
     squares = _pool(g, layer, g.node("Mul", x, x), w, AVE)
     total = _pool(g, layer, x, w, AVE)
     positive = g.node("Greater", total, g.const(np.float32(0)))
-    return str(g.node("Where", positive, g.node("Div", squares, total), g.const(np.float32(0))))
+    return g.node("Where", positive, g.node("Div", squares, total), g.const(np.float32(0)))
 
 
 def _plane(g: GraphBuilder, x: str) -> str:
     """Height x width of `x`."""
-    return str(g.node("ReduceProd", g.sizes_of(x, 2, 3), axes=[0], keepdims=1))
+    return g.node("ReduceProd", g.sizes_of(x, 2, 3), axes=[0], keepdims=1)
 
 
 def _mask_beyond(g: GraphBuilder, x: str, w: Window) -> tuple[str, str]:
     """As `_with_mask` where windows may lie beyond the picture: Caffe's mask is -1 there."""
     padded = _widened(g, x, w, LOWEST)
-    y, index = g.node("MaxPool", padded, outputs=2, kernel_shape=list(w.kernel), strides=list(w.stride))
+    y, index = g.nodes("MaxPool", padded, outputs=2, kernel_shape=list(w.kernel), strides=list(w.stride))
     index = g.node("Mod", index, _plane(g, padded))
     wide = g.sizes_of(padded, 3)
     row = g.node("Mul", g.node("Div", index, wide), g.sizes_of(x, 3))
@@ -256,7 +256,7 @@ def _with_mask(g: GraphBuilder, layer: Layer, x: str, w: Window) -> tuple[str, s
         return _mask_beyond(g, x, w)
     if w.whole:
         g.require_fixed(layer, "a mask of global pooling")
-    y, index = g.node("MaxPool", x, outputs=2, **_common(w))
+    y, index = g.nodes("MaxPool", x, outputs=2, **_common(w))
     return y, g.node("Cast", g.node("Mod", index, _plane(g, x)), to=1)
 
 

@@ -61,7 +61,7 @@ def _widened(g: GraphBuilder, rois: str, ratio: float) -> str:
         pad = g.node("Mul", g.node("Add", g.node("Sub", end, start), one), share)
         low.append(g.node("Sub", start, pad))
         high.append(g.node("Add", end, pad))
-    return str(g.node("Concat", image, *low, *high, axis=1))
+    return g.node("Concat", image, *low, *high, axis=1)
 
 
 def emit_roi_pooling(
@@ -281,7 +281,7 @@ def emit_decode(
     mean, std = _moments(layer)
     second = g.node("Slice", g.node("Reshape", bottoms[0], g.ints(-1, 8)), g.ints(4), g.ints(8), g.ints(1))
     moved = g.node("Add", g.node("Mul", second, g.const(std[None])), g.const(mean[None]))
-    moves = g.node("Split", moved, g.ints(1, 1, 1, 1), axis=1, outputs=4)
+    moves = g.nodes("Split", moved, g.ints(1, 1, 1, 1), axis=1, outputs=4)
     image, *sides = columns_of(g, bottoms[1])
     one, two, half = (g.const(np.float32(v)) for v in (1, 2, 0.5))
     low, high = [], []

@@ -98,8 +98,8 @@ def recurrent_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, 
 
 def _step(g: GraphBuilder, gates: str, cont: str, memory: str | None, hidden: int) -> tuple[str, str]:
     """One LSTMUnit on N x 4D gates, N x 1 cont and N x D memory (None: zeros) -> memory, output."""
-    inner, candidate = g.node("Split", gates, g.ints(3 * hidden, hidden), axis=1, outputs=2)
-    take, keep, give = g.node(
+    inner, candidate = g.nodes("Split", gates, g.ints(3 * hidden, hidden), axis=1, outputs=2)
+    take, keep, give = g.nodes(
         "Split", g.node("Sigmoid", inner), g.ints(hidden, hidden, hidden), axis=1, outputs=3
     )
     new = g.node("Mul", take, g.node("Tanh", candidate))
@@ -112,7 +112,7 @@ def _pieces(g: GraphBuilder, name: str, steps: int, rows: int) -> Sequence[str]:
     """A (steps * rows) x ... value, cut into its steps."""
     if steps == 1:
         return (name,)
-    return tuple(g.node("Split", name, g.ints(*(rows,) * steps), axis=0, outputs=steps))
+    return tuple(g.nodes("Split", name, g.ints(*(rows,) * steps), axis=0, outputs=steps))
 
 
 def emit_recurrent(

@@ -72,7 +72,7 @@ def resize_weights(old: int, new: int) -> np.ndarray:
 
 
 def _product(g: GraphBuilder, x: str, rows: np.ndarray, columns: np.ndarray) -> str:
-    return str(g.node("MatMul", g.node("MatMul", g.const(rows), x), g.const(np.ascontiguousarray(columns.T))))
+    return g.node("MatMul", g.node("MatMul", g.const(rows), x), g.const(np.ascontiguousarray(columns.T)))
 
 
 def emit_resize(

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
-from caffe_port.net import Layer, Shape
+from caffe_port.net import Dims, Layer, Shape
 from caffe_port.registry import LayerRule, register
-from caffe_port.shapes import Dims, canonical_axis, count
+from caffe_port.shapes import canonical_axis, count
 from weights.errors import PrototxtError, ShapeError
 
 INT64_MIN = -(2**63)
@@ -33,12 +33,12 @@ def reshape(g: GraphBuilder, x: str, dims: Dims, copied: Mapping[int, int]) -> s
     rest = [i for i in open_axes if i not in copied] or open_axes[-1:]
     if all(copied.get(i) == i for i in open_axes if i not in rest):
         wanted = (d if d is not None else -1 if i in rest else 0 for i, d in enumerate(dims))
-        return str(g.node("Reshape", x, g.ints(*wanted)))
+        return g.node("Reshape", x, g.ints(*wanted))
     parts = [
         g.ints(d) if d is not None else g.ints(-1) if i in rest else g.sizes_of(x, copied[i])
         for i, d in enumerate(dims)
     ]
-    return str(g.node("Reshape", x, g.node("Concat", *parts, axis=0)))
+    return g.node("Reshape", x, g.node("Concat", *parts, axis=0))
 
 
 def _flatten_span(layer: Layer, rank: int) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def plane_of(g: GraphBuilder, value: str, name: str) -> Plane:
 
 def as_float(g: GraphBuilder, name: str) -> str:
     """An integer value as float32."""
-    return str(g.node("Cast", name, to=FLOAT))
+    return g.node("Cast", name, to=FLOAT)
 
 
 def half_up(g: GraphBuilder, x: str) -> str:
@@ -58,18 +58,18 @@ def half_up(g: GraphBuilder, x: str) -> str:
     size = g.node("Abs", x)
     whole = g.node("Floor", size)
     half = g.node("GreaterOrEqual", g.node("Sub", size, whole), g.const(np.float32(0.5)))
-    return str(g.node("Mul", g.node("Sign", x), g.node("Add", whole, as_float(g, half))))
+    return g.node("Mul", g.node("Sign", x), g.node("Add", whole, as_float(g, half)))
 
 
 def clamp(g: GraphBuilder, x: str, low: str, high: str) -> str:
     """min(max(x, low), high)."""
-    return str(g.node("Min", g.node("Max", x, low), high))
+    return g.node("Min", g.node("Max", x, low), high)
 
 
 def columns_of(g: GraphBuilder, rois: str) -> tuple[str, ...]:
     """Image, x1, y1, x2, y2 of regions (R, 5) or (R, 5, 1, 1): five values of (R, 1)."""
     flat = g.node("Reshape", rois, g.ints(-1, 5))
-    return tuple(g.node("Split", flat, g.ints(1, 1, 1, 1, 1), axis=1, outputs=5))
+    return g.nodes("Split", flat, g.ints(1, 1, 1, 1, 1), axis=1, outputs=5)
 
 
 def bilinear(
@@ -92,7 +92,7 @@ def bilinear(
 
     def at(row: str, column: str) -> str:
         index = g.node("Add", g.node("Mul", g.node("Add", start, row), plane.width), column)
-        return str(g.node("Gather", rows, index, axis=0))
+        return g.node("Gather", rows, index, axis=0)
 
     one = g.const(np.float32(1))
     down, across = weights

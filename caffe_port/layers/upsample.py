@@ -90,7 +90,7 @@ def _unpool(g: GraphBuilder, layer: Layer, x: str, mask: str) -> str:
     index = g.node("Cast", g.node("Reshape", mask, flat), to=7)
     empty = g.node("ConstantOfShape", g.node("Concat", g.ints(batch, channels), count, axis=0))
     filled = g.node("ScatterElements", empty, index, g.node("Reshape", x, flat), axis=2)
-    return str(g.node("Reshape", filled, g.node("Concat", g.ints(batch, channels), plane, axis=0)))
+    return g.node("Reshape", filled, g.node("Concat", g.ints(batch, channels), plane, axis=0))
 
 
 def emit_upsample(

@@ -12,11 +12,11 @@ With a the value now and b the reference kept from an earlier frame:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
+
+from caffe_port.onnx_graph import OnnxGraph
 
 __all__ = ["SensorGraph", "sensor_graph"]
 
@@ -39,24 +39,6 @@ class SensorGraph:
     snapshot_dtype: type[np.generic] = np.float32
 
 
-class _Graph:
-    """Nodes and constants of a graph in the making."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def node(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        out = name or f"{op.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [out], **attributes))
-        return out
-
-    def const(self, array: Any, dtype: type[np.generic] = np.float32) -> str:
-        name = f"const{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(array, dtype), name))
-        return name
-
-
 def sensor_graph(
     measure: str,
     shape: tuple[int, ...],
@@ -68,46 +50,50 @@ def sensor_graph(
 
     mean: subtracted before "relative" along the last axis, for a frame.
     """
-    g = _Graph()
-    kept: tuple[int, ...] | None
-    if measure == "argmax":
-        # int32: ONNX Runtime's CUDA provider compares no uint8
-        kept, kept_type = (shape[0], *shape[2:]), np.int32
-        _argmax_change(g, int(np.prod(kept)))
-    elif measure == "relative":
-        kept, kept_type = shape, dtype  # type: ignore[assignment]
-        _relative_change(g, mean)
-    else:
-        kept, kept_type = None, np.float32  # type: ignore[assignment]
-        probabilities = g.node("Softmax", g.node("Cast", "value", to=TensorProto.FLOAT), axis=1)
+    g = OnnxGraph()
+    value = g.input("value", shape, _ONNX_TYPES[np.dtype(dtype)])
+    snapshot = ""
+    snapshot_shape: tuple[int, ...] | None = None
+    snapshot_dtype: type[np.generic] = np.float32
+    if measure == "peak":
+        probabilities = g.node("Softmax", _as_float(g, value), axis=1)
         peaks = g.node("ReduceMax", probabilities, axes=[1], keepdims=0)
-        g.node("Cast", g.node("ReduceMean", peaks, keepdims=0), name="change", to=TensorProto.DOUBLE)
-    inputs = [helper.make_tensor_value_info("value", _ONNX_TYPES[np.dtype(dtype)], shape)]
-    outputs = [helper.make_tensor_value_info("change", TensorProto.DOUBLE, [])]
-    if kept is not None:
-        kind = _ONNX_TYPES[np.dtype(kept_type)]
-        inputs.append(helper.make_tensor_value_info("reference", kind, kept))
-        outputs.append(helper.make_tensor_value_info("snapshot", kind, kept))
-    graph = helper.make_graph(g.nodes, measure, inputs, outputs, g.constants)
-    model = helper.make_model(
-        graph, producer_name="clockwork-onnx", ir_version=8, opset_imports=[helper.make_opsetid("", 17)]
-    )
-    onnx.checker.check_model(model)
-    return SensorGraph(model.SerializeToString(), kept, kept_type)
+        change = g.node("Cast", g.node("ReduceMean", peaks, keepdims=0), to=TensorProto.DOUBLE)
+    else:
+        if measure == "argmax":
+            # int32: ONNX Runtime's CUDA provider compares no uint8
+            snapshot_shape, snapshot_dtype = (shape[0], *shape[2:]), np.int32
+        else:
+            snapshot_shape, snapshot_dtype = shape, dtype
+        reference = g.input("reference", snapshot_shape, _ONNX_TYPES[np.dtype(snapshot_dtype)])
+        if measure == "argmax":
+            change, snapshot = _argmax_change(g, value, reference, int(np.prod(snapshot_shape)))
+        else:
+            change, snapshot = _relative_change(g, value, reference, mean), value
+    g.output(change, "change", [], TensorProto.DOUBLE)
+    if snapshot_shape is not None:
+        g.output(snapshot, "snapshot", snapshot_shape, _ONNX_TYPES[np.dtype(snapshot_dtype)])
+    return SensorGraph(g.model(measure).SerializeToString(), snapshot_shape, snapshot_dtype)
 
 
-def _argmax_change(g: _Graph, positions: int) -> None:
-    best = g.node("ArgMax", g.node("Cast", "value", to=TensorProto.FLOAT), axis=1, keepdims=0)
-    g.node("Cast", best, name="snapshot", to=TensorProto.INT32)
-    differs = g.node("Not", g.node("Equal", "snapshot", "reference"))
-    count = g.node("ReduceSum", g.node("Cast", differs, to=TensorProto.FLOAT), keepdims=0)
+def _as_float(g: OnnxGraph, value: str) -> str:
+    return g.node("Cast", value, to=TensorProto.FLOAT)
+
+
+def _argmax_change(g: OnnxGraph, value: str, reference: str, positions: int) -> tuple[str, str]:
+    """The share of positions that changed, and the map of argmaxes."""
+    best = g.node("ArgMax", _as_float(g, value), axis=1, keepdims=0)
+    snapshot = g.node("Cast", best, to=TensorProto.INT32)
+    differs = g.node("Not", g.node("Equal", snapshot, reference))
+    count = g.node("ReduceSum", _as_float(g, differs), keepdims=0)
     # A whole number divided in double is the double nearest to the true share, so that a share of exactly
     # theta compares as equal to theta; a mean taken in float32 would miss it.
-    g.node("Div", g.node("Cast", count, to=TensorProto.DOUBLE), g.const(positions, np.float64), name="change")
+    exact = g.node("Cast", count, to=TensorProto.DOUBLE)
+    return g.node("Div", exact, g.const(positions, np.float64)), snapshot
 
 
-def _relative_change(g: _Graph, mean: tuple[float, ...]) -> None:
-    a, b = (g.node("Cast", name, to=TensorProto.FLOAT) for name in ("value", "reference"))
+def _relative_change(g: OnnxGraph, value: str, reference: str, mean: tuple[float, ...]) -> str:
+    a, b = _as_float(g, value), _as_float(g, reference)
     if any(mean):
         offset = g.const(mean)
         a, b = g.node("Sub", a, offset), g.node("Sub", b, offset)
@@ -115,5 +101,4 @@ def _relative_change(g: _Graph, mean: tuple[float, ...]) -> None:
     both_zero = g.node("Equal", size, g.const(0))
     difference = g.node("Mul", g.node("Abs", g.node("Sub", a, b)), g.const(2))
     ratio = g.node("Div", difference, g.node("Where", both_zero, g.const(1), size))
-    g.node("Cast", g.node("ReduceMean", ratio, keepdims=0), name="change", to=TensorProto.DOUBLE)
-    g.node("Identity", "value", name="snapshot")
+    return g.node("Cast", g.node("ReduceMean", ratio, keepdims=0), to=TensorProto.DOUBLE)
