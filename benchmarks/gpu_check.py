@@ -38,7 +38,7 @@ from clockwork_onnx.evaluation.datasets.shapes_video import shapes_shot
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
 from runtime.sessions.device import Device, choose_device
 from runtime.sessions.session import allocate
-from runtime.sessions.stage_sessions import Parts
+from runtime.sessions.stage_sessions import StageSessions
 from staged_onnx import Bundle
 from weights.errors import DeviceError
 
@@ -71,7 +71,7 @@ class Result:
     problems: list[str] = field(default_factory=list)
 
 
-def run_once(parts: Parts, frame: np.ndarray) -> dict[str, np.ndarray]:
+def run_once(parts: StageSessions, frame: np.ndarray) -> dict[str, np.ndarray]:
     """Every carried value and the labels of one full pass, on the host."""
     buffers = {name: allocate(v.shape, v.dtype, parts.device) for name, v in parts.values.items()}
     buffers["frame"].update_inplace(frame)
@@ -92,7 +92,7 @@ def placements(
     """Nodes that ran on the CPU and host copies, by operator, from ONNX Runtime's own profile of one pass."""
     on_cpu: Counter[str] = Counter()
     copies: Counter[str] = Counter()
-    with closing(Parts(bundle, device, frame.shape[:2], profile=str(folder / "profile"))) as parts:
+    with closing(StageSessions(bundle, device, frame.shape[:2], profile=str(folder / "profile"))) as parts:
         run_once(parts, frame)
         for part in (*parts.stages, parts.head):
             events = json.loads(Path(part.session.end_profile()).read_text("utf-8"))
@@ -125,7 +125,10 @@ def check(bundle: Bundle, device: Device, frames: list[np.ndarray]) -> Result:
     size = frames[0].shape[:2]
     result = Result(bundle.manifest.name, str(device), size)
     cpu = choose_device("cpu")
-    with closing(Parts(bundle, cpu, size)) as reference, closing(Parts(bundle, device, size)) as tested:
+    with (
+        closing(StageSessions(bundle, cpu, size)) as reference,
+        closing(StageSessions(bundle, device, size)) as tested,
+    ):
         expected, got = run_once(reference, frames[0]), run_once(tested, frames[0])
     labels, wanted = got.pop("labels"), expected.pop("labels")
     result.labels_equal = float((labels == wanted).mean())

@@ -32,8 +32,8 @@ from clockwork_onnx.evaluation.datasets.base import DataSet, Shot, remap
 from clockwork_onnx.evaluation.datasets.shapes_video import KINDS
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
 from clockwork_onnx.evaluation.scoring.metrics import Confusion
-from runtime.flow.paths import Motion
-from runtime.schedule.schedule import parse_schedule
+from runtime.flow.paths import FlowPaths
+from runtime.schedule.grammar import parse_schedule
 from runtime.transform import Moment
 from staged_onnx import Bundle, read_bundle
 from staged_onnx.warp import warp_graph, warp_labels_graph
@@ -101,7 +101,7 @@ def measured(path: Floats, direct: dict[int, float], summed: dict[int, float]) -
     }
 
 
-def tabulate(shot: Shot, labels: list[np.ndarray], data: DataSet, motion: Motion, warp: Warp) -> Table:
+def tabulate(shot: Shot, labels: list[np.ndarray], data: DataSet, motion: FlowPaths, warp: Warp) -> Table:
     """Move every frame's labels to the REACH - 1 frames that follow, and score them there."""
     images = [sample.read_image() for sample in shot.samples]
     classes = len(data.classes)
@@ -207,10 +207,10 @@ def read_tables(bundle: Bundle, data: DataSet) -> Iterator[Table]:
     with runtime.open(bundle.path, device="cpu", schedule="oracle", threads=1) as player:
         for shot in data.shots:
             labels = [step.labels for step in player.play(sample.read_image() for sample in shot.samples)]
-            moving = parse_schedule("warp:4", bundle.manifest).moving
-            assert moving is not None
-            moving.motion.tracks = REACH + 1
-            yield tabulate(shot, labels, data, moving.motion, warp)
+            movement = parse_schedule("warp:4", bundle.manifest).movement
+            assert movement is not None
+            paths = FlowPaths(movement.options, channels=movement.channels, tracks=REACH + 1)
+            yield tabulate(shot, labels, data, paths, warp)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from runtime.engine.cache import EntryState, FeatureCache
 from runtime.player import Player
 from runtime.player import open_player as open
-from runtime.schedule.schedule import Edge, Schedule, parse_schedule
+from runtime.schedule.grammar import parse_schedule
+from runtime.schedule.schedule import Edge, Schedule
 from runtime.sessions.device import Device, choose_device
 from runtime.step import Step
 from runtime.transform import Feed, Moment, Transform

@@ -6,44 +6,59 @@ import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike
+from threading import RLock
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from runtime.engine.cache import FeatureCache
-from runtime.engine.engine import Engine, Pending
-from runtime.engine.executors import Inline, Lanes, Threads
+from runtime.engine.engine import Engine
+from runtime.engine.executors import Executor, Inline, Threads
+from runtime.engine.in_flight import InFlight
+from runtime.engine.opening import open_schedule
 from runtime.flow.estimators import FlowSource
+from runtime.flow.paths import FlowPaths
 from runtime.schedule.flow_schedules import played_bundle, played_manifest
-from runtime.schedule.schedule import Schedule, check_schedule, parse_schedule
+from runtime.schedule.grammar import parse_schedule
+from runtime.schedule.schedule import Schedule, check_schedule
 from runtime.sessions.device import Device, choose_device
-from runtime.sessions.stage_sessions import Parts
+from runtime.sessions.stage_sessions import StageSessions
 from runtime.step import Step
 from runtime.video.threads import prefetch
 from staged_onnx import Bundle, Manifest, read_bundle
 from weights.errors import ClockworkError, UsageError, VideoError
 
-__all__ = ["Player", "open_player", "threads_a_stage"]
+__all__ = ["Player", "open_player", "threads_per_stage"]
 
 SIZES_KEPT = 2
 
 T = TypeVar("T")
-_Key = tuple[tuple[int, int], tuple[str, Fraction | None] | None]
+_Key = tuple[tuple[int, int], tuple[str, Fraction] | None]
 """A frame size; and where the head is in two parts, what it hands out on which grid."""
 
 
 class Player:
     """Plays frames through the stages of a bundle by a schedule. Use it in a `with`, or close it.
 
-    bundle, device, schedule: what it was opened with; `device.reason` says why this device. lanes: where
-    the stages run; the default runs them one after another. parts: sessions opened already, which stay
-    their owner's to close. Sessions and buffers are opened with the first frame of each size and kept for
-    the SIZES_KEPT sizes last played.
+    Sessions and buffers are opened with the first frame of each size and kept for the SIZES_KEPT sizes last
+    played. A player may be closed from any thread, and is used by one at a time otherwise.
+
+    Args:
+        bundle: What is played.
+        device: Where; `device.reason` says why this one.
+        schedule: When each stage fires.
+        executor: Who does the stages' work; by default the caller, one stage after another.
+        sessions: Sessions opened already, which stay their owner's to close.
+        flow: The optical flow estimator, instead of the one that the schedule names.
+
+    Raises:
+        ScheduleError: The schedule does not fit the bundle.
+        FlowError: The flow estimator cannot be had.
     """
 
     def __init__(
@@ -52,22 +67,29 @@ class Player:
         device: Device,
         schedule: Schedule,
         *,
-        lanes: Lanes | None = None,
-        parts: Parts | None = None,
+        executor: Executor | None = None,
+        sessions: StageSessions | None = None,
+        flow: FlowSource | None = None,
     ) -> None:
         check_schedule(schedule, bundle.manifest)
         self.bundle = bundle
         self.device = device
         self.schedule = schedule
-        self.lanes = lanes if lanes is not None else Inline()
-        self._parts: OrderedDict[_Key, Parts] = OrderedDict()
-        self._lent = parts
-        if parts is not None:
-            self._parts[parts.size, None] = parts
+        self.executor: Executor = executor if executor is not None else Inline()
+        self._flow = flow
+        self._paths = self._open_paths()
+        self._lent = sessions
+        self._sessions: OrderedDict[_Key, StageSessions] = OrderedDict()
+        if sessions is not None:
+            self._sessions[sessions.size, None] = sessions
         self._engines: dict[_Key, Engine] = {}
         self._engine: Engine | None = None
+        self._shot = -1
+        self._count = 0
         self._turn = 0
+        self._stepping = -1
         self._closed = False
+        self._in_use = RLock()
 
     def __enter__(self) -> Player:
         return self
@@ -80,24 +102,28 @@ class Player:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"Player({self.bundle.manifest.name!r}, {str(self.schedule)!r}, {self.device})"
+
     def close(self) -> None:
-        """Give back threads, sessions and buffers. A closed player plays no more."""
+        """Give back threads, sessions and buffers. A closed player plays no more.
+
+        May be called more than once and from any thread; a frame that is under way there is done first.
+        """
         self._closed = True
         self._turn += 1
-        self.lanes.close()
-        for engine in self._engines.values():
-            engine.close()
-        for parts in self._parts.values():
-            if parts is not self._lent:
-                parts.close()
-        self._engine = None
-        self._engines.clear()
-        self._parts.clear()
+        with self._in_use:
+            self.executor.close()
+            self._close_engines()
+            for sessions in self._sessions.values():
+                if sessions is not self._lent:
+                    sessions.close()
+            self._sessions.clear()
 
     @property
     def manifest(self) -> Manifest:
         """The stages as they are played: the bundle's, with the head in two parts where scores are moved."""
-        return played_manifest(self.bundle.manifest, self.schedule.moving)
+        return played_manifest(self.bundle.manifest, self.schedule.movement)
 
     @property
     def cache(self) -> FeatureCache:
@@ -105,12 +131,19 @@ class Player:
         return self._engine.cache if self._engine is not None else FeatureCache()
 
     def reset(self, schedule: str | Schedule | None = None, *, signal: str | None = None) -> None:
-        """Forget all values, and play another schedule from here on if one is given. Sessions stay open."""
-        self._turn += 1
-        self._engine = None
-        if schedule is not None:
-            self.schedule = _as_schedule(schedule, self.bundle, signal)
-            self._engines.clear()
+        """Forget all values, and play another schedule from here on if one is given. Sessions stay open.
+
+        Args:
+            schedule: Text or a Schedule.
+            signal: The value that adaptive clocks of a text watch, by default the bundle's.
+        """
+        with self._using():
+            self._turn += 1
+            self._engine = None
+            if schedule is not None:
+                self.schedule = _as_schedule(schedule, self.bundle, signal)
+                self._paths = self._open_paths()
+                self._close_engines()
 
     def ahead(self, frames: Iterable[T]) -> Iterator[T]:
         """The frames, each handed on when what needs frames only is made of it: the schedule's optical flow.
@@ -118,22 +151,63 @@ class Player:
         Read this in a thread of its own (`runtime.video.threads.prefetch`) to have the flow of the next frame
         made while the stages work on this one. Frames may not be written over after they were handed out.
         """
-        moving = self.schedule.moving
-        return moving.motion.ahead(frames) if moving is not None else iter(frames)
+        movement = self.schedule.movement
+        if movement is None or self._paths is None:
+            return iter(frames)
+        return self._paths.ahead(frames, movement.is_key)
+
+    def step(self, frame: Any) -> Step:
+        """One frame in, its step out. The first frame begins a shot, as does one after `end_shot`.
+
+        Args:
+            frame: As for `play`.
+
+        Raises:
+            UsageError: The player is closed, or in use by another thread.
+            VideoError: Not a frame.
+            BundleError, DeviceError: A stage cannot run on it.
+        """
+        with self._using():
+            if self._stepping != self._turn:
+                self._turn += 1
+                self._begin_play()
+                self._stepping = self._turn
+            engine, pending = self._begin(frame)
+            try:
+                step = _finish(engine, pending)
+            except BaseException:
+                pending.abandon()
+                self._engine = None
+                raise
+            with _at_frame(pending.index):
+                engine.begin_next()
+            return step
+
+    def end_shot(self) -> None:
+        """The next frame that is handed to `step` begins a shot: it is a full pass, whatever came before."""
+        with self._using():
+            self._engine = None
 
     def play(self, frames: Iterable[Any]) -> Iterator[Step]:
-        """One step a frame, in order; a shot begins with the first.
+        """One step per frame, in order; a shot begins with the first.
 
-        frames: uint8 arrays (height, width, 3) in RGB order, or objects with `.image` and, where they have
-        them, `.index`, `.time`, `.name` and `.shot_start`. A frame of another size begins a shot too. Raises
-        VideoError for a frame that is none, and BundleError or DeviceError where a stage cannot run on it.
-        With lanes that run ahead, a step is handed out when the next frames have been asked for; where values
+        An executor that runs ahead hands out a step when the next frames have been asked for; where values
         follow the picture, those frames are then read by a thread that makes their flow.
+
+        Args:
+            frames: uint8 arrays (height, width, 3) in RGB order, or objects with `.image` and, where they
+                have them, `.index`, `.time`, `.name` and `.shot_start`. A frame of another size begins a
+                shot too.
+
+        Raises:
+            UsageError: The player is closed, played again meanwhile, or in use by another thread.
+            VideoError: Not a frame.
+            BundleError, DeviceError: A stage cannot run on it.
         """
         if self._closed:
             raise UsageError("the player is closed")
         self._turn += 1
-        if self.lanes.overlaps and self.schedule.moving is not None:
+        if self.executor.overlaps and self.schedule.movement is not None:
             return self._play_ahead(frames, self._turn)
         return self._play(frames, self._turn)
 
@@ -142,53 +216,113 @@ class Player:
             yield from self._play(read, turn)
 
     def _play(self, frames: Iterable[Any], turn: int) -> Iterator[Step]:
-        waiting: deque[tuple[Engine, Pending]] = deque()
-        shot = -1
-        self._engine = None
+        waiting: deque[tuple[Engine, InFlight]] = deque()
+        with self._using(turn):
+            self._begin_play()
         try:
-            for count, frame in enumerate(frames):
-                if turn != self._turn:
-                    raise UsageError("this play has ended: the player was closed, reset or played again")
-                index = getattr(frame, "index", count)
-                if not isinstance(index, int):  # a plain sequence has a method of this name
-                    index = count
-                image = _image_of(getattr(frame, "image", frame), index)
-                began = time.perf_counter()
-                with _at_frame(index):
-                    engine = self._engine_for((image.shape[0], image.shape[1]))
-                    if engine is not self._engine or getattr(frame, "shot_start", False):
-                        engine.start_shot()
-                        shot += 1
-                    self._engine = engine
-                    name = getattr(frame, "name", f"{index:06d}")
-                    pending = Pending(frame, index, name, getattr(frame, "time", None), shot, began)
-                    waiting.append((engine, pending))
-                    engine.begin(pending, image)
-                if len(waiting) > self.lanes.ahead:
-                    yield _finish(*waiting.popleft())
-                with _at_frame(index):
-                    engine.begin_next()
+            for frame in frames:
+                with self._using(turn):
+                    waiting.append(self._begin(frame))
+                index = waiting[-1][1].index
+                if len(waiting) > self.executor.ahead:
+                    with self._using(turn):
+                        step = _finish(*waiting[0])
+                        waiting.popleft()
+                    yield step
+                with self._using(turn), _at_frame(index):
+                    if self._engine is not None:
+                        self._engine.begin_next()
             while waiting:
-                yield _finish(*waiting.popleft())
+                with self._using(turn):
+                    step = _finish(*waiting[0])
+                    waiting.popleft()
+                yield step
         finally:
             for _, pending in waiting:
                 pending.abandon()
 
+    def _begin_play(self) -> None:
+        self._engine = None
+        self._shot = -1
+        self._count = 0
+
+    def _begin(self, frame: Any) -> tuple[Engine, InFlight]:
+        """Decide on a frame and hand its work to the executor."""
+        index = getattr(frame, "index", self._count)
+        if not isinstance(index, int):  # a plain sequence has a method of this name
+            index = self._count
+        self._count += 1
+        image = _image_of(getattr(frame, "image", frame), index)
+        began = time.perf_counter()
+        with _at_frame(index):
+            engine = self._engine_for((image.shape[0], image.shape[1]))
+            if engine is not self._engine or getattr(frame, "shot_start", False):
+                engine.start_shot()
+                self._shot += 1
+            self._engine = engine
+            name = getattr(frame, "name", f"{index:06d}")
+            pending = InFlight(frame, index, name, getattr(frame, "time", None), self._shot, began)
+            try:
+                engine.begin(pending, image)
+            except BaseException:
+                pending.abandon()
+                raise
+        return engine, pending
+
+    @contextmanager
+    def _using(self, turn: int | None = None) -> Iterator[None]:
+        """Hold the player for a moment, in the play of this turn. Raises UsageError where that cannot be."""
+        if not self._in_use.acquire(blocking=False):
+            if not self._closed:
+                raise UsageError(
+                    "the player is in use by another thread", hint="use one player per thread, or a lock"
+                )
+            self._in_use.acquire()
+        try:
+            if turn is not None and turn != self._turn:
+                raise UsageError("this play has ended: the player was closed, reset or played again")
+            if self._closed:
+                raise UsageError("the player is closed")
+            yield
+        finally:
+            self._in_use.release()
+
+    def _open_paths(self) -> FlowPaths | None:
+        movement = self.schedule.movement
+        if movement is None:
+            return None
+        return FlowPaths(movement.options, channels=movement.channels, flow=self._flow)
+
     def _engine_for(self, size: tuple[int, int]) -> Engine:
-        moving = self.schedule.moving
-        scale = moving.motion.scale_for(size) if moving is not None else None
-        key = size, (moving.carried, scale) if moving is not None and moving.carried else None
-        if key not in self._parts:
-            shared = next((parts for (other, _), parts in self._parts.items() if other == size), None)
-            while len(self._parts) >= SIZES_KEPT:
-                old, _ = self._parts.popitem(last=False)
+        """The engine at a frame size; opened with the first frame of this size."""
+        movement = self.schedule.movement
+        key: _Key = (size, None)
+        if movement is not None and movement.carried:
+            key = (size, (movement.carried, movement.options.scale_for(size, movement.channels)))
+        if key not in self._sessions:
+            shared = next((opened for (other, _), opened in self._sessions.items() if other == size), None)
+            while len(self._sessions) >= SIZES_KEPT:
+                old, _ = self._sessions.popitem(last=False)
                 self._engines.pop(old, None)
-            bundle = played_bundle(self.bundle, moving, size)
-            self._parts[key] = Parts(bundle, self.device, size, shared=shared)
-        self._parts.move_to_end(key)
+            bundle = played_bundle(self.bundle, movement, size)
+            self._sessions[key] = StageSessions(bundle, self.device, size, shared=shared)
+        self._sessions.move_to_end(key)
         if key not in self._engines:
-            self._engines[key] = Engine(self.manifest, self._parts[key], self.schedule, self.lanes)
+            opened = open_schedule(
+                self.manifest,
+                self._sessions[key],
+                self.schedule,
+                spare=self.executor.ahead,
+                paths=self._paths,
+            )
+            self._engines[key] = Engine(opened, self.executor)
         return self._engines[key]
+
+    def _close_engines(self) -> None:
+        self._engine = None
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
 
 
 def open_player(
@@ -207,27 +341,37 @@ def open_player(
 ) -> Player:
     """Open the bundle at `path` for playing.
 
-    device: "auto", "cpu", "cuda" or "cuda:N". schedule: text or a Schedule, by default the bundle's.
-    signal: the value that adaptive clocks watch, by default the bundle's. flow: the optical flow estimator of
-    a schedule given as text, see `runtime.flow`. precision: "fp32", "tf32" or "fp16". provider_options: over
-    the defaults for CUDA. threads: of one operator on the CPU, 0 for automatic; spin: see `choose_device`.
-    overlap: run stages in threads of their own, so that those that do not wait for each other run at the same
-    time, and begin up to `ahead` frames before the labels of the one before are out; the steps stay the same.
-    Raises BundleError, ScheduleError, DeviceError, FlowError or UsageError.
+    Args:
+        path: The bundle's folder.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        schedule: Text or a Schedule, by default the bundle's.
+        signal: The value that adaptive clocks watch, by default the bundle's.
+        flow: The optical flow estimator, instead of the one that the schedule names; see `runtime.flow`.
+        precision: "fp32", "tf32" or "fp16".
+        provider_options: Over the defaults for CUDA.
+        threads: Of one operator on the CPU, 0 for automatic.
+        spin: See `choose_device`.
+        overlap: Run stages in threads of their own, so that those that do not wait for each other run at the
+            same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
+            stay the same.
+        ahead: 0 to 8.
+
+    Raises:
+        BundleError, ScheduleError, DeviceError, FlowError, UsageError: What cannot be opened, and why.
     """
     if not 0 <= ahead <= 8:
         raise UsageError("bad number of frames to run ahead", found=ahead, expected="0 to 8")
     bundle = read_bundle(path)
-    chosen = _as_schedule(schedule, bundle, signal, flow)
+    chosen = _as_schedule(schedule, bundle, signal)
     where = choose_device(
         device, precision=precision, provider_options=provider_options, threads=threads, spin=spin
     )
     if overlap:
-        where = replace(where, threads=threads_a_stage(bundle, where))
-    return Player(bundle, where, chosen, lanes=Threads(ahead) if overlap else Inline())
+        where = replace(where, threads=threads_per_stage(bundle, where))
+    return Player(bundle, where, chosen, executor=Threads(ahead) if overlap else None, flow=flow)
 
 
-def threads_a_stage(bundle: Bundle, device: Device) -> int:
+def threads_per_stage(bundle: Bundle, device: Device) -> int:
     """Threads of one operator where stages run side by side: those asked for, else a share of the cores."""
     if device.threads:
         return device.threads
@@ -239,14 +383,13 @@ def _as_schedule(
     schedule: str | Schedule | None,
     bundle: Bundle,
     signal: str | None,
-    flow: FlowSource | None = None,
 ) -> Schedule:
     if isinstance(schedule, Schedule):
         check_schedule(schedule, bundle.manifest)
         return schedule
     if schedule is not None:
-        return parse_schedule(schedule, bundle.manifest, signal=signal, flow=flow)
-    return parse_schedule(bundle.manifest.schedule, bundle.manifest, signal=signal, files=False, flow=flow)
+        return parse_schedule(schedule, bundle.manifest, signal=signal)
+    return parse_schedule(bundle.manifest.schedule, bundle.manifest, signal=signal, files=False)
 
 
 def _image_of(image: Any, index: int) -> np.ndarray:
@@ -275,7 +418,7 @@ class _at_frame:
             error.frame = self.index
 
 
-def _finish(engine: Engine, pending: Pending) -> Step:
+def _finish(engine: Engine, pending: InFlight) -> Step:
     with _at_frame(pending.index):
         step = pending.finish()
     engine.learn_costs(step)

@@ -203,7 +203,7 @@ def _bundle(
 ) -> dict[str, Any]:
     import staged_onnx
     from caffe_port.shapes import measure
-    from runtime.schedule.schedule import parse_schedule
+    from runtime.schedule.grammar import parse_schedule
     from staged_onnx.export import check_target, input_shape, picture_input
 
     check_target(target, force)

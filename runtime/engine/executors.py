@@ -1,57 +1,60 @@
-"""Lanes: where the work of a frame is done, either at once or by one thread a stage.
+"""Executors: where the work of a frame is done, either at once or by one thread per lane.
 
-The player always decides in the order of the sequential reference; a lane only decides when. Work waits for
-the work it depends on, so threads change the time of a result, never the result.
+The engine always decides in the order of the sequential reference; an executor only decides when. Work waits
+for the work it depends on, so threads change the time of a result, never the result.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
-from threading import Event, Thread
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Protocol
 
-__all__ = ["Inline", "Lanes", "Task", "Threads"]
+from weights.errors import UsageError
+
+__all__ = ["Executor", "Inline", "Task", "Threads"]
 
 
 class Task:
-    """A piece of work. `ms`: what it took; `ended`: when, by time.perf_counter; `error`: what it raised."""
+    """A piece of work. `ms`: what it took; `ended`: when, by time.perf_counter."""
 
-    __slots__ = ("_done", "after", "ended", "error", "ms", "work")
+    __slots__ = ("after", "ended", "future", "ms", "work")
 
     def __init__(self, work: Callable[[], None], after: Iterable[Task] = ()) -> None:
         self.work: Callable[[], None] | None = work
         self.after = tuple(after)
         self.ms = 0.0
         self.ended = 0.0
-        self.error: BaseException | None = None
-        self._done: Event | None = None
+        self.future: Future[None] | None = None
 
     def run(self) -> None:
-        """Do the work now and time it."""
-        assert self.work is not None
-        start = time.perf_counter()
-        self.work()
-        self.ended = time.perf_counter()
-        self.ms = (self.ended - start) * 1e3
-        self.work = None
+        """Do the work now, after the tasks that it waits for, and time it. Raises what any of them raised."""
+        try:
+            for other in self.after:
+                other.wait()
+            assert self.work is not None
+            start = time.perf_counter()
+            self.work()
+            self.ended = time.perf_counter()
+            self.ms = (self.ended - start) * 1e3
+        finally:
+            self.work = None
 
     @property
     def done(self) -> bool:
         """Whether the work has ended, well or not."""
-        return self._done is None or self._done.is_set()
+        return self.future is None or self.future.done()
 
     def wait(self) -> None:
         """Return when the work is done; raise what it raised."""
-        if self._done is not None:
-            self._done.wait()
-        if self.error is not None:
-            raise self.error
+        if self.future is not None:
+            self.future.result()
 
 
-class Lanes(Protocol):
-    """What a player needs of an executor."""
+class Executor(Protocol):
+    """What the engine needs of an executor."""
 
     ahead: int
     """How many frames may be begun while the labels of an earlier one are not yet out."""
@@ -82,50 +85,46 @@ class Inline:
 
 
 class Threads:
-    """One thread a lane, begun with the lane's first task.
+    """One thread per lane, begun with the lane's first task.
 
     A task that depends on a failed one fails with the same error without running.
+
+    Args:
+        ahead: How many frames may be begun while the labels of an earlier one are not yet out.
     """
 
     overlaps = True
 
     def __init__(self, ahead: int = 1) -> None:
         self.ahead = ahead
-        self._queues: dict[str, SimpleQueue[Task | None]] = {}
-        self._threads: list[Thread] = []
+        self._lanes: dict[str, ThreadPoolExecutor] = {}
+        self._lock = Lock()
+        self._closed = False
 
     def submit(self, lane: str, work: Callable[[], None], after: Iterable[Task] = ()) -> Task:
-        """Queue the work."""
+        """Queue the work. Raises UsageError once the executor is closed."""
         task = Task(work, after)
-        task._done = Event()
-        if lane not in self._queues:
-            queue: SimpleQueue[Task | None] = SimpleQueue()
-            self._queues[lane] = queue
-            thread = Thread(target=_serve, args=(queue,), name=f"clockwork-{lane}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._queues[lane].put(task)
+        with self._lock:
+            if self._closed:
+                raise UsageError("the player is closed")
+            if lane not in self._lanes:
+                self._lanes[lane] = ThreadPoolExecutor(1, thread_name_prefix=f"clockwork-{lane}")
+            task.future = self._lanes[lane].submit(_run, task)
         return task
 
     def close(self) -> None:
         """Let queued work finish and join every thread."""
-        for queue in self._queues.values():
-            queue.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._queues.clear()
-        self._threads.clear()
+        with self._lock:
+            self._closed = True
+            lanes = list(self._lanes.values())
+            self._lanes.clear()
+        for lane in lanes:
+            lane.shutdown(wait=True)
 
 
-def _serve(queue: SimpleQueue[Task | None]) -> None:
-    while (task := queue.get()) is not None:
-        try:
-            for other in task.after:
-                other.wait()
-            task.run()
-        except BaseException as error:  # handed to whoever waits for the task
-            task.error = error
-            task.work = None
+def _run(task: Task) -> None:
+    """What a lane's thread does; the task forgets what it waited for, which would keep every frame alive."""
+    try:
+        task.run()
+    finally:
         task.after = ()
-        assert task._done is not None
-        task._done.set()

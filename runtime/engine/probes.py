@@ -8,8 +8,9 @@ import numpy as np
 
 from runtime.engine.cache import Entry, FeatureCache, Version
 from runtime.engine.probe_graphs import sensor_graph
-from runtime.engine.transform_runner import Mover
-from runtime.schedule.clocks import Drift, Learned, Sensor
+from runtime.engine.transform_runner import TransformRunner
+from runtime.flow.paths import FlowPaths
+from runtime.schedule.clocks import Drift, Learned, Measured, Sensor
 from runtime.sessions.device import Device
 from runtime.sessions.session import Binding, Session, allocate, read_dims
 from staged_onnx import Manifest
@@ -21,6 +22,10 @@ __all__ = ["Probe", "frame_mean", "measure_of", "open_probe"]
 class Probe(Protocol):
     """One thing that the clock of one stage measures."""
 
+    @property
+    def entry(self) -> Entry | None:
+        """The value of the cache that it looks at, if any."""
+
     def start(self) -> None:
         """A shot's first frame, on which every stage fires: keep what later frames are compared with."""
 
@@ -30,25 +35,30 @@ class Probe(Protocol):
     def settle(self, fired: bool) -> None:
         """The stage has fired, or not: renew the reference if it is due."""
 
+    def close(self) -> None:
+        """Let go of bindings and of the session."""
+
 
 def open_probe(
-    what: Sensor | Learned | Drift,
+    what: Measured,
     stage: str,
     manifest: Manifest,
     cache: FeatureCache,
     device: Device,
-    mover: Mover | None = None,
+    transforms: TransformRunner | None = None,
+    paths: FlowPaths | None = None,
 ) -> Probe:
-    """The probe for a sensor or a learned clock of a stage. Raises ScheduleError where it cannot work.
+    """The probe for what the clock of a stage measures.
 
-    mover: what moves the cache's values, for a Drift.
+    transforms: what moves the cache's values, and paths: what they follow, for a Drift. Raises ScheduleError
+    where the probe cannot work.
     """
     if isinstance(what, Drift):
-        if mover is None or not mover.moves(what.value):
+        if transforms is None or paths is None or not transforms.moves(what.value):
             raise ScheduleError(
                 f"the clock of {stage} watches how a value is moved", found=f'"{what.value}" is not moved'
             )
-        return _DriftProbe(what, mover)
+        return _DriftProbe(what, transforms, paths)
     if isinstance(what, Learned):
         if callable(what.model):
             return _CallableProbe(what)
@@ -141,26 +151,38 @@ class _SensorProbe:
             assert self.draft is not None
             self.reference.adopt(self.draft)
 
+    def close(self) -> None:
+        self.bindings.clear()
+        self.session.close()
+
 
 class _DriftProbe:
     """Measures how a value has been moved."""
 
-    def __init__(self, drift: Drift, mover: Mover) -> None:
+    entry = None
+
+    def __init__(self, drift: Drift, transforms: TransformRunner, paths: FlowPaths) -> None:
         self.drift = drift
-        self.mover = mover
+        self.transforms = transforms
+        self.paths = paths
 
     def start(self) -> None:
         """It keeps nothing."""
 
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
-        return self.drift.measure(self.mover.moment(self.drift.value))
+        return self.paths.measure(self.drift.measure, self.transforms.moment(self.drift.value))
 
     def settle(self, fired: bool) -> None:
-        """The mover knows the frame on which the value was computed."""
+        """The transforms know the frame on which the value was computed."""
+
+    def close(self) -> None:
+        """It holds nothing."""
 
 
 class _CallableProbe:
     """Asks a function on the host about this frame and the one before."""
+
+    entry = None
 
     def __init__(self, clock: Learned) -> None:
         self.clock = clock
@@ -177,12 +199,15 @@ class _CallableProbe:
     def settle(self, fired: bool) -> None:
         """It keeps nothing."""
 
+    def close(self) -> None:
+        """It holds nothing."""
+
 
 class _ModelProbe:
     """Asks an ONNX model about this frame and the one before, both where they lie."""
 
     def __init__(self, clock: Learned, cache: FeatureCache, device: Device) -> None:
-        self.frame = cache["frame"]
+        self.entry = self.frame = cache["frame"]
         file = str(clock.model)
         names = list(read_dims(file))
         if len(names) != 2:
@@ -226,6 +251,10 @@ class _ModelProbe:
 
     def settle(self, fired: bool) -> None:
         """It keeps nothing."""
+
+    def close(self) -> None:
+        self.bindings.clear()
+        self.session.close()
 
 
 _HOST = Device("cpu", 0, "host")

@@ -15,7 +15,7 @@ from runtime.sessions.session import Session
 from runtime.transform import Feed, Moment, Transform
 from weights.errors import ScheduleError
 
-__all__ = ["Mover", "Slot"]
+__all__ = ["Slot", "TransformRunner"]
 
 SMALL = 1 << 20
 """Elements up to which a value is moved by one thread."""
@@ -24,7 +24,7 @@ Slot = tuple[Entry, int]
 """An entry and the number of one of its buffers."""
 
 
-class Mover:
+class TransformRunner:
     """Moves the values of one feature cache by the transforms of one schedule."""
 
     def __init__(self, transforms: tuple[Transform, ...], cache: FeatureCache, device: Device) -> None:
@@ -68,9 +68,21 @@ class Mover:
         """This frame, as a value that was computed on an earlier one sees it."""
         assert self._image is not None and self._previous is not None
         return Moment(
-            self._frame, self._image, self._previous, self._sources[value], self._position, self._index,
-            self.ms,
-        )  # fmt: skip
+            frame=self._frame,
+            image=self._image,
+            previous=self._previous,
+            source=self._sources[value],
+            position=self._position,
+            index=self._index,
+            ms=self.ms,
+        )
+
+    def close(self) -> None:
+        """Let go of bindings and sessions."""
+        self._runs.clear()
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
 
     def move(self, value: str) -> tuple[Callable[[], None], list[Slot], Slot] | None:
         """The work of moving a value, the buffers that it reads and the one that it writes.

@@ -3,7 +3,7 @@
 Flow is estimated between neighbouring frames. What a value is moved by is the path, the flow's sum along the
 way from this frame back to the one that the value was computed on; so the value itself is interpolated once,
 however often it was moved. Flow needs nothing but frames, so it can be estimated ahead, in a thread, while
-the network is at work on the frame before (`Motion.ahead`).
+the network is at work on the frame before (`FlowPaths.ahead`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from threading import Lock
 from typing import Any, TypeVar
@@ -23,65 +22,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.flow.estimators import Flow, FlowEstimator, FlowSource, flow_estimator, resize_flow
+from runtime.flow.options import FlowOptions, grid_of
 from runtime.transform import Moment
-from staged_onnx.warp import PADDINGS, path_graph, warp_graph
-from weights.errors import UsageError
+from staged_onnx.warp import path_graph, warp_graph
 
-__all__ = ["Motion", "MotionOptions", "grid_of"]
+__all__ = ["MEASURES", "FlowPaths"]
 
 T = TypeVar("T")
 
-STARTS = ("previous", "key")
-OCCLUSIONS = ("border", "previous", "fresh")
-RESULTS = ("auto", "labels", "scores")
 TOLERANCE = 16
 """Grey levels (of 255) by which a pixel may differ from where it came from and still count as explained."""
-AUTO_SCALES = ((Fraction(1), 1_000_000), (Fraction(1, 2), 8_000_000), (Fraction(1, 4), 0))
-"""Scale of the grid on which values are moved: the first whose full size has no more elements than stated."""
 CONSISTENCY = (0.01, 0.5)
 """Forward and backward flow agree where |f + b|^2 <= a (|f|^2 + |b|^2) + b (Sundaram et al. 2010)."""
+MEASURES = ("residual", "distance")
+"""What can be measured of a path."""
 _READY = 16
-
-
-@dataclass(frozen=True)
-class MotionOptions:
-    """How values follow the picture.
-
-    flow: the estimator (see `flow_estimator`). scale: of the grid of the path and of moved scores, as a
-    share of the frame's height and width; None chooses by size (AUTO_SCALES). start: "previous", flow is
-    estimated from frame to frame and added up, or "key", it is estimated between this frame and the key one.
-    padding: what is read beyond the edge, "border" or "zeros". occlusion: what stands where this frame shows
-    what the one before did not, that is where the path leaves the frame or forward and backward flow
-    disagree: "border", what the warp finds there; "previous", the labels of the same place one frame ago;
-    "fresh", scores that the head makes of this frame's shallow values. of: what `warp` moves, the "labels"
-    themselves, which costs next to nothing, or the "scores"; "auto" is labels, but where fresh scores are
-    needed.
-    """
-
-    flow: FlowSource = "auto"
-    scale: Fraction | None = None
-    start: str = "previous"
-    padding: str = "border"
-    occlusion: str = "border"
-    of: str = "auto"
-
-    def __post_init__(self) -> None:
-        for what, value, accepted in (
-            ("start of a path", self.start, STARTS),
-            ("padding of a warp", self.padding, PADDINGS),
-            ("way with occlusions", self.occlusion, OCCLUSIONS),
-            ("result to be moved", self.of, RESULTS),
-        ):
-            if value not in accepted:
-                raise UsageError(f"unknown {what}", found=f'"{value}"', expected=" or ".join(accepted))
-        if self.scale is not None and not 0 < self.scale <= 1:
-            raise UsageError("bad scale of a warp", found=self.scale, expected="above 0, at most 1")
-
-
-def grid_of(size: tuple[int, int], scale: Fraction) -> tuple[int, int]:
-    """Height and width of the grid at `scale` over a frame of `size`, rounded up."""
-    height, width = (-(-s * scale.numerator // scale.denominator) for s in size)
-    return height, width
 
 
 class _Track:
@@ -97,19 +52,28 @@ class _Track:
         self.unexplained = 0.0
 
 
-class Motion:
-    """Paths for the values of any number of players; they are told apart by the frames that they start from.
+class FlowPaths:
+    """The flow paths of any number of sources, each told apart by the frame that it starts from.
 
-    channels: of the values that `scale_for` is to judge. tracks: how many sources are followed at a time, one
-    for each player.
+    Args:
+        options: Which flow, on which grid.
+        channels: Of the values that the grid's scale is to suit.
+        tracks: How many sources are followed at a time.
+        flow: The estimator to use instead of the options'.
     """
 
-    def __init__(self, options: MotionOptions | None = None, *, channels: int = 1, tracks: int = 4) -> None:
-        self.options = options or MotionOptions()
+    def __init__(
+        self,
+        options: FlowOptions | None = None,
+        *,
+        channels: int = 1,
+        tracks: int = 4,
+        flow: FlowSource | None = None,
+    ) -> None:
+        self.options = options or FlowOptions()
         self.channels = channels
         self.tracks = tracks
-        self.estimator: FlowEstimator = flow_estimator(self.options.flow)
-        self.is_key: Callable[[int], bool] | None = None
+        self.estimator: FlowEstimator = flow_estimator(self.options.flow if flow is None else flow)
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
         self._ready: OrderedDict[int, tuple[Any, Flow, Flow | None, float]] = OrderedDict()
         self._sessions: dict[tuple[Any, ...], ort.InferenceSession] = {}
@@ -121,11 +85,8 @@ class Motion:
         self._estimating = Lock()
 
     def scale_for(self, size: tuple[int, int]) -> Fraction:
-        """The scale of the grid at a frame size."""
-        if self.options.scale is not None:
-            return self.options.scale
-        elements = self.channels * size[0] * size[1]
-        return next(scale for scale, most in AUTO_SCALES if elements <= most or not most)
+        """The scale of the grid at a frame size (height, width)."""
+        return self.options.scale_for(size, self.channels)
 
     def frame_of(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the frames that a path's grid was last made for."""
@@ -172,11 +133,16 @@ class Motion:
         lengths = np.hypot(track.path[..., 0], track.path[..., 1])
         return float(lengths.mean() / np.hypot(*self._grid(moment)))
 
+    def measure(self, name: str, moment: Moment) -> float:
+        """One of MEASURES, by name."""
+        return self.residual(moment) if name == "residual" else self.distance(moment)
+
     # -- flow ahead of time --------------------------------------------------------------------------------
 
-    def ahead(self, frames: Iterable[T]) -> Iterator[T]:
+    def ahead(self, frames: Iterable[T], is_key: Callable[[int], bool] | None = None) -> Iterator[T]:
         """The frames; before one is handed on, its flow is estimated, where a value may need it.
 
+        is_key: whether values are computed anew on a shot's frame at this position, where that is known.
         Read this in a thread of its own (`runtime.video.threads.prefetch`) to have the flow of the next frame
         made while the network is at work. Frames may not be written over after they were handed out.
         """
@@ -187,7 +153,7 @@ class Motion:
             is_frame = isinstance(image, np.ndarray) and image.ndim == 3
             follows = before is not None and is_frame and image.shape == before.shape
             position = position + 1 if follows and not getattr(frame, "shot_start", False) else 0
-            needed = position > 0 and not (self.is_key is not None and self.is_key(position))
+            needed = position > 0 and not (is_key is not None and is_key(position))
             if needed and self.options.start == "previous":
                 flow, forward, ms = self._estimate(before, image)
                 with self._lock:

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from runtime.engine.executors import Inline, Lanes, Threads
+from runtime.engine.executors import Executor, Inline, Threads
 from runtime.measure.end_to_end import WholeRun
-from runtime.player import Player, threads_a_stage
-from runtime.schedule.schedule import Schedule, parse_schedule
+from runtime.player import Player, threads_per_stage
+from runtime.schedule.grammar import parse_schedule
+from runtime.schedule.schedule import Schedule
 from runtime.sessions.device import Device
 from runtime.sessions.session import Session, allocate
-from runtime.sessions.stage_sessions import Parts
+from runtime.sessions.stage_sessions import StageSessions
 from runtime.step import Step
 from staged_onnx import Bundle
 from weights.errors import UsageError
@@ -144,20 +145,20 @@ def bench(
         raise UsageError("no frames to time", found="an empty sequence")
     shape = (pictures[0].shape[0], pictures[0].shape[1])
     names = list(dict.fromkeys(["oracle", *schedules]))
-    plans: list[tuple[Schedule, Lanes]] = [
+    plans: list[tuple[Schedule, Executor]] = [
         (parse_schedule(name, bundle.manifest, signal=signal), Inline()) for name in names
     ]
     plans += [(plan, Threads(ahead)) for plan, _ in plans if plan.lagged_values for ahead in AHEAD]
     file = Path(whole) if whole is not None else _own_whole(bundle)
     with ExitStack() as stack:
         # sessions are shared: weights lie in memory once for all schedules, and once more for threads
-        parts = {False: stack.enter_context(closing(Parts(bundle, device, shape)))}
+        parts = {False: stack.enter_context(closing(StageSessions(bundle, device, shape)))}
         if plans[-1][1].overlaps:
-            side_by_side = replace(device, threads=threads_a_stage(bundle, device))
-            parts[True] = stack.enter_context(closing(Parts(bundle, side_by_side, shape)))
+            side_by_side = replace(device, threads=threads_per_stage(bundle, device))
+            parts[True] = stack.enter_context(closing(StageSessions(bundle, side_by_side, shape)))
         runs = [
-            stack.enter_context(closing(_Run(bundle, parts[lanes.overlaps], plan, lanes)))
-            for plan, lanes in plans
+            stack.enter_context(closing(_Run(bundle, parts[executor.overlaps], plan, executor)))
+            for plan, executor in plans
         ]
         net = stack.enter_context(closing(_Whole(file, device, shape))) if file is not None else None
         contestants: list[_Run | _Whole] = [*([net] if net is not None else []), *runs]
@@ -186,10 +187,10 @@ def _own_whole(bundle: Bundle) -> Path | None:
 class _Run:
     """One schedule under test."""
 
-    def __init__(self, bundle: Bundle, parts: Parts, plan: Schedule, lanes: Lanes) -> None:
-        self.player = Player(bundle, parts.device, plan, lanes=lanes, parts=parts)
+    def __init__(self, bundle: Bundle, parts: StageSessions, plan: Schedule, executor: Executor) -> None:
+        self.player = Player(bundle, parts.device, plan, executor=executor, sessions=parts)
         self.plan = plan
-        self.lanes = lanes
+        self.executor = executor
         self.names = [part.name for part in (*bundle.manifest.stages, bundle.manifest.head)]
         self.steps: list[Step] = []
         self.walls: list[float] = []
@@ -222,8 +223,8 @@ class _Run:
             fires, len(self.steps) / sum(self.walls), 1 / median(ratios),
             (sum(fires[name] * full[name] for name in self.names) + moving) / sum(full.values()),
             median(ratios),
-            frame.median / median(step.ms["total"] for step in oracle.steps), self.lanes.overlaps,
-            self.lanes.ahead, PAPER_LATENCY.get(str(self.plan)),
+            frame.median / median(step.ms["total"] for step in oracle.steps), self.executor.overlaps,
+            self.executor.ahead, PAPER_LATENCY.get(str(self.plan)),
         )  # fmt: skip
 
 
@@ -262,8 +263,8 @@ def _profile(bundle: Bundle, device: Device, frames: Sequence[np.ndarray]) -> tu
     plan = parse_schedule("oracle", bundle.manifest)
     with tempfile.TemporaryDirectory() as folder:
         size = (frames[0].shape[0], frames[0].shape[1])
-        parts = Parts(bundle, device, size, profile=str(Path(folder) / "profile_"))
-        with closing(parts), Player(bundle, device, plan, parts=parts) as player:
+        parts = StageSessions(bundle, device, size, profile=str(Path(folder) / "profile_"))
+        with closing(parts), Player(bundle, device, plan, sessions=parts) as player:
             for _ in player.play(frames):
                 pass
             events = [e for part in (*parts.stages, parts.head) for e in _events(part.session.end_profile())]

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from runtime.engine.probes import frame_mean, measure_of
+from runtime.flow.paths import FlowPaths
 from runtime.player import Player
 from runtime.schedule.clocks import Drift, Never, Sensor, Watch
-from runtime.schedule.schedule import Schedule, parse_schedule
+from runtime.schedule.grammar import parse_schedule
+from runtime.schedule.schedule import Schedule
 from runtime.transform import Moment
 from staged_onnx import Bundle
 from weights.errors import BundleError, ScheduleError, UsageError
@@ -248,10 +250,10 @@ def _record(player: Player, sensor: Sensor, frames: Iterable[Any]) -> _Recording
 
 def _record_drift(watch: Watch, drift: Drift, plan: Schedule, frames: Iterable[Any]) -> _Recording:
     """Follow the frames from every key frame that there could have been; the network does not run."""
-    moving, reach = plan.moving, watch.maximum
-    assert moving is not None and reach is not None
-    moving.motion.tracks = reach + 1
-    recording = _Recording(drift.name, (0.0,))
+    movement, reach = plan.movement, watch.maximum
+    assert movement is not None and reach is not None
+    paths = FlowPaths(movement.options, channels=movement.channels, tracks=reach + 1)
+    recording = _Recording(drift.measure, (0.0,))
     images: deque[np.ndarray] = deque(maxlen=reach + 1)
     since = 0
     for index, frame in enumerate(frames):
@@ -261,7 +263,7 @@ def _record_drift(watch: Watch, drift: Drift, plan: Schedule, frames: Iterable[A
         recording.shots.append(recording.shots[-1] + starts if recording.shots else 0)
         for back in range(1, min(since, reach) + 1):
             moment = Moment(frame, image, images[-1], images[-back], since, index)
-            recording.numbers[index, index - back] = drift.measure(moment)
+            recording.numbers[index, index - back] = paths.measure(drift.measure, moment)
         images.append(image)
     if not recording.shots:
         raise UsageError("nothing to calibrate on", found="no frames")

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from runtime.player import Player
-from runtime.schedule.schedule import parse_schedule
+from runtime.schedule.grammar import parse_schedule
 from runtime.sessions.device import Device
 from runtime.step import Step
 from runtime.video.reader import VideoReader, open_video

@@ -12,8 +12,6 @@ from typing import Protocol
 
 import numpy as np
 
-from runtime.transform import Moment
-
 __all__ = [
     "All",
     "Always",
@@ -24,6 +22,7 @@ __all__ = [
     "Every",
     "Follow",
     "Learned",
+    "Measured",
     "Never",
     "Not",
     "Sensor",
@@ -41,14 +40,19 @@ BUDGET_RETRY = 30
 class Tick(Protocol):
     """What a clock may look at on one frame, for one stage."""
 
-    position: int
-    """Frames since the start of the shot."""
-    since: int
-    """Frames since this stage last fired."""
-    before: Sequence[bool]
-    """Whether the stages before this one fire on this frame."""
+    @property
+    def position(self) -> int:
+        """Frames since the start of the shot."""
 
-    def measure(self, sensor: Sensor | Learned | Drift) -> float:
+    @property
+    def since(self) -> int:
+        """Frames since this stage last fired."""
+
+    @property
+    def before(self) -> Sequence[bool]:
+        """Whether the stages before this one fire on this frame."""
+
+    def measure(self, what: Measured) -> float:
         """The number that a sensor gives on this frame."""
 
     def fits(self, budget_ms: float) -> bool:
@@ -125,13 +129,12 @@ class Sensor:
 class Drift:
     """A number measured on how a value has been moved since it was computed.
 
-    value: one that is transformed. measure: of the moment, which has this frame and the value's own. name: of
-    the measure, for people.
+    value: one that follows the picture. measure: "residual", how badly the path explains the frame, or
+    "distance", how long the path is (see `runtime.flow.paths`).
     """
 
     value: str
-    measure: Callable[[Moment], float]
-    name: str
+    measure: str
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,10 @@ class Learned:
         if self.maximum is not None and tick.since >= self.maximum:
             return True
         return tick.since >= self.minimum and number >= self.theta
+
+
+Measured = Sensor | Learned | Drift
+"""Everything that a clock can measure."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +252,7 @@ def single_clocks(clock: Clock) -> Iterator[Clock]:
             yield clock
 
 
-def sensors_of(clock: Clock) -> Iterator[Sensor | Learned | Drift]:
+def sensors_of(clock: Clock) -> Iterator[Measured]:
     """Everything that a clock measures, in the order in which it is written."""
     for single in single_clocks(clock):
         if isinstance(single, Watch):

@@ -14,22 +14,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-import numpy as np
-import onnx
-
-from runtime.flow.estimators import FlowSource
-from runtime.flow.paths import Motion, MotionOptions
+from runtime.flow.estimators import flow_estimator
+from runtime.flow.options import FlowOptions
 from runtime.schedule.clocks import Always, Clock, Drift, Every, Follow, sensors_of
-from runtime.transform import Feed, Transform
 from staged_onnx import Bundle, Manifest
 from staged_onnx.split import split_head, split_manifest
-from staged_onnx.warp import warp_graph, warp_labels_graph
 from weights.errors import FlowError, ScheduleError, UsageError
 
-__all__ = ["KINDS", "MAX_INTERVAL", "Moving", "clocks_of", "motion_of", "played_bundle", "played_manifest"]
+__all__ = ["KINDS", "MAX_INTERVAL", "Movement", "movement_of", "played_bundle", "played_manifest"]
 
 KINDS = ("warp", "warp-feature", "correct")
 MAX_INTERVAL = 16
@@ -39,93 +34,52 @@ _OPTION = re.compile(r"@(flow|scale|from|padding|occlusion|of)=([^@]*)")
 _SMALLEST_SCALE = Fraction(1, 64)
 
 
-@dataclass(frozen=True, eq=False)
-class Moving:
-    """That a schedule moves values: its kind, the motion they follow, and which they are.
+@dataclass(frozen=True)
+class Movement:
+    """That a schedule's values follow the picture: its kind, how, and which values.
 
     carried: what the head hands out as a value of the cache, where it is in two parts (see
-    `staged_onnx.split`), else "".
+    `staged_onnx.split`), else "". values: those that are moved, "fresh" scores last. channels: of the scores,
+    for the grid's scale. key: the clock that says when all of them are computed anew.
     """
 
     kind: str
-    motion: Motion
+    options: FlowOptions
     carried: str
     values: tuple[str, ...]
+    channels: int
+    key: Clock = field(default_factory=Always)
 
-    def drift(self, measure: str) -> Drift:
-        """What an adaptive clock looks at: "adaptive" or "distance"."""
-        if measure == "adaptive":
-            return Drift(self.values[0], self.motion.residual, "residual")
-        return Drift(self.values[0], self.motion.distance, "distance")
+    def drift(self, name: str) -> Drift:
+        """What an adaptive clock of this name, "adaptive" or "distance", looks at."""
+        return Drift(self.values[0], "residual" if name == "adaptive" else name)
 
-    def transforms(self, manifest: Manifest) -> tuple[Transform, ...]:
-        """How each value is moved. manifest: the one that is played."""
-        feeds: tuple[Feed, ...] = (Feed("flow", self.motion.path),)
-        moved = [
-            Transform(value, _Graph(self, manifest, value), feeds, chained=False) for value in self.values
-        ]
-        if self.carried == "fresh":
-            feeds = (*feeds, Feed("hidden", self.motion.hidden))
-            moved[-1] = Transform(moved[-1].value, moved[-1].graph, feeds, chained=False)
-        return tuple(moved)
+    def clocks(self, stages: int) -> tuple[Clock, ...]:
+        """One clock per stage of the manifest that is played."""
+        key = self.key
+        if self.kind == "correct":
+            return (*(Always(),) * (stages - 1), key)
+        if self.carried == "fresh":  # ..., the deepest stage, the head, the copy
+            return (*(Always(),) * (stages - 3), key, Always(), Follow(2))
+        asks = any(True for _ in sensors_of(key))
+        return (key, *((Follow() if asks else key,) * (stages - 1)))
 
-
-@dataclass(frozen=True, eq=False)
-class _Graph:
-    """Makes the warp graph of one value."""
-
-    moving: Moving
-    manifest: Manifest
-    value: str
-
-    def __call__(
-        self, shape: tuple[int, ...], dtype: np.dtype, feeds: Mapping[str, tuple[int, ...]]
-    ) -> onnx.ModelProto:
-        padding = self.moving.motion.options.padding
-        if self.moving.carried == "labels":
-            return warp_labels_graph(shape, feeds["flow"], padding=padding)
-        return warp_graph(
-            shape, feeds["flow"], dtype=dtype, padding=padding, hidden=feeds.get("hidden"),
-            extent=self._extent(shape, feeds["flow"]),
-        )  # fmt: skip
-
-    def _extent(self, shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[float, float]:
-        """Height and width of the value as a multiple of the frame's, by its stride in the net's input."""
-        stride = self.manifest.values[self.value].stride
-        if stride is None:
-            return 1.0, 1.0
-        # At the net's own size the input is as large as the frame, of which the grid is a known share.
-        input_size = self.manifest.preprocessing.size or self.moving.motion.frame_of((grid[0], grid[1]))
-        return shape[2] * stride[0] / input_size[0], shape[3] * stride[1] / input_size[1]
+    def is_key(self, position: int) -> bool:
+        """Whether values are surely computed anew on a shot's frame at this position."""
+        key = self.key
+        return isinstance(key, Every) and (position - key.phase) % key.rate == 0
 
 
-def motion_of(
-    kind: str, text: str, manifest: Manifest, *, flow: FlowSource | None = None, files: bool = True
-) -> tuple[Moving, str]:
+def movement_of(kind: str, text: str, manifest: Manifest, *, files: bool = True) -> tuple[Movement, str]:
     """What a schedule `KIND:TEXT` moves and how, and TEXT without the options that say so.
 
-    flow: the estimator instead of the text's. files: whether the text may name a model's file. Raises
-    ScheduleError, FlowError or BundleError.
+    files: whether the text may name a model's file. Raises ScheduleError, FlowError or BundleError.
     """
     given = dict(_OPTION.findall(text))
-    chosen: FlowSource = flow if flow is not None else given.get("flow", "auto")
-    if not files and isinstance(chosen, str) and chosen.endswith(".onnx"):
-        raise FlowError(
-            "a bundle's own schedule names a file", found=f'"{chosen}"', expected="dis or skimage"
-        )
-    try:
-        options = MotionOptions(
-            chosen,
-            _scale(given["scale"]) if "scale" in given else None,
-            given.get("from", "previous"),
-            given.get("padding", "border"),
-            given.get("occlusion", "border"),
-            given.get("of", "auto"),
-        )
-    except UsageError as error:
-        raise ScheduleError(
-            f'{error.problem} in schedule "{kind}:{text[:80]}"', found=error.found, expected=error.expected
-        ) from None
+    flow = given.get("flow", "auto")
+    if not files and flow.endswith(".onnx"):
+        raise FlowError("a bundle's own schedule names a file", found=f'"{flow}"', expected="dis or skimage")
+    options = _flow_options(kind, text, flow, given)
     carried = _carried(kind, options)
     deep = kind == "correct" or carried == "fresh"
     if deep and len(manifest.stages) < 2:
@@ -141,10 +95,30 @@ def motion_of(
     if carried:
         values = (*values, split_manifest(manifest, carried).stages[-1].outputs[-1])
     channels = manifest.scores.channels if manifest.scores is not None else len(manifest.class_names)
-    return Moving(kind, Motion(options, channels=channels), carried, values), _OPTION.sub("", text)
+    return Movement(kind, options, carried, values, channels), _OPTION.sub("", text)
 
 
-def _carried(kind: str, options: MotionOptions) -> str:
+def _flow_options(kind: str, text: str, flow: str, given: Mapping[str, str]) -> FlowOptions:
+    """The options of a schedule's text; raises ScheduleError for one that is none, FlowError for an estimator
+    that cannot be had.
+    """
+    flow_estimator(flow)
+    try:
+        return FlowOptions(
+            flow=flow,
+            scale=_scale(given["scale"]) if "scale" in given else None,
+            start=given.get("from", "previous"),
+            padding=given.get("padding", "border"),
+            occlusion=given.get("occlusion", "border"),
+            of=given.get("of", "auto"),
+        )
+    except UsageError as error:
+        raise ScheduleError(
+            f'{error.problem} in schedule "{kind}:{text[:80]}"', found=error.found, expected=error.expected
+        ) from None
+
+
+def _carried(kind: str, options: FlowOptions) -> str:
     """What the head hands out; raises ScheduleError for options that contradict each other."""
     if kind != "warp" and options.occlusion == "fresh":
         raise ScheduleError(f"occlusion=fresh does not go with {kind}", expected="warp")
@@ -159,28 +133,17 @@ def _carried(kind: str, options: MotionOptions) -> str:
     return "scores" if options.of == "scores" else "labels"
 
 
-def clocks_of(moving: Moving, clock: Clock, stages: int) -> tuple[Clock, ...]:
-    """One clock a stage of the manifest that is played, from the one that says when a key frame is due."""
-    if isinstance(clock, Every):
-        moving.motion.is_key = lambda position: (position - clock.phase) % clock.rate == 0
-    asks = any(True for _ in sensors_of(clock))
-    if moving.kind == "correct":
-        return (*(Always(),) * (stages - 1), clock)
-    if moving.carried == "fresh":  # ..., the deepest stage, the head, the copy
-        return (*(Always(),) * (stages - 3), clock, Always(), Follow(2))
-    return (clock, *((Follow() if asks else clock,) * (stages - 1)))
+def played_manifest(manifest: Manifest, movement: Movement | None) -> Manifest:
+    """The manifest of the bundle that a schedule plays: with the head in two parts where scores are moved."""
+    carried = movement.carried if movement is not None else ""
+    return split_manifest(manifest, carried) if carried else manifest
 
 
-def played_manifest(manifest: Manifest, moving: Moving | None) -> Manifest:
-    """The manifest of the bundle that a schedule plays."""
-    return split_manifest(manifest, moving.carried) if moving is not None and moving.carried else manifest
-
-
-def played_bundle(bundle: Bundle, moving: Moving | None, size: tuple[int, int]) -> Bundle:
-    """The bundle that a schedule plays on frames of a size."""
-    if moving is None or not moving.carried:
+def played_bundle(bundle: Bundle, movement: Movement | None, size: tuple[int, int]) -> Bundle:
+    """The bundle that a schedule plays on frames of a size (height, width)."""
+    if movement is None or not movement.carried:
         return bundle
-    return split_head(bundle, moving.carried, moving.motion.scale_for(size))
+    return split_head(bundle, movement.carried, movement.options.scale_for(size, movement.channels))
 
 
 def _head_values(manifest: Manifest, stages: Iterable[object]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import onnx
@@ -71,7 +72,7 @@ class Binding:
     records addresses, so that each binding needs a graph of its own.
     """
 
-    __slots__ = ("io", "options")
+    __slots__ = ("__weakref__", "io", "options")
 
     def __init__(self, io: ort.IOBinding, number: int) -> None:
         self.io = io
@@ -107,7 +108,8 @@ class Session:
         source = fspath(model) if not isinstance(model, bytes) else model
         if device.precision == "fp16" and (self.file is not None or self._folder is not None):
             source = _half(source, self._folder or os.path.dirname(self.file or ""))
-        self._bindings: list[Binding] = []
+        self._bindings = WeakSet[Binding]()  # they die with whoever made them, and their buffers with them
+        self._bound = 0
         self._session = self._open(source, sizes, profile)
         self.inputs = {p.name: p for p in map(self._port, self._session.get_inputs())}
         self.outputs = {p.name: p for p in map(self._port, self._session.get_outputs())}
@@ -211,8 +213,9 @@ class Session:
 
     def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> Binding:
         """Fix where the graph reads and writes; good for any number of runs."""
-        binding = Binding(self._session.io_binding(), len(self._bindings) + 1)
-        self._bindings.append(binding)
+        self._bound += 1
+        binding = Binding(self._session.io_binding(), self._bound)
+        self._bindings.add(binding)
         for name in self.inputs:
             binding.io.bind_ortvalue_input(name, inputs[name])
         for name, value in outputs.items():

@@ -12,7 +12,7 @@ from runtime.sessions.session import Session, allocate
 from staged_onnx import Bundle, StageSpec
 from weights.errors import BundleError
 
-__all__ = ["Part", "Parts", "ValueShape"]
+__all__ = ["StageSession", "StageSessions", "ValueShape"]
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,26 @@ class ValueShape:
 
 
 @dataclass(frozen=True)
-class Part:
+class StageSession:
     """A stage or the head, and its session."""
 
     spec: StageSpec
     session: Session
 
 
-class Parts:
+class StageSessions:
     """Sessions of all stages and of the head, with every size fixed for frames of `size` (height, width).
 
-    profile: a prefix under which each session records the time of its nodes. shared: parts of another bundle
-    at this size and on this device; stages that are the same in both are not opened again, and stay the
-    other's to close. Raises BundleError or DeviceError where a session cannot be opened or the stages do not
-    fit each other at this size.
+    Args:
+        bundle: The bundle as it is played.
+        device: Where its stages run.
+        size: Height and width of the frames.
+        profile: A prefix under which each session records the time of its nodes.
+        shared: Sessions of another bundle at this size and on this device; stages that are the same in both
+            are not opened again, and stay the other's to close.
+
+    Raises:
+        BundleError, DeviceError: A session cannot be opened, or stages do not fit each other at this size.
     """
 
     def __init__(
@@ -47,7 +53,7 @@ class Parts:
         size: tuple[int, int],
         *,
         profile: str | None = None,
-        shared: Parts | None = None,
+        shared: StageSessions | None = None,
     ) -> None:
         self.device = device
         self.size = size
@@ -56,7 +62,7 @@ class Parts:
         # Buffers that only live until all shapes are known: a stage whose output shapes do not follow from
         # its input shapes is run once; a value that is read before it is made has its manifest's shape.
         probe: dict[str, ort.OrtValue] = {"frame": allocate((*size, 3), np.uint8, device)}
-        self.stages: list[Part] = []
+        self.stages: list[StageSession] = []
         self._borrowed = {part.spec: part for part in shared.stages} if shared is not None else {}
         for spec in manifest.stages:
             for name in spec.inputs:
@@ -85,7 +91,9 @@ class Parts:
             if self._borrowed.get(part.spec) is not part:
                 part.session.close()
 
-    def _open(self, bundle: Bundle, spec: StageSpec, outputs: tuple[str, ...], profile: str | None) -> Part:
+    def _open(
+        self, bundle: Bundle, spec: StageSpec, outputs: tuple[str, ...], profile: str | None
+    ) -> StageSession:
         shapes = {name: self.values[name].shape for name in spec.inputs}
         prefix = f"{profile}{spec.name}" if profile is not None else None
         graph = bundle.graphs.get(spec.name)
@@ -106,9 +114,9 @@ class Parts:
                     found=", ".join(ports),
                     expected=", ".join(names),
                 )
-        return Part(spec, session)
+        return StageSession(spec, session)
 
-    def _measure(self, part: Part, probe: dict[str, ort.OrtValue]) -> None:
+    def _measure(self, part: StageSession, probe: dict[str, ort.OrtValue]) -> None:
         shapes = part.session.output_shapes({name: probe[name] for name in part.spec.inputs})
         for name in part.spec.outputs:
             value = ValueShape(shapes[name], part.session.outputs[name].dtype)

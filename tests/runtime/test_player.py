@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
+import subprocess
+import sys
+import threading
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -211,10 +217,10 @@ def test_play_begins_afresh_each_time(three: Path) -> None:
 def test_reset_changes_the_schedule_and_keeps_sessions(three: Path) -> None:
     with runtime.open(three, device="cpu", schedule="oracle") as player:
         list(player.play(FRAMES[:2]))
-        parts = dict(player._parts)
+        parts = dict(player._sessions)
         player.reset("pipeline:3")
         steps = list(player.play(FRAMES))
-        assert dict(player._parts) == parts
+        assert dict(player._sessions) == parts
     assert sources(steps) == EXPECTED["pipeline:3"]
 
 
@@ -277,3 +283,133 @@ def test_a_graph_can_stand_for_a_stages_file(tmp_path: Path, precision: str) -> 
     with Player(bundle, choose_device("cpu", precision=precision), plan) as player:
         (step,) = player.play([frame_of(3)])
     assert np.all(step.labels == 103)
+
+
+# -- one frame at a time ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("schedule", ["alternating", "pipeline:3", "skip:3", "adaptive:0.3"])
+def test_frames_that_are_pushed_give_the_steps_of_a_play(three: Path, schedule: str, overlap: bool) -> None:
+    played = play(three, schedule, FRAMES)
+    with runtime.open(three, device="cpu", schedule=schedule, threads=1, overlap=overlap) as player:
+        pushed = [player.step(frame) for frame in FRAMES]
+        again = [player.step(frame) for frame in FRAMES[:2]]
+        player.end_shot()
+        shot = [player.step(frame) for frame in FRAMES[:2]]
+    for one, other in zip(pushed, played, strict=True):
+        assert np.array_equal(one.labels, other.labels)
+        assert (one.index, one.shot, one.fired, one.provenance) == (
+            other.index,
+            other.shot,
+            other.fired,
+            other.provenance,
+        )
+    assert [step.index for step in again] == [8, 9] and {step.shot for step in again} == {0}
+    assert [step.shot for step in shot] == [1, 1] and shot[0].fired == ALL
+    assert shot[0].provenance["head"] == {"v1": 10, "v2": 10, "v3": 10}
+
+
+def test_a_push_after_a_play_begins_afresh_and_ends_the_play(three: Path) -> None:
+    with runtime.open(three, device="cpu", schedule="alternating") as player:
+        steps = player.play(FRAMES)
+        next(steps)
+        step = player.step(FRAMES[3])
+        assert (step.index, step.shot, step.fired) == (0, 0, ALL)
+        with pytest.raises(UsageError, match="has ended"):
+            next(steps)
+
+
+def test_a_frame_that_cannot_be_played_is_no_frame_of_the_shot(three: Path) -> None:
+    with runtime.open(three, device="cpu", schedule="alternating") as player:
+        player.step(FRAMES[0])
+        with pytest.raises(VideoError, match="frame 1: not a frame"):
+            player.step("x")
+        assert player.step(FRAMES[2]).fired == ("stage1", "stage2", "head")
+
+
+def test_labels_are_read_only(three: Path) -> None:
+    """A frame on which nothing fires hands out the labels of the frame before: nobody may change them."""
+    first, second = play(three, "skip:4", FRAMES[:2])
+    assert second.labels is first.labels
+    with pytest.raises(ValueError, match="read-only"):
+        first.labels[:] = 0
+
+
+# -- the life of a player --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["pipeline:3", "oracle", "warp:3@flow=skimage"])
+def test_closing_from_another_thread_at_any_moment(three: Path, schedule: str) -> None:
+    """The play ends with its last step or with an error that says so; nothing hangs, no thread is left."""
+    random = np.random.default_rng(0)
+    before = threading.active_count()
+    for _ in range(25):
+        player = runtime.open(three, device="cpu", schedule=schedule, threads=1, overlap=True)
+        closing = threading.Timer(float(random.uniform(0, 0.05)), player.close)
+        closing.start()
+        with contextlib.suppress(UsageError):
+            for _ in player.play(FRAMES * 20):
+                pass
+        closing.join(30)
+        assert not closing.is_alive()
+        player.close()
+    assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_closing_in_the_loop_ends_it(three: Path, overlap: bool) -> None:
+    with (
+        runtime.open(three, device="cpu", schedule="pipeline:3", overlap=overlap) as player,
+        pytest.raises(UsageError, match="this play has ended"),
+    ):
+        for step in player.play(FRAMES):
+            if step.index == 2:
+                player.close()
+
+
+def test_two_threads_cannot_use_one_player(three: Path) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        """A frame whose picture takes its time."""
+
+        @property
+        def image(self) -> np.ndarray:
+            inside.set()
+            assert go_on.wait(20)
+            return FRAMES[0]
+
+    with runtime.open(three, device="cpu", schedule="oracle") as player:
+        other = threading.Thread(target=player.step, args=(Slow(),))
+        other.start()
+        assert inside.wait(20)
+        with pytest.raises(UsageError, match="in use by another thread"):
+            player.step(FRAMES[0])
+        go_on.set()
+        other.join(20)
+        assert player.step(FRAMES[1]).index == 1
+
+
+def test_a_dropped_player_gives_its_threads_back(three: Path) -> None:
+    before = threading.active_count()
+    player = runtime.open(three, device="cpu", schedule="pipeline:3", threads=1, overlap=True)
+    list(player.play(FRAMES))
+    assert threading.active_count() > before
+    del player
+    gc.collect()
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+def test_leaving_python_without_closing_a_player(three: Path) -> None:
+    script = (
+        "import numpy as np, runtime\n"
+        f"player = runtime.open({str(three)!r}, device='cpu', schedule='pipeline:3', overlap=True)\n"
+        "steps = player.play(np.zeros((4, 6, 3), np.uint8) for _ in range(9))\n"
+        "print(next(steps).index)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "0", "")

@@ -96,11 +96,11 @@ def test_the_steady_state_allocates_no_features(tmp_path: Path) -> None:
             next(steps)
         assert player._engine is not None
         addresses = {(e.name, i): b.data_ptr() for e in player.cache for i, b in enumerate(e.buffers)}
-        bindings = len(player._engine._bindings)
+        bindings = len(player._engine.dispatch.bindings)
         for _ in steps:
             pass
         assert {(e.name, i): b.data_ptr() for e in player.cache for i, b in enumerate(e.buffers)} == addresses
-        assert len(player._engine._bindings) == bindings
+        assert len(player._engine.dispatch.bindings) == bindings
         assert {e.name: len(e.buffers) for e in player.cache} == {
             "frame": 1, "v1": 2, "v2": 2, "v3": 1, "score1": 1, "score2": 1,
         }  # fmt: skip
@@ -113,7 +113,7 @@ def test_sizes_are_kept_up_to_a_limit(tmp_path: Path) -> None:
     with runtime.open(bundle, device="cpu", schedule="oracle") as player:
         for step in player.play(frame_of(9, size) for size in sizes):
             assert step.labels.shape == sizes[step.index] and np.all(step.labels == 18)
-            opened.append([size for size, _ in player._parts])
+            opened.append([size for size, _ in player._sessions])
     assert opened[-1] == [(4, 6), (5, 6)] and max(map(len, opened)) == 2
 
 

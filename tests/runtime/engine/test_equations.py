@@ -19,7 +19,7 @@ from onnx import TensorProto
 from toy_bundles import FLOAT, FRAME, Graph
 
 from runtime.player import Player
-from runtime.schedule.schedule import parse_schedule
+from runtime.schedule.grammar import parse_schedule
 from runtime.sessions.device import choose_device
 from staged_onnx import Bundle, Manifest, Preprocessing, StageSpec, ValueSpec
 

@@ -18,7 +18,7 @@ from toy_bundles import FRAME, Graph, chain, frame_of, head_model, stage_json, v
 import runtime
 from runtime.engine.executors import Task, Threads
 from runtime.player import Player
-from runtime.schedule.schedule import parse_schedule
+from runtime.schedule.grammar import parse_schedule
 from runtime.sessions.device import choose_device
 from runtime.video.frames import Frame
 from staged_onnx import read_bundle
@@ -57,7 +57,7 @@ def dependencies(bundle: Path, schedule: str, frame: int) -> dict[str, set[str]]
     """
     opened, lanes = read_bundle(bundle), Recording()
     plan = parse_schedule(schedule, opened.manifest)
-    with Player(opened, choose_device("cpu", threads=1), plan, lanes=lanes) as player:
+    with Player(opened, choose_device("cpu", threads=1), plan, executor=lanes) as player:
         list(player.play(frame_of(r) for r in range(frame + 1)))
     runs, names = Counter[str](), {}
     for lane, task in lanes.log:  # every part runs once a frame, some before their frame has come
@@ -98,7 +98,7 @@ def begun_before(bundle: Path, schedule: str) -> list[list[str]]:
             yield frame_of(r)
 
     plan = parse_schedule(schedule, opened.manifest)
-    with Player(opened, choose_device("cpu", threads=1), plan, lanes=lanes) as player:
+    with Player(opened, choose_device("cpu", threads=1), plan, executor=lanes) as player:
         list(player.play(frames()))
     log = [lane for lane, _ in lanes.log]
     # what comes after the last frame's head

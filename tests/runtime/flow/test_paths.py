@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.flow.paths import Motion, MotionOptions, grid_of
+from runtime.flow.options import FlowOptions, grid_of
+from runtime.flow.paths import FlowPaths
 from runtime.transform import Moment
 from runtime.video.frames import Frame
 from runtime.video.threads import prefetch
@@ -43,8 +44,8 @@ def moment(images: list[np.ndarray], at: int, source: int = 0, frame: Any = None
     return Moment(frame, images[at], images[at - 1], images[source], at, at)
 
 
-def full(flow: Any, **options: Any) -> Motion:
-    return Motion(MotionOptions(flow, scale=Fraction(1), **options))
+def full(flow: Any, **options: Any) -> FlowPaths:
+    return FlowPaths(FlowOptions(flow, scale=Fraction(1), **options))
 
 
 def test_paths_add_up_from_the_source() -> None:
@@ -115,7 +116,7 @@ def test_where_nothing_moves_there_is_no_path() -> None:
 
 def test_the_grid_of_a_path() -> None:
     images = [image(i) for i in range(2)]
-    motion = Motion(MotionOptions(shift(4, 6), scale=Fraction(1, 2)))
+    motion = FlowPaths(FlowOptions(shift(4, 6), scale=Fraction(1, 2)))
     path = motion.path(moment(images, 1))
     assert path is not None and path.shape == (12, 16, 2)
     np.testing.assert_allclose(path, np.broadcast_to([2, 3], path.shape), atol=1e-5)
@@ -124,7 +125,7 @@ def test_the_grid_of_a_path() -> None:
 
 
 def test_the_scale_follows_the_size_of_the_value() -> None:
-    motion = Motion(MotionOptions(shift(0, 0)), channels=20)
+    motion = FlowPaths(FlowOptions(shift(0, 0)), channels=20)
     sizes = [(100, 100), (360, 480), (1024, 2048)]
     assert [motion.scale_for(size) for size in sizes] == [1, Fraction(1, 2), Fraction(1, 4)]
 
@@ -210,12 +211,11 @@ def test_flow_made_ahead_is_used_once_and_counted() -> None:
 def test_no_flow_is_made_where_none_is_needed() -> None:
     flow = Counted()
     motion = full(flow)
-    motion.is_key = lambda position: position % 3 == 0
     small = np.zeros((8, 8, 3), np.uint8)
     images = [image(i) for i in range(7)]
     frames = [Frame(i, None, x, "", shot_start=i == 5) for i, x in enumerate(images)]
     frames.append(Frame(7, None, small, ""))
-    list(motion.ahead(frames))
+    list(motion.ahead(frames, lambda position: position % 3 == 0))
     made = [next(i for i, x in enumerate(images) if x is now) for _, now in flow.calls]
     assert made == [1, 2, 4, 6]  # 3 is a key frame, 5 starts a shot, 7 has another size
 
@@ -245,4 +245,4 @@ def test_ahead_in_a_thread_leaves_frames_and_errors_in_their_order() -> None:
 )
 def test_options_that_are_none(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        MotionOptions(**options)
+        FlowOptions(**options)

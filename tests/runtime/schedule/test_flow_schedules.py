@@ -18,7 +18,8 @@ from caffe_port import random_weights
 from runtime.flow.estimators import Flow
 from runtime.measure.calibrate import calibrate
 from runtime.schedule.clocks import Always, Every, Follow, Watch
-from runtime.schedule.schedule import Schedule, parse_schedule
+from runtime.schedule.grammar import parse_schedule
+from runtime.schedule.schedule import Schedule
 from runtime.video.frames import Frame
 from staged_onnx import Manifest, read_bundle
 from weights.errors import BundleError, ClockworkError, FlowError, ScheduleError
@@ -223,16 +224,16 @@ def test_a_player_goes_from_one_schedule_to_another(toy: Path) -> None:
         player.reset("oracle")
         assert [stage.name for stage in player.manifest.stages] == ["stage1", "stage2"]
         assert [s.fired for s in player.play(frames)] == [("stage1", "stage2", "head")] * 3
-        player.reset(parse_schedule("warp:3", player.bundle.manifest, flow=flow))
+        player.reset(parse_schedule("warp:3", player.bundle.manifest))
         for again, labels in zip(player.play(frames), first, strict=True):
             np.testing.assert_array_equal(again.labels, labels)
 
 
 def test_one_schedule_in_two_players_at_a_time(toy: Path) -> None:
-    plan = parse_schedule("warp:4", manifest_of(toy), flow=flow)
+    plan = parse_schedule("warp:4", manifest_of(toy))
     with (
-        runtime.open(toy, device="cpu", schedule=plan) as one,
-        runtime.open(toy, device="cpu", schedule=plan) as other,
+        runtime.open(toy, device="cpu", schedule=plan, flow=flow) as one,
+        runtime.open(toy, device="cpu", schedule=plan, flow=flow) as other,
     ):
         pairs = zip(one.play(map(picture, range(6))), other.play(map(picture, range(8, 14))), strict=True)
         for t, (a, b) in enumerate(pairs):
@@ -350,11 +351,11 @@ def test_clocks_of_each_kind(three: Path) -> None:
     assert str(parsed(three, "warp:8@of=labels")) == "warp:8@of=labels"
 
 
-def test_options_reach_the_motion(three: Path) -> None:
+def test_options_reach_the_movement(three: Path) -> None:
     text = "warp:8@flow=skimage/4@scale=0.25@from=key@padding=zeros@occlusion=previous"
-    moving = parsed(three, text).moving
-    assert moving is not None
-    options = moving.motion.options
+    movement = parsed(three, text).movement
+    assert movement is not None
+    options = movement.options
     found = (options.flow, float(options.scale or 0), options.start, options.padding, options.occlusion)
     assert found == ("skimage/4", 0.25, "key", "zeros", "previous")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from toy_bundles import chain
 
 from runtime.schedule.clocks import All, Always, Any, Budget, Every, Learned, Never, Not, Sensor, Watch
-from runtime.schedule.schedule import Edge, Schedule, check_schedule, parse_schedule
+from runtime.schedule.grammar import parse_schedule
+from runtime.schedule.schedule import Edge, Schedule, check_schedule
 from staged_onnx import Manifest, read_bundle
 from weights.errors import ScheduleError
 
@@ -129,3 +132,92 @@ def test_schedules_that_do_not_fit(manifest: Manifest) -> None:
         check_schedule(Schedule("mine", good.clocks, (Edge("stage2", "v1", 2), good.edges[1])), manifest)
     with pytest.raises(ScheduleError, match="found clocks for 2 stages"):
         check_schedule(Schedule("mine", good.clocks[:2], good.edges), manifest)
+
+
+# -- schedules are data ----------------------------------------------------------------------------------
+
+_ROUND = st.floats(0, 100, allow_nan=False).map(lambda number: f"{number:g}")
+_RATE = st.integers(1, 64).map(str)
+_BOUNDS = st.sampled_from(["", "@min=2", "@max=9", "@min=2@max=9", "@strict"])
+_SINGLE = st.one_of(
+    st.sampled_from(["always", "never"]),
+    _RATE.map("every:{}".format),
+    st.builds("every:{}@{}".format, _RATE, st.integers(0, 9)),
+    st.builds("adaptive:{}{}".format, _ROUND, _BOUNDS),
+    st.builds("adaptive:{}@previous@measure=relative@blob=v1".format, _ROUND),
+    st.builds("pixels:{}{}".format, _ROUND, _BOUNDS),
+    st.builds("confidence:{}".format, _ROUND),
+    st.builds("learned:model.onnx:{}".format, _ROUND),
+    st.builds("budget:{}@max=7".format, _ROUND),
+)
+_CLOCK = st.recursive(
+    _SINGLE,
+    lambda inner: st.one_of(
+        st.builds("any({}, {})".format, inner, inner),
+        st.builds("all({},{})".format, inner, inner),
+        inner.map("not({})".format),
+    ),
+    max_leaves=4,
+)
+_FLOW = st.builds(
+    "{}:{}{}".format,
+    st.sampled_from(["warp", "warp-feature", "correct"]),
+    st.one_of(_RATE, st.builds("{}@1".format, _RATE), st.builds("adaptive:{}".format, _ROUND)),
+    st.sampled_from(["", "@flow=skimage", "@flow=skimage/4@scale=1/2", "@from=key@padding=zeros"]),
+)
+TEXTS = st.one_of(
+    st.sampled_from(["oracle", "alternating", "exponential", "pipeline:2", "pipeline:3@lib"]),
+    _RATE.map("skip:{}".format),
+    st.builds("rates:{},{},{}@0,1,2".format, _RATE, _RATE, _RATE),
+    _CLOCK,
+    _FLOW,
+)
+
+
+@given(TEXTS, st.sampled_from([None, "score1", "v2"]))
+def test_text_gives_the_schedule_back(manifest: Manifest, text: str, signal: str | None) -> None:
+    """Whatever the text and the watched value: equal, of equal hash, and the same after a pickle."""
+    try:
+        schedule = parse_schedule(text, manifest, signal=signal)
+    except ScheduleError:
+        assume(False)
+    again = parse_schedule(str(schedule), manifest)
+    assert again == schedule and hash(again) == hash(schedule)
+    copy = pickle.loads(pickle.dumps(schedule))
+    assert copy == schedule and str(copy) == str(schedule)
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "rates", "interval", "theta"),
+    [
+        ("oracle", "oracle", (1, 1, 1), 1, None),
+        ("skip:4", "skip", (4, 4, 4), 4, None),
+        ("rates:1,2,3", "rates", (1, 2, 3), 3, None),
+        ("alternating", "alternating", (1, 1, 2), 2, None),
+        ("pipeline:2", "pipeline", (1, 1, 1), 1, None),
+        ("adaptive:0.25@max=9", "adaptive", None, None, 0.25),
+        ("any(adaptive:0.5, every:8)", "any", None, None, 0.5),
+        ("budget:20", "budget", None, None, None),
+        ("always;never;every:3", "clocks", None, None, None),
+        ("warp:8@2@flow=skimage", "warp", (8, 8, 8, 8), 8, None),
+        ("warp-feature:adaptive:0.2", "warp-feature", None, None, 0.2),
+        ("correct:4", "correct", (1, 1, 4), 4, None),
+    ],
+)
+def test_what_a_schedule_is_can_be_asked(
+    manifest: Manifest,
+    text: str,
+    family: str,
+    rates: tuple[int, ...] | None,
+    interval: int | None,
+    theta: float | None,
+) -> None:
+    schedule = parse_schedule(text, manifest)
+    found = (schedule.family, schedule.rates, schedule.interval, schedule.theta)
+    assert found == (family, rates, interval, theta)
+
+
+def test_another_way_to_write_it_is_the_same_schedule(manifest: Manifest) -> None:
+    one, other = (parse_schedule(text, manifest) for text in ("adaptive:0.50", "adaptive:.5"))
+    assert one == other and str(one) != str(other)
+    assert one != parse_schedule("adaptive:0.51", manifest)

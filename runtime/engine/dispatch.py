@@ -1,0 +1,187 @@
+"""Dispatch: which versions and buffers a piece of work reads and writes, and in which lane it is done.
+
+All of it is decided in program order, the order of the sequential reference. What must be done before a piece
+of work follows from the buffers: whoever makes what it reads, and whoever still reads or writes what it
+overwrites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.engine.cache import Entry, Version
+from runtime.engine.executors import Executor, Task
+from runtime.engine.in_flight import InFlight, Labels, Work
+from runtime.engine.opening import OpenHead, OpenSchedule, OpenStage
+from runtime.engine.transform_runner import Slot
+
+__all__ = ["Dispatch"]
+
+
+class Dispatch:
+    """Hands the work of one opened schedule's frames to an executor."""
+
+    def __init__(self, opened: OpenSchedule, executor: Executor) -> None:
+        self._head = opened.head
+        self._cache = opened.cache
+        self._transforms = opened.transforms
+        self._repeats = opened.schedule.repeat
+        self._executor = executor
+        self._frame_entry = opened.cache["frame"]
+        self.bindings: dict[tuple[str, tuple[int, ...]], Callable[[], None]] = {}
+        """A run per stage and combination of buffers, made when it first occurs."""
+        self.start_shot()
+
+    def start_shot(self) -> None:
+        """Forget every value and every label."""
+        self._cache.clear()
+        self._head_read: dict[str, Version] = {}
+        self._last: Labels | None = None
+
+    def begin_frame(self, frame: InFlight, image: np.ndarray, position: int) -> None:
+        """Open a frame; its picture goes to the device when the first stage reads it."""
+        self._frame, self._image, self._position = frame, image, position
+        self._uploaded = False
+        if self._frame_entry.lagged:
+            self.upload()
+        if self._transforms is not None:
+            self._transforms.begin_frame(frame.frame, image, position, frame.index)
+
+    def end_frame(self, stages: tuple[OpenStage, ...]) -> None:
+        """Write the ages of the stages' values, and what was moved, into the frame's record."""
+        frame = self._frame
+        for stage in stages:
+            frame.ages[stage.name] = self._position - self._cache[stage.writes[0]].read(0).position
+        if self._transforms is not None:
+            frame.moved.update(self._transforms.counts())
+            frame.host_ms = self._transforms.ms
+
+    def upload(self) -> None:
+        """Bring the frame to the device, once, when its first reader asks for it."""
+        if self._uploaded:
+            return
+        entry = self._frame_entry
+        version = entry.write(self._position, self._frame.index)
+        for task in entry.readers[version.buffer]:
+            task.wait()
+        entry.readers[version.buffer] = []
+        entry.buffers[version.buffer].update_inplace(self._image)
+        self._uploaded = True
+
+    def complete(self, entry: Entry) -> None:
+        """Return when the newest version of an entry is written."""
+        if entry is self._frame_entry:
+            self.upload()
+        elif self._executor.overlaps:
+            for writer in entry.writers[entry.read(0).buffer]:
+                writer.wait()
+
+    def run(self, stage: OpenStage, position: int) -> Work:
+        """Have a stage run on the frame at `position` of its shot: choose versions and buffers now, do the
+        work itself in its lane.
+        """
+        lagged = stage.lagged_at(position)
+        read: list[Slot] = []
+        came_from: dict[str, int] = {}
+        oldest: Version | None = None
+        for name in stage.reads:
+            if name == "frame":
+                self.upload()
+            entry = self._cache[name]
+            version = entry.read(1 if name in lagged else 0)
+            read.append((entry, version.buffer))
+            came_from[name] = version.index
+            # what a stage remembers of its own past does not make its output old
+            if name not in stage.recurrent and (oldest is None or version.position < oldest.position):
+                oldest = version
+        since = oldest.position if oldest is not None else position
+        index = oldest.index if oldest is not None else self._frame.index
+        written: list[Slot] = []
+        for name in stage.writes:
+            entry = self._cache[name]
+            written.append((entry, entry.write(since, index).buffer))
+            if self._transforms is not None:
+                self._transforms.computed(name)
+        outputs = {name: entry.buffers[b] for name, (entry, b) in zip(stage.writes, written, strict=True)}
+        work = self._bound(stage, read, [b for _, b in written], outputs)
+        return Work(stage.name, self._submit(stage.name, work, read, written), came_from)
+
+    def run_head(self, fired: bool) -> None:
+        """Run the head if it has something new to work on, else let its last labels stand.
+
+        fired: whether some stage has fired on this frame.
+        """
+        head = self._head
+        versions = {name: self._cache[name].read(0) for name in head.reads if name != "frame"}
+        # by identity: a stage may write an equal version with other content
+        changed = any(self._head_read.get(name) is not version for name, version in versions.items())
+        due = fired if self._repeats else changed or head.reads_pixels
+        if not due and self._position > 0:
+            self._frame.labels = self._last
+            return
+        self._head_read = versions
+        read: list[Slot] = []
+        came_from: dict[str, int] = {}
+        for name in head.reads:
+            if name == "frame":
+                self.upload()
+            version = self._cache[name].read(0)
+            read.append((self._cache[name], version.buffer))
+            came_from[name] = version.index
+        run = self._bound(head, read, [], {"labels": head.labels})
+        labels = self._last = self._frame.labels = Labels()
+
+        def work() -> None:
+            run()
+            labels.array = np.array(head.labels.numpy())
+            labels.array.flags.writeable = False
+
+        self._frame.add(Work(head.name, self._submit(head.name, work, read, []), came_from))
+
+    def move(self, stage: OpenStage) -> None:
+        """Move those values of a stage that did not fire for which there is a transform."""
+        if self._transforms is None:
+            return
+        for name in stage.writes:
+            moved = self._transforms.move(name) if self._transforms.moves(name) else None
+            if moved is not None:
+                work, read, written = moved
+                task = self._submit("transform", work, read, [written])
+                self._frame.tasks.append(("transform", task))
+
+    def _bound(
+        self,
+        part: OpenStage | OpenHead,
+        read: list[Slot],
+        written: list[int],
+        outputs: dict[str, ort.OrtValue],
+    ) -> Callable[[], None]:
+        """A run of a stage between these buffers."""
+        key = (part.name, (*(buffer for _, buffer in read), *written))
+        run = self.bindings.get(key)
+        if run is None:
+            inputs = {name: entry.buffers[b] for name, (entry, b) in zip(part.reads, read, strict=True)}
+            binding = part.session.bind(inputs, outputs)
+            run = self.bindings[key] = partial(part.session.run, binding)
+        return run
+
+    def _submit(self, lane: str, work: Callable[[], None], read: list[Slot], written: list[Slot]) -> Task:
+        """Hand over work with what must be done before it."""
+        executor = self._executor
+        if not executor.overlaps:
+            return executor.submit(lane, work)
+        after: list[Task] = []
+        for entry, buffer in read:
+            after += entry.writers[buffer]
+        for entry, buffer in written:
+            after += entry.readers[buffer] + entry.writers[buffer]
+        task = executor.submit(lane, work, [other for other in after if not other.done])
+        for entry, buffer in read:
+            entry.readers[buffer] = [*(t for t in entry.readers[buffer] if not t.done), task]
+        for entry, buffer in written:
+            entry.readers[buffer], entry.writers[buffer] = [], [task]
+        return task

@@ -1,0 +1,90 @@
+"""A frame under way: its work, what was decided on it, and the step that comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from runtime.engine.executors import Task
+from runtime.step import Step
+
+__all__ = ["InFlight", "Labels", "Work"]
+
+
+class Labels:
+    """The labels of one run of the head, copied out of its buffer as soon as it has run; read-only."""
+
+    __slots__ = ("array",)
+
+    array: np.ndarray
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run of a stage or of the head; came_from: index of the frame of every value that it reads."""
+
+    name: str
+    task: Task
+    came_from: dict[str, int]
+
+
+@dataclass(eq=False, slots=True)
+class InFlight:
+    """A frame from its arrival to its labels.
+
+    frame: what the caller played. began: when it arrived, by time.perf_counter; decided: when all its work
+    had been handed over. The other fields become the step's.
+    """
+
+    frame: object
+    index: int
+    name: str
+    time: Fraction | None
+    shot: int
+    began: float
+    decided: float = 0.0
+    tasks: list[tuple[str, Task]] = field(default_factory=list)
+    provenance: dict[str, dict[str, int]] = field(default_factory=dict)
+    ages: dict[str, int] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+    signal: float | None = None
+    host_ms: dict[str, float] = field(default_factory=dict)
+    labels: Labels | None = None
+
+    def add(self, work: Work) -> None:
+        """Take a stage's or the head's work into the record."""
+        self.tasks.append((work.name, work.task))
+        self.provenance[work.name] = work.came_from
+
+    def finish(self) -> Step:
+        """Wait for the frame's work and make its step. Raises what a part of the work raised."""
+        for _, task in self.tasks:
+            task.wait()
+        assert self.labels is not None
+        ms = dict(self.host_ms)
+        for name, task in self.tasks:
+            ms[name] = ms.get(name, 0.0) + task.ms
+        ended = max((task.ended for _, task in self.tasks), default=self.decided)
+        ms["total"] = (max(ended, self.decided) - self.began) * 1e3
+        return Step(
+            index=self.index,
+            name=self.name,
+            time=self.time,
+            shot=self.shot,
+            labels=self.labels.array,
+            fired=tuple(self.provenance),
+            ages=self.ages,
+            signal=self.signal,
+            ms=ms,
+            provenance=self.provenance,
+            moved=self.moved,
+        )
+
+    def abandon(self) -> None:
+        """Wait until nothing works on the frame any more, whatever comes of it."""
+        for _, task in self.tasks:
+            with contextlib.suppress(BaseException):
+                task.wait()

@@ -1,0 +1,215 @@
+"""Opening: everything that playing a schedule at one frame size needs, made once and before any frame.
+
+`open_schedule` returns plain data: for each stage its session, what it reads and with which lag, what it
+writes, its clock and its probes. From then on a frame only flows: nothing is opened or parsed on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from runtime.engine.cache import Entry, FeatureCache
+from runtime.engine.flow_transforms import flow_transforms
+from runtime.engine.probes import Probe, open_probe
+from runtime.engine.transform_runner import TransformRunner
+from runtime.flow.paths import FlowPaths
+from runtime.schedule.clocks import Clock, Learned, Measured, by_position, sensors_of
+from runtime.schedule.schedule import Schedule
+from runtime.sessions.session import Session, allocate
+from runtime.sessions.stage_sessions import StageSession, StageSessions
+from staged_onnx import Manifest
+
+__all__ = ["OpenHead", "OpenSchedule", "OpenStage", "open_schedule"]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenStage:
+    """What a frame needs to know of one stage.
+
+    reads, writes: values of the cache, in the order in which the graph has them. recurrent: those it reads of
+    which itself or a later stage is the maker; a value's own past does not make what comes of it old. lagged:
+    by the frame's position in its shot, the last entry for all later ones, the values that it reads as they
+    were before the frame. early: likewise, whether it needs nothing of the frame, not even its picture, so
+    that it can run before the frame has come.
+    """
+
+    number: int
+    name: str
+    session: Session
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    recurrent: frozenset[str]
+    lagged: tuple[frozenset[str], ...]
+    early: tuple[bool, ...]
+    clock: Clock
+    probes: Mapping[Measured, Probe]
+
+    def lagged_at(self, position: int) -> frozenset[str]:
+        """The values that it reads as they were before the frame, at this position of a shot."""
+        return self.lagged[min(position, len(self.lagged) - 1)]
+
+    def early_at(self, position: int) -> bool:
+        """Whether it can run before the frame at this position of a shot has come."""
+        return self.early[min(position, len(self.early) - 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenHead:
+    """What a frame needs to know of the head. labels: the buffer that it writes."""
+
+    name: str
+    session: Session
+    reads: tuple[str, ...]
+    reads_pixels: bool
+    labels: ort.OrtValue
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSchedule:
+    """A schedule opened at one frame size.
+
+    transforms: what moves values on frames on which their stage does not fire; None where nothing is moved.
+    """
+
+    schedule: Schedule
+    size: tuple[int, int]
+    stages: tuple[OpenStage, ...]
+    head: OpenHead
+    cache: FeatureCache
+    transforms: TransformRunner | None
+
+    @property
+    def asks_functions(self) -> bool:
+        """Whether some clock asks a function on the host, which sees the frame before too."""
+        measured = (what for stage in self.stages for what in stage.probes)
+        return any(isinstance(what, Learned) and callable(what.model) for what in measured)
+
+    def close(self) -> None:
+        """Let go of buffers and bindings, also where somebody still holds this object (a traceback, say)."""
+        for stage in self.stages:
+            for probe in stage.probes.values():
+                probe.close()
+        if self.transforms is not None:
+            self.transforms.close()
+        self.cache.entries.clear()
+
+
+def open_schedule(
+    manifest: Manifest,
+    sessions: StageSessions,
+    schedule: Schedule,
+    *,
+    spare: int = 0,
+    paths: FlowPaths | None = None,
+) -> OpenSchedule:
+    """Open a schedule on the sessions of one frame size.
+
+    Args:
+        manifest: The stages as they are played (`played_manifest`).
+        sessions: The stages' sessions, which stay their owner's to close.
+        schedule: One that was checked against the bundle.
+        spare: Frames that may be under way at a time besides the one; each value has as many more buffers.
+        paths: The flow paths that a schedule with a movement follows.
+
+    Raises:
+        ScheduleError: A clock cannot measure what it wants to, or a transform does not fit its value.
+        BundleError, DeviceError: A session cannot be opened.
+    """
+    measured = [tuple(dict.fromkeys(sensors_of(clock))) for clock in schedule.clocks]
+    cache = _cache_of(sessions, schedule, measured, spare)
+    transforms = schedule.transforms
+    if schedule.movement is not None:
+        assert paths is not None
+        transforms = (*transforms, *flow_transforms(schedule.movement, manifest, paths))
+    runner = TransformRunner(transforms, cache, sessions.device) if transforms else None
+    recurrent = _recurrent_values(sessions)
+    stages = []
+    for number, (opened, found) in enumerate(zip(sessions.stages, measured, strict=True)):
+        spec, clock = opened.spec, schedule.clocks[number]
+        lagged = _lagged_values(schedule, opened, recurrent[number])
+        stages.append(
+            OpenStage(
+                number=number,
+                name=spec.name,
+                session=opened.session,
+                reads=spec.inputs,
+                writes=spec.outputs,
+                recurrent=recurrent[number],
+                lagged=lagged,
+                early=tuple(
+                    runner is None and _runs_early(opened, values, recurrent[number], clock)
+                    for values in lagged
+                ),
+                clock=clock,
+                probes={
+                    what: open_probe(what, spec.name, manifest, cache, sessions.device, runner, paths)
+                    for what in found
+                },
+            )
+        )
+    head = sessions.head
+    labels = allocate(sessions.size, np.uint8, sessions.device)
+    return OpenSchedule(
+        schedule=schedule,
+        size=sessions.size,
+        stages=tuple(stages),
+        head=OpenHead(head.spec.name, head.session, head.spec.inputs, head.spec.reads_pixels, labels),
+        cache=cache,
+        transforms=runner,
+    )
+
+
+def _cache_of(
+    sessions: StageSessions, schedule: Schedule, measured: list[tuple[Measured, ...]], spare: int
+) -> FeatureCache:
+    """The cache with an entry per value, each with the buffers that the schedule takes."""
+    moved = {transform.value for transform in schedule.transforms}
+    if schedule.movement is not None:
+        moved |= set(schedule.movement.values)
+    lagged = set(schedule.lagged_values)
+    if any(isinstance(what, Learned) and not callable(what.model) for found in measured for what in found):
+        lagged.add("frame")  # a model sees the frame before too
+    cache = FeatureCache()
+    for name, value in sessions.values.items():
+        cache.add(
+            Entry(
+                name,
+                value.shape,
+                value.dtype,
+                sessions.device,
+                lagged=name in lagged,
+                moved=name in moved,
+                spare=spare,
+            )
+        )
+    return cache
+
+
+def _recurrent_values(sessions: StageSessions) -> list[frozenset[str]]:
+    """For each stage, the values it reads that itself or a later stage makes."""
+    made_by = {name: i for i, stage in enumerate(sessions.stages) for name in stage.spec.outputs}
+    return [
+        frozenset(name for name in stage.spec.inputs if made_by.get(name, -1) >= i)
+        for i, stage in enumerate(sessions.stages)
+    ]
+
+
+def _lagged_values(
+    schedule: Schedule, stage: StageSession, recurrent: frozenset[str]
+) -> tuple[frozenset[str], ...]:
+    """By the frame's position in its shot, the values that a stage reads as they were before the frame."""
+    positions = range(len(schedule.fill) + 2)
+    return tuple(
+        recurrent | {value for name, value in schedule.lags_at(position) if name == stage.spec.name}
+        for position in positions
+    )
+
+
+def _runs_early(stage: StageSession, lagged: frozenset[str], recurrent: frozenset[str], clock: Clock) -> bool:
+    """Whether a stage needs nothing of a frame: all that it reads is from before, and so is its clock."""
+    reads = set(stage.spec.inputs)
+    return reads <= lagged and not reads <= recurrent and by_position(clock)

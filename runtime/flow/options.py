@@ -1,0 +1,66 @@
+"""How values follow the picture, as data: which flow, on which grid, and what fills the gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from runtime.flow.estimators import FlowSource
+from staged_onnx.warp import PADDINGS
+from weights.errors import UsageError
+
+__all__ = ["FlowOptions", "grid_of"]
+
+STARTS = ("previous", "key")
+OCCLUSIONS = ("border", "previous", "fresh")
+RESULTS = ("auto", "labels", "scores")
+AUTO_SCALES = ((Fraction(1), 1_000_000), (Fraction(1, 2), 8_000_000), (Fraction(1, 4), 0))
+"""Scale of the grid on which values are moved: the first whose full size has no more elements than stated."""
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """How values follow the picture.
+
+    flow: the estimator (see `flow_estimator`). scale: of the grid of the path and of moved scores, as a
+    share of the frame's height and width; None chooses by size (AUTO_SCALES). start: "previous", flow is
+    estimated from frame to frame and added up, or "key", it is estimated between this frame and the key one.
+    padding: what is read beyond the edge, "border" or "zeros". occlusion: what stands where this frame shows
+    what the one before did not, that is where the path leaves the frame or forward and backward flow
+    disagree: "border", what the warp finds there; "previous", the labels of the same place one frame ago;
+    "fresh", scores that the head makes of this frame's shallow values. of: what `warp` moves, the "labels"
+    themselves, which costs next to nothing, or the "scores"; "auto" is labels, but where fresh scores are
+    needed.
+    """
+
+    flow: FlowSource = "auto"
+    scale: Fraction | None = None
+    start: str = "previous"
+    padding: str = "border"
+    occlusion: str = "border"
+    of: str = "auto"
+
+    def __post_init__(self) -> None:
+        for what, value, accepted in (
+            ("start of a path", self.start, STARTS),
+            ("padding of a warp", self.padding, PADDINGS),
+            ("way with occlusions", self.occlusion, OCCLUSIONS),
+            ("result to be moved", self.of, RESULTS),
+        ):
+            if value not in accepted:
+                raise UsageError(f"unknown {what}", found=f'"{value}"', expected=" or ".join(accepted))
+        if self.scale is not None and not 0 < self.scale <= 1:
+            raise UsageError("bad scale of a warp", found=self.scale, expected="above 0, at most 1")
+
+    def scale_for(self, size: tuple[int, int], channels: int) -> Fraction:
+        """The scale of the grid for values of so many channels at a frame size (height, width)."""
+        if self.scale is not None:
+            return self.scale
+        elements = channels * size[0] * size[1]
+        return next(scale for scale, most in AUTO_SCALES if elements <= most or not most)
+
+
+def grid_of(size: tuple[int, int], scale: Fraction) -> tuple[int, int]:
+    """Height and width of the grid at `scale` over a frame of `size`, rounded up."""
+    height, width = (-(-s * scale.numerator // scale.denominator) for s in size)
+    return height, width
