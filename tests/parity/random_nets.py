@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
-
-from tests.parity.cases import given, layer
+from cases import given, layer
 
 Shape = tuple[int, ...]
 ShapeOf = Callable[[str, str], Shape]

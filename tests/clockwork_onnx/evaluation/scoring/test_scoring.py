@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from fake_player import MANIFEST, FakePlayer
 
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot
 from clockwork_onnx.evaluation.scoring.scoring import (
@@ -21,7 +22,6 @@ from clockwork_onnx.evaluation.scoring.scoring import (
     score_clips,
     warm_up,
 )
-from tests.support.fake_player import MANIFEST, FakePlayer
 from weights.errors import ShapeError
 
 COSTS = Costs.of(MANIFEST)

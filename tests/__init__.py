@@ -1,1 +1,0 @@
-"""The tests, in the order of the packages that they test."""
