@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from shared_data import ROOT, shared
 
 from caffe_port import infer_shapes, read_net
+from tests.support.shared_data import ROOT, shared
 from weights.errors import ClockworkError
 
 

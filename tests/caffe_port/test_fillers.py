@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import one_layer, read_text
 
 from caffe_port import random_weights
+from tests.support.ported import one_layer, read_text
 from weights.errors import UnsupportedError
 from weights.upsample import bilinear_filler
 

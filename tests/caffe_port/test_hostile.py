@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from ported import one_layer, read_text
 
 from caffe_port import random_weights, read_net
 from caffe_port.convert import draft_onnx
 from caffe_port.inspection import inspect_net
 from caffe_port.shapes import count, infer_shapes
+from tests.support.ported import one_layer, read_text
 from weights.errors import ClockworkError, PrototxtError, ShapeError, UnsupportedError
 
 PARITY = sorted((Path(__file__).resolve().parents[1] / "parity").glob("*/*/deploy.prototxt"))

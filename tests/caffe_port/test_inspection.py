@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import noise, read_text
-from shared_data import shared
 
 import caffe_port
 import weights
 from caffe_port.inspection import Inspection, inspect_net
+from tests.support.ported import noise, read_text
+from tests.support.shared_data import shared
 from weights.errors import UnsupportedError
 
 NET = """

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import noise, one_layer, read_text, run
 
 from caffe_port import random_weights
 from caffe_port.inspection import inspect_net
 from caffe_port.match import match_weights
 from caffe_port.net import Net
 from caffe_port.shapes import infer_shapes
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import WeightsError
 from weights.upsample import upsample_filt
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from ported import read_text
 
 from caffe_port import infer_shapes
 from caffe_port.match import wanted_blobs
 from caffe_port.net import Net
 from caffe_port.nets.fcn8s import Step, crop_offset
+from tests.support.ported import read_text
 
 VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 

@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import onnxruntime as ort
 import pytest
-from shared_data import shared
 
 import caffe_port
 import weights
+from tests.support.shared_data import shared
 
 
 def answer(root: Path, file: str, x: np.ndarray, outputs: list[str], *, fixed: bool) -> dict[str, np.ndarray]:

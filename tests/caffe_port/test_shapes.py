@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from ported import noise, one_layer, read_text, run
 
 from caffe_port.shapes import canonical_axis, infer_shapes, measure
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import ShapeError
 
 PATIENT = settings(

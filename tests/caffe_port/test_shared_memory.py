@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import noise, read_text, run
 
 from caffe_port import to_onnx
 from caffe_port.inspection import inspect_net
+from tests.support.ported import noise, read_text, run
 from weights.errors import UnsupportedError
 
 INPUT = 'input: "x" input_shape { dim: 1 dim: 2 dim: 3 dim: 4 } '

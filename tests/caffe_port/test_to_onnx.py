@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from ported import noise, one_layer, read_text, run
 
 from caffe_port import random_weights, save_model, to_onnx
 from caffe_port.convert import draft_onnx
 from caffe_port.net import Net
 from caffe_port.save import LARGEST_FILE
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import UsageError
 
 TEXT = """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from toy_bundle import toy_bundle
 
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
 from staged_onnx import Bundle
+from tests.support.toy_bundles import toy_bundle
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from small_nets import chain, thin_fcn8s
 
 import weights
 from caffe_port import random_weights
 from clockwork_onnx.cli import cli, run
+from tests.support.small_nets import chain, thin_fcn8s
 
 LAYER = (
     'layer { name: "c" type: "Convolution" bottom: "data" top: "c" '

@@ -17,8 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import caffe
 import numpy as np
-from cases import Case
-from make_fixtures import draw, fill
+
+from tests.parity.cases import Case
+from tests.parity.make_fixtures import draw, fill
 
 
 def answer(job: dict) -> None:

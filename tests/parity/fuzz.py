@@ -1,6 +1,6 @@
 """Random small nets, by real Caffe and by the port.
 
-    python tests/parity/fuzz.py --caffe CAFFEVENV/bin/python [--nets 300] [--seed 0] [--keep FOLDER]
+    python -m tests.parity.fuzz --caffe CAFFEVENV/bin/python [--nets 300] [--seed 0] [--keep FOLDER]
 
 Each net of `random_nets.py` is run by Caffe (the environment of make_fixtures.py) and by its ONNX model, with
 the size fixed and, where it has a picture for an input, with the size left open and another size fed. A net
@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from cases import layer
-from random_nets import random_net
 
 import caffe_port
 import weights
 from caffe_port.registry import rule_for
+from tests.parity.cases import layer
+from tests.parity.random_nets import random_net
 from weights.errors import ClockworkError
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +40,7 @@ class Caffe:
     """The worker process, started again after a failed CHECK."""
 
     def __init__(self, python: str) -> None:
-        self.command = [python, str(HERE / "caffe_worker.py")]
+        self.command = [python, "-m", "tests.parity.caffe_worker"]
         self.process: subprocess.Popen[str] | None = None
 
     def __call__(self, job: dict[str, Any]) -> bool:

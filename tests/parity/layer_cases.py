@@ -6,7 +6,7 @@ layer share a net where they read the same input, so that the files stay few.
 
 from __future__ import annotations
 
-from cases import Case, given, layer, several
+from tests.parity.cases import Case, given, layer, several
 
 D = given(1, 3, 7, 9)  # the usual input
 D2 = given(2, 3, 7, 9)

@@ -13,8 +13,8 @@ to 3.9:
 
     python3.9 -m venv caffevenv
     caffevenv/bin/pip install kendryte-caffe 'numpy<1.24' 'protobuf<3.21' h5py scikit-image
-    caffevenv/bin/python tests/parity/make_fixtures.py            # what is missing
-    caffevenv/bin/python tests/parity/make_fixtures.py --force lstm crop_offset
+    caffevenv/bin/python -m tests.parity.make_fixtures            # what is missing
+    caffevenv/bin/python -m tests.parity.make_fixtures --force lstm crop_offset
 
 Each case runs in a process of its own, since a failed CHECK in Caffe ends the process. The cases that
 Caffe refuses are listed in REFUSED with its reason; a case that is refused without being listed there,
@@ -38,10 +38,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
-from cases import Case
-from layer_cases import LAYERS
-from net_cases import NETS
-from reference_file import write_reference
+
+from tests.parity.cases import Case
+from tests.parity.layer_cases import LAYERS
+from tests.parity.net_cases import NETS
+from tests.parity.reference_file import write_reference
 
 HERE = Path(__file__).resolve().parent
 READER = "BVLC Caffe 1.0 (kendryte-caffe 1.0.0.20210829)"

@@ -4,8 +4,8 @@ The layout is that of `layers/`. What answers is either `fork_references.py`, lo
 source (attribute `reader` = "NumPy loops from the fork's source"), or OpenCV's Caffe importer (`reader` =
 "OpenCV ..."). The port makes no number here: it only reads the prototxt and writes the weights file.
 
-    python tests/parity/make_fork_fixtures.py            # what is missing
-    python tests/parity/make_fork_fixtures.py --force interp
+    python -m tests.parity.make_fork_fixtures            # what is missing
+    python -m tests.parity.make_fork_fixtures --force interp
 
 It needs the test extra (opencv-python-headless below 5). The same script writes the same bytes.
 """
@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import fork_references as ref
 import numpy as np
-from cases import given, layer
-from reference_file import write_reference
 
 import caffe_port
+import tests.parity.fork_references as ref
 import weights
+from tests.parity.cases import given, layer
+from tests.parity.reference_file import write_reference
 
 HERE = Path(__file__).resolve().parent
 LOOPS = "NumPy loops from the fork's source"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cases import Case, given, layer
+from tests.parity.cases import Case, given, layer
 
 RGB = given(1, 3, 11, 14)
 PIXELS = {"data": ("uniform", -120.0, 135.0)}

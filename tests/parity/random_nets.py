@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
-from cases import given, layer
+
+from tests.parity.cases import given, layer
 
 Shape = tuple[int, ...]
 ShapeOf = Callable[[str, str], Shape]

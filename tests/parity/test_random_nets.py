@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import session, shape_of
-from random_nets import random_net
 
 import caffe_port
+from tests.parity.fuzz import session, shape_of
+from tests.parity.random_nets import random_net
 from weights.errors import ClockworkError
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from toy_bundles import chain, frame_of
 
 import runtime
 from runtime.player import Player
 from runtime.sessions.device import choose_device
 from staged_onnx import read_bundle
+from tests.support.toy_bundles import chain, frame_of
 from weights.errors import BundleError, ScheduleError, UsageError, VideoError
 
 REDS = [7, 20, 33, 46, 59, 72, 85, 98]
@@ -41,11 +41,6 @@ def check_labels(steps: list[runtime.Step], frames_used: list[tuple[int, ...]], 
     """The labels are computed from exactly the frames that the provenance claims."""
     for step, used in zip(steps, frames_used, strict=True):
         assert np.all(step.labels == sum(reds[i] for i in used) % 256), (step.index, used)
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return chain(tmp_path_factory.mktemp("toy") / "three.staged")
 
 
 FRAMES = [frame_of(red) for red in REDS]

@@ -12,11 +12,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto
-from small_nets import chain, thin_fcn8s
 
 import staged_onnx
 from caffe_port import Net, random_weights, read_net, to_onnx
 from staged_onnx.export import choose_signal
+from tests.support.small_nets import chain, thin_fcn8s
 from weights.errors import BundleError, ClockworkError, WeightsError
 
 CUTS = ["pool3", "pool4", "upscore2"]

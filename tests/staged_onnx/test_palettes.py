@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from shared_data import shared
 
 from staged_onnx.palettes import Classes, classes, voc_palette
+from tests.support.shared_data import shared
 from weights.errors import UsageError
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_nets import chain, thin_fcn8s
 
 import staged_onnx
 from caffe_port import Net, read_net
 from caffe_port.nets import fcn8s
+from tests.support.small_nets import chain, thin_fcn8s
 from weights.errors import BundleError, UsageError
 
 CUTS = ["pool3", "pool4", "upscore2"]

@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import skimage.io
-from shared_data import shared
 
 import caffe_port
 import staged_onnx
 import weights
+from tests.support.shared_data import shared
 
 HOW = staged_onnx.Preprocessing((512, 1024), "bgr", (12.90909, 14.77273, 13.04545), 0.022)
 

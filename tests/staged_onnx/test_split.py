@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-from small_nets import chain, thin_fcn8s
 
 import staged_onnx
 from caffe_port import Net, random_weights
 from staged_onnx.split import split_head, split_manifest
+from tests.support.small_nets import chain, thin_fcn8s
 from weights.errors import BundleError, UsageError
 
 CUTS = ["pool3", "pool4", "upscore2"]

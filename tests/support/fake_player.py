@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
-from steps import FakeStep
+
+from tests.support.steps import FakeStep
 
 MANIFEST = SimpleNamespace(
     stages=[SimpleNamespace(name="s1", macs=30), SimpleNamespace(name="s2", macs=60)],

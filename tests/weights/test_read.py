@@ -8,11 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from shared_data import shared
-from wire import block, loose, number, varint
 
 import weights
 from caffe_port.proto import caffe_pb2
+from tests.support.shared_data import shared
+from tests.support.wire import block, loose, number, varint
 from weights.errors import WeightsError
 
 DATA = Path(__file__).parent / "data"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from ported import noise, read_text
 
 from caffe_port import to_onnx
 from caffe_port.shapes import measure
+from tests.support.ported import noise, read_text
 from weights.errors import ShapeError, UnsupportedError
 
 TEXT = """

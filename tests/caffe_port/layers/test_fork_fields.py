@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ported import one_layer, read_text
 
 from caffe_port import infer_shapes, to_onnx
 from caffe_port.reading.schema import HARMLESS, ONLY_FOR
+from tests.support.ported import one_layer, read_text
 from weights.errors import UnsupportedError
 
 MAP = {"x": (1, 4, 9, 9)}

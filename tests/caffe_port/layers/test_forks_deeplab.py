@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import noise, one_layer, read_text, run
 
 from caffe_port.convert import to_onnx
 from caffe_port.shapes import infer_shapes
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import PrototxtError, ShapeError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import noise, one_layer, read_text, run
 
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import PrototxtError, ShapeError
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from ported import noise, one_layer, read_text, run
 
 from caffe_port import random_weights
 from caffe_port.convert import to_onnx
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import PrototxtError, ShapeError, UnsupportedError, WeightsError
 
 SEGNET = 'bn_param { bn_mode: %s scale_filler { type: "constant" value: 1 } shift_filler { value: 0.001 } }'

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import noise, one_layer, read_text, run
 
 from caffe_port import random_weights, to_onnx
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from ported import noise, one_layer, read_text, run
 
 from caffe_port import random_weights, to_onnx
 from caffe_port.convert import draft_onnx
 from caffe_port.shapes import infer_shapes
+from tests.support.ported import noise, one_layer, read_text, run
 from weights.errors import ClockworkError
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from ported import noise, read_text
 
 from caffe_port import to_onnx
+from tests.support.ported import noise, read_text
 
 Pair = tuple[int, int]
 LOWEST = np.finfo(np.float32).min

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from ported import noise, read_text, run
 
 from caffe_port import infer_shapes, read_net
 from caffe_port.reading.detached import OUTSIDE
+from tests.support.ported import noise, read_text, run
 from weights.errors import PrototxtError, UnsupportedError
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 4 dim: 8 dim: 8 }\n'

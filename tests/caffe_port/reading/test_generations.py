@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ported import read_text
 
 from caffe_port.net import Net
 from caffe_port.shapes import infer_shapes
+from tests.support.ported import read_text
 from weights.errors import PrototxtError, UnsupportedError
 
 INPUT = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 12 input_dim: 14\n'

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ported import read_text
 
+from tests.support.ported import read_text
 from weights.errors import PrototxtError
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 2 dim: 3 dim: 3 }\n'

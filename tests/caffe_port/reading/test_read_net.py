@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ported import noise, read_text, run
 
 import caffe_port
+from tests.support.ported import noise, read_text, run
 from weights.errors import PrototxtError, UnsupportedError
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 2 dim: 4 dim: 4 }\n'

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from ported import read_text
 
 from caffe_port.proto import caffe_pb2
 from caffe_port.reading.schema import HARMLESS
+from tests.support.ported import read_text
 from weights.errors import PrototxtError, UnsupportedError
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 2 dim: 8 dim: 8 }\n'

@@ -10,7 +10,6 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from toy_bundle import toy_frame
 
 import caffe_port
 import staged_onnx
@@ -20,6 +19,7 @@ from clockwork_onnx.evaluation.datasets import shapes as shapes_data
 from clockwork_onnx.evaluation.demo import demo
 from clockwork_onnx.evaluation.paper import experiments as paper
 from staged_onnx import Bundle, classes, read_bundle
+from tests.support.toy_bundles import toy_frame
 
 
 @pytest.fixture

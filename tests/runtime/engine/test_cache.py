@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_bundles import chain, frame_of
 
 import runtime
 from runtime.engine.cache import Entry, FeatureCache
 from runtime.sessions.device import Device
+from tests.support.toy_bundles import chain, frame_of
 
 CPU = Device("cpu", 0, "test")
 

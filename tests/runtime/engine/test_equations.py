@@ -9,19 +9,18 @@ stage makes reads it from before the frame, and zeros in the beginning: that is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto
-from toy_bundles import FLOAT, FRAME, Graph
 
+from caffe_port.onnx_graph import OnnxGraph
 from runtime.player import Player
 from runtime.schedule.grammar import parse_schedule
 from runtime.sessions.device import choose_device
 from staged_onnx import Bundle, Manifest, Preprocessing, StageSpec, ValueSpec
+from tests.support.toy_bundles import FLOAT, UINT8, frame_input, labels_output
 
 RNG = np.random.default_rng(5)
 XS = RNG.integers(0, 256, (9, 1, 2, 3), np.uint8)
@@ -29,34 +28,37 @@ HIDDEN = 4
 W_I = RNG.normal(size=(6, HIDDEN)).astype(np.float32)
 W_H = RNG.normal(size=(HIDDEN, HIDDEN)).astype(np.float32)
 
-Stage = tuple[str, Sequence[str], str, Graph]
+Stage = tuple[str, Sequence[str], str, Callable[..., str]]
+"""A stage's name, what it reads, what it makes, and its function: (graph, inputs) -> value."""
 
 
 def x_of(frame: np.ndarray) -> np.ndarray:
     return frame.reshape(1, 6).astype(np.float32) / 255
 
 
-def read_x(g: Graph) -> str:
+def read_x(g: OnnxGraph, frame: str) -> str:
     """x(t) as a graph: the frame's six numbers, 0 to 1."""
-    return g("Div", g("Reshape", g("Cast", "frame", to=FLOAT), g.const([1, 6], np.int64)), g.const(255.0))
+    return g.node("Div", g.node("Reshape", g.node("Cast", frame, to=FLOAT), g.ints(1, 6)), g.const(255.0))
 
 
-def vector(name: str, size: int) -> Any:
-    return onnx.helper.make_tensor_value_info(name, FLOAT, [1, size])
+def mean_as_labels(g: OnnxGraph, last: str, frame: str) -> str:
+    mean = g.node("Cast", g.node("ReduceMean", last, keepdims=0), to=UINT8)
+    return g.node("Expand", mean, g.sizes_of(frame, 0, 1))
 
 
 def outputs(path: Path, stages: Sequence[Stage], sizes: dict[str, int], schedule: str) -> list[np.ndarray]:
     """What the last stage's value is after every frame."""
     last = stages[-1][2]
-    g = Graph()
-    size = g("Slice", g("Shape", "frame"), g.const([0], np.int64), g.const([2], np.int64))
-    g("Expand", g("Cast", g("ReduceMean", last, keepdims=0), to=TensorProto.UINT8), size, out="labels")
-    labels = onnx.helper.make_tensor_value_info("labels", TensorProto.UINT8, ["height", "width"])
     specs = []
-    for name, inputs, output, graph in [*stages, ("head", (last, "frame"), "labels", g)]:
-        ports = [FRAME if i == "frame" else vector(i, sizes[i]) for i in inputs]
-        out = labels if output == "labels" else vector(output, sizes[output])
-        onnx.save(graph.model(ports, [out]), path / f"{name}.onnx")
+    for name, inputs, output, function in [*stages, ("head", (last, "frame"), "labels", mean_as_labels)]:
+        g = OnnxGraph()
+        read = [frame_input(g) if i == "frame" else g.input(i, [1, sizes[i]]) for i in inputs]
+        made = function(g, *read)
+        if output == "labels":
+            labels_output(g, made)
+        else:
+            g.output(made, output, [1, sizes[output]])
+        onnx.save(g.model(name), path / f"{name}.onnx")
         specs.append(StageSpec(name, f"{name}.onnx", tuple(inputs), (output,), 1, 0, ()))
     values = {name: ValueSpec((1, size)) for name, size in sizes.items()}
     manifest = Manifest(
@@ -73,14 +75,15 @@ def outputs(path: Path, stages: Sequence[Stage], sizes: dict[str, int], schedule
 
 def test_simple_recurrent_network(tmp_path: Path) -> None:
     """f_I = W_I, f_H = W_H, f_O = f_T = tanh; C_I = C_H = C_O = 1."""
-    recall, update, output = Graph(), Graph(), Graph()
-    recall("MatMul", "y_H", recall.const(W_H), out="recalled")
-    update("Tanh", update("Add", "recalled", update("MatMul", read_x(update), update.const(W_I))), out="y_H")
-    output("Tanh", output("MatMul", "y_H", output.const(W_H)), out="y_O")
+
+    def update(g: OnnxGraph, recalled: str, frame: str) -> str:
+        driven = g.node("MatMul", read_x(g, frame), g.const(W_I))
+        return g.node("Tanh", g.node("Add", recalled, driven))
+
     stages: list[Stage] = [
-        ("recall", ("y_H",), "recalled", recall),
+        ("recall", ("y_H",), "recalled", lambda g, y: g.node("MatMul", y, g.const(W_H))),
         ("update", ("recalled", "frame"), "y_H", update),
-        ("output", ("y_H",), "y_O", output),
+        ("output", ("y_H",), "y_O", lambda g, y: g.node("Tanh", g.node("MatMul", y, g.const(W_H)))),
     ]
     sizes = {"y_H": HIDDEN, "recalled": HIDDEN, "y_O": HIDDEN}
     y_H = np.zeros((1, HIDDEN), np.float32)
@@ -93,19 +96,24 @@ def test_clockwork_recurrent_network(tmp_path: Path) -> None:
     """The same functions with the clock C for all three: a module of the hidden state is computed when
     its own clock fires and stands otherwise. Two modules of two units, at rates 1 and 3.
     """
-    stages: list[Stage] = []
-    recall = Graph()
-    recall("MatMul", recall("Concat", "h1", "h2", axis=1), recall.const(W_H), out="recalled")
-    stages.append(("recall", ("h1", "h2"), "recalled", recall))
-    for number, units in ((1, slice(0, 2)), (2, slice(2, 4))):
-        g = Graph()
-        mine = g("Gather", "recalled", g.const(np.arange(HIDDEN)[units], np.int64), axis=1)
-        g("Tanh", g("Add", mine, g("MatMul", read_x(g), g.const(W_I[:, units]))), out=f"h{number}")
-        stages.append((f"module{number}", ("recalled", "frame"), f"h{number}", g))
-    output = Graph()
-    hidden = output("Concat", "h1", "h2", axis=1)
-    output("Tanh", output("MatMul", hidden, output.const(W_H)), out="y_O")
-    stages.append(("output", ("h1", "h2"), "y_O", output))
+
+    def joined(g: OnnxGraph, h1: str, h2: str) -> str:
+        return g.node("MatMul", g.node("Concat", h1, h2, axis=1), g.const(W_H))
+
+    def module(units: slice) -> Callable[..., str]:
+        def update(g: OnnxGraph, recalled: str, frame: str) -> str:
+            mine = g.node("Gather", recalled, g.const(np.arange(HIDDEN)[units], np.int64), axis=1)
+            driven = g.node("MatMul", read_x(g, frame), g.const(W_I[:, units]))
+            return g.node("Tanh", g.node("Add", mine, driven))
+
+        return update
+
+    stages: list[Stage] = [
+        ("recall", ("h1", "h2"), "recalled", joined),
+        ("module1", ("recalled", "frame"), "h1", module(slice(0, 2))),
+        ("module2", ("recalled", "frame"), "h2", module(slice(2, 4))),
+        ("output", ("h1", "h2"), "y_O", lambda g, h1, h2: g.node("Tanh", joined(g, h1, h2))),
+    ]
     sizes = {"h1": 2, "h2": 2, "recalled": HIDDEN, "y_O": HIDDEN}
     y_H = np.zeros((1, HIDDEN), np.float32)
     found = outputs(tmp_path, stages, sizes, "rates:1,1,3,1")
@@ -120,11 +128,15 @@ def test_clockwork_fcn(tmp_path: Path) -> None:
     compute or persist.
     """
     w1, w2 = RNG.normal(size=(6, 5)).astype(np.float32), RNG.normal(size=(5, HIDDEN)).astype(np.float32)
-    layers, output = Graph(), Graph()
-    inner = layers("Relu", layers("MatMul", read_x(layers), layers.const(w1)))
-    layers("MatMul", inner, layers.const(w2), out="y_H")
-    output("Relu", "y_H", out="y_O")
-    stages: list[Stage] = [("layers", ("frame",), "y_H", layers), ("output", ("y_H",), "y_O", output)]
+
+    def layers(g: OnnxGraph, frame: str) -> str:
+        inner = g.node("Relu", g.node("MatMul", read_x(g, frame), g.const(w1)))
+        return g.node("MatMul", inner, g.const(w2))
+
+    stages: list[Stage] = [
+        ("layers", ("frame",), "y_H", layers),
+        ("output", ("y_H",), "y_O", lambda g, y: g.node("Relu", y)),
+    ]
     y_H = np.zeros((1, HIDDEN), np.float32)
     found = outputs(tmp_path, stages, {"y_H": HIDDEN, "y_O": HIDDEN}, "rates:2,1")
     for t, (x, y_O) in enumerate(zip(XS, found, strict=True)):

@@ -13,15 +13,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_bundles import FRAME, Graph, chain, frame_of, head_model, stage_json, value_info, write_bundle
 
 import runtime
+from caffe_port.onnx_graph import OnnxGraph
 from runtime.engine.executors import Task, Threads
 from runtime.player import Player
 from runtime.schedule.grammar import parse_schedule
 from runtime.sessions.device import choose_device
 from runtime.video.frames import Frame
 from staged_onnx import read_bundle
+from tests.support.toy_bundles import (
+    chain,
+    frame_input,
+    frame_of,
+    head_model,
+    red_of,
+    stage_json,
+    value_input,
+    value_output,
+    write_bundle,
+)
 from weights.errors import ClockworkError, DeviceError
 
 
@@ -69,11 +80,6 @@ def dependencies(bundle: Path, schedule: str, frame: int) -> dict[str, set[str]]
             others = (names[other] for other in task.after)
             found[lane] = {f"{other}-{t - then}".removesuffix("-0") for other, then in others}
     return found
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return chain(tmp_path_factory.mktemp("toy") / "three.staged")
 
 
 def test_stages_of_a_pipeline_wait_for_the_frame_before_only(three: Path) -> None:
@@ -171,15 +177,17 @@ def test_an_error_reaches_who_waits_and_who_depends() -> None:
 
 def failing_bundle(path: Path) -> Path:
     """Stage 2 fails when the frame's red is 3 or more: it takes that element of a list of three."""
-    one, two = Graph(), Graph()
-    one("Identity", one.red(), out="v1")
-    at = two("Cast", two("ReduceMean", "v1", keepdims=0), to=7)
-    two("Add", "v1", two("Gather", two.const([0.0, 0.0, 0.0]), at), out="v2")
+    one, two = OnnxGraph(), OnnxGraph()
+    value_output(one, red_of(one, frame_input(one)), "v1")
+    before = value_input(two, "v1")
+    at = two.node("Cast", two.node("ReduceMean", before, keepdims=0), to=7)
+    after = two.node("Add", before, two.node("Gather", two.const([0.0, 0.0, 0.0]), at))
+    value_output(two, after, "v2")
     return write_bundle(
         path,
         [
-            (stage_json("stage1", ["frame"], ["v1"]), one.model([FRAME], [value_info("v1")])),
-            (stage_json("stage2", ["v1"], ["v2"]), two.model([value_info("v1")], [value_info("v2")])),
+            (stage_json("stage1", ["frame"], ["v1"]), one.model("one")),
+            (stage_json("stage2", ["v1"], ["v2"]), two.model("two")),
         ],
         (stage_json("head", ["v1", "v2"], ["labels"]), head_model(["v1", "v2"], False)),
     )

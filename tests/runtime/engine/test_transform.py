@@ -11,10 +11,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from toy_bundles import FLOAT, Graph, chain, frame_of
 
 import runtime
+from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx import read_bundle
+from tests.support.toy_bundles import chain, frame_of
 from weights.errors import ScheduleError
 
 H, W = 5, 9
@@ -23,16 +24,15 @@ H, W = 5, 9
 def warp(shape: tuple[int, ...], dtype: np.dtype, feeds: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
     """moved(y, x) = value(y + flow_y, x + flow_x), zeros outside."""
     height, width = shape[2:]
-    g = Graph()
+    g = OnnxGraph()
+    value, flow = g.input("value", shape), g.input("flow", feeds["flow"])
     ys, xs = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-    at = g("Add", "flow", g.const(np.stack([xs, ys], -1)))
-    unit = g("Sub", g("Div", at, g.const([(width - 1) / 2, (height - 1) / 2])), g.const(1.0))
-    grid = g("Unsqueeze", unit, g.const([0], np.int64))
-    g("GridSample", "value", grid, out="moved", align_corners=1, mode="bilinear", padding_mode="zeros")
-    info = onnx.helper.make_tensor_value_info
-    return g.model(
-        [info("value", FLOAT, shape), info("flow", FLOAT, feeds["flow"])], [info("moved", FLOAT, shape)]
-    )
+    at = g.node("Add", flow, g.const(np.stack([xs, ys], -1)))
+    unit = g.node("Sub", g.node("Div", at, g.const([(width - 1) / 2, (height - 1) / 2])), g.const(1.0))
+    grid = g.node("Unsqueeze", unit, g.ints(0))
+    moved = g.node("GridSample", value, grid, align_corners=1, mode="bilinear", padding_mode="zeros")
+    g.output(moved, "moved", shape)
+    return g.model("warp")
 
 
 def column_of(image: np.ndarray) -> int:
@@ -152,11 +152,11 @@ def test_a_feed_that_changes_its_shape_and_a_graph_that_does_not_fit_are_named(t
         list(player.play(bar(c) for c in COLUMNS))
 
     def other(shape, dtype, feeds) -> onnx.ModelProto:
-        g = Graph()
-        g("Cast", "value", out="moved", to=TensorProto.INT32)
-        info = onnx.helper.make_tensor_value_info
-        inputs = [info("value", FLOAT, shape), info("flow", FLOAT, feeds["flow"])]
-        return g.model(inputs, [info("moved", TensorProto.INT32, shape)])
+        g = OnnxGraph()
+        value = g.input("value", shape)
+        g.input("flow", feeds["flow"])
+        g.output(g.node("Cast", value, to=TensorProto.INT32), "moved", shape, TensorProto.INT32)
+        return g.model("other")
 
     with (
         runtime.open(

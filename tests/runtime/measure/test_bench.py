@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from toy_bundles import FRAME, Graph, chain
-from toy_bundles import UINT8 as KIND
 
+from caffe_port.onnx_graph import OnnxGraph
 from runtime.measure.bench import Timing, bench, moving_frames
 from runtime.sessions.device import choose_device
 from runtime.sessions.session import Session
 from staged_onnx import Bundle, read_bundle
+from tests.support.toy_bundles import chain, frame_input, labels_output, red_of
 from weights.errors import BundleError, ScheduleError, UsageError
 
 CPU = choose_device("cpu", threads=1)
@@ -23,9 +23,9 @@ COST = {"stage1": 5.0, "stage2": 2.0, "stage3": 3.0, "head": 0.5, "whole net": 1
 
 
 def whole_model() -> onnx.ModelProto:
-    g = Graph()
-    g("Cast", g("Squeeze", g.red(), g.const([0, 1], np.int64)), out="labels", to=KIND)
-    return g.model([FRAME], [onnx.helper.make_tensor_value_info("labels", KIND, ["height", "width"])])
+    g = OnnxGraph()
+    labels_output(g, g.node("Squeeze", red_of(g, frame_input(g)), g.ints(0, 1)))
+    return g.model("whole")
 
 
 @pytest.fixture(scope="module")

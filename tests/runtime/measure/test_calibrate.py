@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_bundles import CLASSES, chain
 
 import runtime
 from runtime.measure.calibrate import calibrate, keep_schedule
 from staged_onnx import read_bundle
+from tests.support.toy_bundles import CLASSES, chain
 from weights.errors import ScheduleError, UsageError
 
 SIZE = (6, 8)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from toy_bundles import chain
 
 from clockwork_onnx.commands.bench import command
 from runtime.measure.end_to_end import PARTS, whole_runs
 from runtime.sessions.device import choose_device
 from staged_onnx import Bundle, read_bundle
+from tests.support.toy_bundles import chain
 from weights.errors import ClockworkError, UsageError
 
 CPU = choose_device("cpu", threads=1)

@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from steps import FakeStep
 
 from runtime.report.overlay import Overlay, blend, legend, side_by_side, status_line
 from staged_onnx.palettes import Classes, classes
+from tests.support.steps import FakeStep
 from weights.errors import ShapeError
 
 STAGES = ("stage1", "stage2", "stage3", "head")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from steps import FakeStep, adaptive_run
 
 from runtime.report.page import write_report
+from tests.support.steps import FakeStep, adaptive_run
 from weights.errors import UsageError, VideoError
 
 SUMMARY = {

@@ -5,9 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from steps import FakeStep, adaptive_run
 
 from runtime.report.step_log import StepLog, read_steps
+from tests.support.steps import FakeStep, adaptive_run
 from weights.errors import ClockworkError, VideoError
 
 GOOD = (

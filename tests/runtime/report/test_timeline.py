@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from steps import FakeStep, adaptive_run
 
 from runtime.report.timeline import draw_timeline, stage_names
+from tests.support.steps import FakeStep, adaptive_run
 from weights.errors import UsageError, VideoError
 
 MOVED = (47, 158, 143)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from toy_bundles import CLASSES, FLOAT, FRAME, Graph, chain, frame_of
 
 import runtime
+from caffe_port.onnx_graph import OnnxGraph
 from runtime.schedule.clocks import Always, Budget, Learned, Not, Watch
+from tests.support.toy_bundles import CLASSES, FLOAT, chain, frame_input, frame_of
 from weights.errors import BundleError, ScheduleError
 
 H, W = 2, 5
@@ -23,11 +24,6 @@ def map_frame(*classes: int) -> np.ndarray:
     frame = frame_of(0, (H, W))
     frame[..., 0] = np.array(classes + (0,) * (H * W - len(classes))).reshape(H, W)
     return frame
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return chain(tmp_path_factory.mktemp("toy") / "three.staged", size=(H, W))
 
 
 def play(bundle: Path, schedule: object, frames: list, **options) -> list[runtime.Step]:
@@ -175,12 +171,11 @@ def test_a_learned_clock_sees_the_frame_before_even_where_its_memory_is_used_aga
 
 def clock_model(path: Path) -> Path:
     """Mean of now minus mean of before."""
-    g = Graph()
-    means = [g("ReduceMean", g("Cast", name, to=FLOAT), keepdims=0) for name in ("frame", "before")]
-    g("Sub", *means, out="fire")
-    before = onnx.helper.make_tensor_value_info("before", onnx.TensorProto.UINT8, ["height", "width", 3])
-    model = g.model([FRAME, before], [onnx.helper.make_tensor_value_info("fire", FLOAT, [])])
-    onnx.save(model, path)
+    g = OnnxGraph()
+    frames = [frame_input(g, name) for name in ("frame", "before")]
+    means = [g.node("ReduceMean", g.node("Cast", frame, to=FLOAT), keepdims=0) for frame in frames]
+    g.output(g.node("Sub", *means), "fire", [])
+    onnx.save(g.model("clock"), path)
     return path
 
 

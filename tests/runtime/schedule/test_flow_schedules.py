@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_nets import thin_fcn8s
-from toy_bundles import chain
 
 import runtime
 import staged_onnx
@@ -22,6 +20,8 @@ from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Schedule
 from runtime.video.frames import Frame
 from staged_onnx import Manifest, read_bundle
+from tests.support.small_nets import thin_fcn8s
+from tests.support.toy_bundles import chain
 from weights.errors import BundleError, ClockworkError, FlowError, ScheduleError
 
 SIZE = (12, 18)
@@ -57,11 +57,6 @@ def came_from(image: np.ndarray, frames: int) -> np.ndarray:
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two stages; a label is the sum of the reds that both stages saw."""
     return chain(tmp_path_factory.mktemp("toy") / "two.staged", 2, size=SIZE)
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return chain(tmp_path_factory.mktemp("toy") / "three.staged", 3, size=SIZE)
 
 
 @pytest.fixture(scope="module")

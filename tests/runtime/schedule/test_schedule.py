@@ -7,12 +7,12 @@ import pickle
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from toy_bundles import chain
 
 from runtime.schedule.clocks import All, Always, Any, Budget, Every, Learned, Never, Not, Sensor, Watch
 from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Edge, Schedule, check_schedule
 from staged_onnx import Manifest, read_bundle
+from tests.support.toy_bundles import chain
 from weights.errors import ScheduleError
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from toy_bundles import FLOAT, Graph, chain, frame_of, value_info
 
 import runtime
+from caffe_port.onnx_graph import OnnxGraph
 from runtime.sessions import device as device_module
 from runtime.sessions import session as session_module
 from runtime.sessions.device import Device, choose_device
 from runtime.sessions.session import Session, allocate
+from tests.support.toy_bundles import chain, frame_of, value_dims
 from weights.errors import BundleError, DeviceError, UsageError
 
 CPU = Device("cpu", 0, "test", threads=1)
@@ -101,11 +102,9 @@ def test_bad_options() -> None:
 
 
 def relu_file(path: Path, dims: list) -> Path:
-    g = Graph()
-    g("Relu", "x", out="y")
-    info = onnx.helper.make_tensor_value_info
-    outputs = [info("y", FLOAT, [f"d{i}" for i in range(len(dims))])]
-    onnx.save(g.model([info("x", FLOAT, dims)], outputs), path)
+    g = OnnxGraph()
+    g.output(g.node("Relu", g.input("x", dims)), "y", [f"d{i}" for i in range(len(dims))])
+    onnx.save(g.model("relu"), path)
     return path
 
 
@@ -129,12 +128,10 @@ def test_shapes_that_contradict_the_graph(tmp_path: Path, dims: list, shapes: di
 
 
 def test_output_shapes_that_only_a_run_can_tell(tmp_path: Path) -> None:
-    g = Graph()
-    g("NonZero", g("Relu", "x"), out="y")
-    info = onnx.helper.make_tensor_value_info
-    onnx.save(
-        g.model([info("x", FLOAT, ["n"])], [info("y", onnx.TensorProto.INT64, [1, "k"])]), tmp_path / "n.onnx"
-    )
+    g = OnnxGraph()
+    found = g.node("NonZero", g.node("Relu", g.input("x", ["n"])))
+    g.output(found, "y", [1, "k"], onnx.TensorProto.INT64)
+    onnx.save(g.model("nonzero"), tmp_path / "n.onnx")
     session = Session(tmp_path / "n.onnx", CPU, {"x": (4,)}, name="n")
     value = allocate((4,), np.float32, CPU)
     value.update_inplace(np.array([0, 2, 0, 3], np.float32))
@@ -158,11 +155,10 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         Session(tmp_path / "a.onnx", CPU, {})
     with pytest.raises(BundleError, match=r"b\.onnx: cannot be read; found No such file"):
         Session(tmp_path / "b.onnx", CPU, {})
-    bad = Graph()
-    bad.nodes.append(onnx.helper.make_node("NoSuchOperator", ["x"], ["y"]))
-    graph = onnx.helper.make_graph(bad.nodes, "g", [value_info("x")], [value_info("y")])
-    opset = [onnx.helper.make_opsetid("", 17)]
-    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=opset), tmp_path / "c.onnx")
+    bad = OnnxGraph()
+    y = bad.node("NoSuchOperator", bad.input("x", value_dims("x")))
+    bad.output(y, "y", value_dims("y"))
+    onnx.save(bad.draft("bad").whole(), tmp_path / "c.onnx")
     with pytest.raises(
         BundleError, match=r"c\.onnx: ONNX Runtime cannot open c; found .*NoSuchOperator"
     ) as error:

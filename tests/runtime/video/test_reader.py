@@ -12,14 +12,14 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from shared_data import shared
-from video_files import damage_packet, moving_bar, write_video
 
 import runtime.video.images
 import runtime.video.reader
 from runtime.video.images import natural_key, read_image
 from runtime.video.reader import open_video
 from runtime.video.threads import prefetch
+from tests.support.shared_data import shared
+from tests.support.video_files import damage_packet, moving_bar, write_video
 from weights.errors import UsageError, VideoError
 
 IMAGES = moving_bar(12)

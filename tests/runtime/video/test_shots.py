@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from shared_data import shared
 from skimage import data, transform
 
 from runtime.video.frames import Frame
 from runtime.video.reader import open_video
 from runtime.video.shots import THRESHOLD, ShotDetector, detect_shots, flag_shots, mark_shots, parse_shots
+from tests.support.shared_data import shared
 from weights.errors import UsageError
 
 PICTURES = (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())

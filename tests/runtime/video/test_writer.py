@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import moving_bar
 
 import runtime.video.writer
 from runtime.video.reader import open_video
 from runtime.video.writer import LabelWriter, VideoWriter
 from staged_onnx.palettes import classes
+from tests.support.video_files import moving_bar
 from weights.errors import UsageError, VideoError
 
 RATES = [Fraction(25), Fraction(15), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(5, 2)]

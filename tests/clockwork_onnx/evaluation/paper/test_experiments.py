@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toy_bundle import TOY_CLASSES, toy_frame
 
 from clockwork_onnx.evaluation.datasets.base import NO_CLASS, DataSet, Sample, Shot
 from clockwork_onnx.evaluation.paper import experiments as paper
@@ -23,6 +22,7 @@ from clockwork_onnx.evaluation.paper.experiments import (
 )
 from clockwork_onnx.evaluation.paper.protocols import METHODS, Options
 from staged_onnx import Bundle
+from tests.support.toy_bundles import TOY_CLASSES, toy_frame
 from weights.errors import DataSetError, UsageError
 
 

@@ -10,7 +10,6 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
-from fake_player import MANIFEST, FakePlayer
 
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot
 from clockwork_onnx.evaluation.paper.protocols import (
@@ -28,6 +27,7 @@ from clockwork_onnx.evaluation.paper.protocols import (
     whole_shots,
 )
 from clockwork_onnx.evaluation.scoring.scoring import Clip, Costs, Tally, score_clips
+from tests.support.fake_player import MANIFEST, FakePlayer
 from weights.errors import DataSetError, UsageError
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toy_bundle import TOY_CLASSES, toy_frame
 
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot
 from clockwork_onnx.evaluation.results.watchers import Gallery, Strips
 from clockwork_onnx.evaluation.scoring.runs import TURN, Run, run_schedules, run_truncated, together
 from clockwork_onnx.evaluation.scoring.scoring import Result, clips_of
 from staged_onnx import Bundle
+from tests.support.toy_bundles import TOY_CLASSES, toy_frame
 
 
 def video(*shots: list[int]) -> DataSet:

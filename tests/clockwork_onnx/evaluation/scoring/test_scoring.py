@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fake_player import MANIFEST, FakePlayer
 
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot
 from clockwork_onnx.evaluation.scoring.scoring import (
@@ -22,6 +21,7 @@ from clockwork_onnx.evaluation.scoring.scoring import (
     score_clips,
     warm_up,
 )
+from tests.support.fake_player import MANIFEST, FakePlayer
 from weights.errors import ShapeError
 
 COSTS = Costs.of(MANIFEST)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_bundle import toy_frame
 
 import caffe_port
 import runtime
@@ -17,6 +16,7 @@ from clockwork_onnx.evaluation.demo.demo import CUTS, NET, PREPROCESSING, demo_c
 from clockwork_onnx.evaluation.scoring.truncated import StageRunner, TruncatedPlayer, has_scores_of
 from runtime.video.frames import Frame
 from staged_onnx import Bundle
+from tests.support.toy_bundles import toy_frame
 from weights.errors import UsageError
 
 
