@@ -72,7 +72,7 @@ def overwritten(net: Net) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
                     version[memory[top]] += 1
                     changed_by[memory[top]] = layer.name
                 made[top] = version[memory[top]]
-            elif _hands_on(layer):
+            elif layer.bottoms and _hands_on(layer):
                 memory[top], made[top] = memory[layer.bottoms[0]], made[layer.bottoms[0]]
             else:
                 memory[top], version[top], made[top] = top, 0, 0

@@ -7,7 +7,8 @@ the batch itself.
 
 PSPNet, ICNet and temporal segment networks (hszhao/PSPNet and yjxiong/caffe, bn_layer.cpp; SyncBN the same),
 `slope_filler` and `bias_filler`, blobs slope, bias, mean, variance:
-y = slope * (x - mean) / sqrt(variance + eps) + bias.
+y = slope * (x - mean) / sqrt(variance + eps) + bias. These are MXNet's gamma, beta, moving_mean and
+moving_var, in this order; its `fix_gamma` takes 1 for the slope, whatever the file has.
 
 CuDNNBatchNorm (hujie-frank/GENet, cudnn_batch_norm_layer.cu) is the latter with eps at least 1e-5.
 """
@@ -23,7 +24,7 @@ from caffe_port.registry import Blob, LayerRule, register
 from weights.errors import ShapeError, UnsupportedError
 
 SCALE_SHIFT = ("scale_filler", "shift_filler", "bn_mode")
-SLOPE_BIAS = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
+SLOPE_BIAS = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "fix_gamma")
 INFERENCE = 1
 EPS_OF_SEGNET = 1e-9
 LEAST_EPS_OF_CUDNN = 1e-5
@@ -87,6 +88,8 @@ def emit_bn(
             eps = max(layer.spec.cudnn_batch_norm_param.eps, LEAST_EPS_OF_CUDNN)
         else:
             eps = layer.spec.bn_param.eps
+        if layer.type != "CuDNNBatchNorm" and layer.spec.bn_param.fix_gamma:
+            blobs = (np.ones_like(blobs[0]), *blobs[1:])
         arrays = [g.const(np.ascontiguousarray(b.reshape(-1))) for b in blobs]
         return (g.node("BatchNormalization", x, *arrays, epsilon=float(eps)),)
     if layer.spec.bn_param.bn_mode != INFERENCE:

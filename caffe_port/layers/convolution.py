@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,11 @@ def _pair(spec: object, h: str, w: str) -> tuple[int | None, int | None]:
 
 def window(layer: Layer, bottom: Shape) -> Window:
     """The geometry that `convolution_param` gives for a bottom of this shape."""
-    spec = layer.spec.convolution_param
+    return window_of(layer.spec.convolution_param, bottom)
+
+
+def window_of(spec: Any, bottom: Shape) -> Window:
+    """The geometry that a ConvolutionParameter gives for a bottom of this shape."""
     axis = canonical_axis(spec.axis, len(bottom))
     axes = len(bottom) - axis - 1
     if axes < 0:

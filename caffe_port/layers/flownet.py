@@ -1,4 +1,5 @@
-"""Layers of FlowNet and FlowNet 2 (lmb-freiburg/flownet2: correlation_layer.cu, flow_warp_layer.cpp).
+"""Layers of optical flow: those of FlowNet and FlowNet 2 (lmb-freiburg/flownet2: correlation_layer.cu,
+flow_warp_layer.cpp), and MXNet's warp.
 
 Correlation: both bottoms are padded with zeros; channel (p, q) compares the window of kernel_size around each
 point of the first with the window moved by (p, q) stride_2 in the second, |p|, |q| <= max_displacement /
@@ -8,6 +9,12 @@ ceil((n + 2 pad - 2 (max_displacement + kernel_size // 2)) / stride_1).
 
 FlowWarp: y(x) = image(x + flow), bilinear, the last row and column continued to the edge; points that leave
 [0, W) x [0, H) are 0, or not a number. Channel 0 of the flow is along the width.
+
+BilinearSampler, the warp of Deep Feature Flow and Accel (apache/mxnet: grid_generator-inl.h with
+transform_type "warp", bilinear_sampler.cc): y(x) = image(x + flow), bilinear, each of the four points around
+0 where it lies beyond the edge; flow channel 0 along the width. Computed as MXNet does, on the grid
+2 (x + flow) / (W - 1) - 1 with the flow's W, and so not for a map that is 1 wide or high. The result is as
+large as the flow; an image of another size is laid over it corner on corner, as MXNet does.
 """
 
 from __future__ import annotations
@@ -108,7 +115,42 @@ def emit_flow_warp(
     return (g.node("Transpose", g.node("Where", counts, values, g.const(fill)), perm=[0, 3, 1, 2]),)
 
 
+def bilinear_sampler_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    image, flow = bottoms
+    if len(image) != 4 or len(flow) != 4 or flow[:2] != (image[0], 2):
+        raise ShapeError("image and flow do not fit", found=bottoms, expected="(N, C, H, W) and (N, 2, h, w)")
+    if min(flow[2:]) < 2:
+        raise ShapeError("a size of 1 divides by 0 in this layer", found=flow, expected="2 or more")
+    return ((*image[:2], *flow[2:]),)
+
+
+def emit_bilinear_sampler(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    image, flow = bottoms
+    plane = plane_of(g, layer.bottoms[1], flow)
+    moves = [g.node("Squeeze", m, g.ints(1)) for m in g.nodes("Split", flow, g.ints(1, 1), axis=1, outputs=2)]
+    one, two = g.const(np.float32(1)), g.const(np.float32(2))
+    ends = []
+    for move, size, axes in ((moves[0], plane.width, ()), (moves[1], plane.height, (1,))):
+        numbers = g.node("Range", g.const(0, np.int64), g.node("Squeeze", size), g.const(1, np.int64))
+        points = as_float(g, numbers)
+        place = g.node("Add", move, g.node("Unsqueeze", points, g.ints(*axes)) if axes else points)
+        half = g.node("Div", g.node("Sub", as_float(g, size), one), two)
+        ends.append(g.node("Unsqueeze", g.node("Sub", g.node("Div", place, half), one), g.ints(-1)))
+    grid = g.node("Concat", *ends, axis=-1)
+    return (g.node("GridSample", image, grid, mode="bilinear", padding_mode="zeros", align_corners=1),)
+
+
 register(
+    LayerRule(
+        "BilinearSampler",
+        bilinear_sampler_shape,
+        emit_bilinear_sampler,
+        bottoms=(2, 2),
+        fork="MXNet: Deep Feature Flow, Accel",
+        module=__name__,
+    ),
     LayerRule(
         "Correlation", correlation_shape, emit_correlation, bottoms=(2, 2), fork="FlowNet", module=__name__
     ),

@@ -1,7 +1,21 @@
-"""Generators of published nets that were only ever published as generator scripts."""
+"""Generators of nets that were only ever published as code."""
 
 from __future__ import annotations
 
 from caffe_port.nets.fcn8s import FCN8S_WIDTHS, fcn8s, stage_fcn8s, truncated_fcn, write_fcn8s
+from caffe_port.nets.feature_flow import ACCEL_VERSIONS, accel, dff_deeplab
+from caffe_port.nets.flownet import flownet
+from caffe_port.nets.prototxt_text import write_prototxts
 
-__all__ = ["FCN8S_WIDTHS", "fcn8s", "stage_fcn8s", "truncated_fcn", "write_fcn8s"]
+__all__ = [
+    "ACCEL_VERSIONS",
+    "FCN8S_WIDTHS",
+    "accel",
+    "dff_deeplab",
+    "fcn8s",
+    "flownet",
+    "stage_fcn8s",
+    "truncated_fcn",
+    "write_fcn8s",
+    "write_prototxts",
+]

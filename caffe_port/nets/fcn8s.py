@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from caffe_port.nets.prototxt_text import layer, picture, write_prototxts
 from weights.errors import UsageError
-from weights.whole_file import check_folder, whole_file
 
 __all__ = ["FCN8S_WIDTHS", "crop_offset", "fcn8s", "stage_fcn8s", "truncated_fcn", "write_fcn8s"]
 
@@ -58,25 +58,16 @@ def _to_input(steps: Sequence[Step]) -> tuple[Fraction, Fraction]:
     return a, b
 
 
-def _layer(name: str, kind: str, bottoms: Sequence[str], body: str = "", top: str | None = None) -> str:
-    lines = [f'  name: "{name}"', f'  type: "{kind}"']
-    lines += [f'  bottom: "{b}"' for b in bottoms]
-    lines.append(f'  top: "{top or name}"')
-    if body:
-        lines.append("  " + body)
-    return "layer {\n" + "\n".join(lines) + "\n}\n"
-
-
 def _conv(name: str, bottom: str, outputs: int, kernel: int, pad: int) -> str:
     body = (
         "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }\n"
         f"  convolution_param {{ num_output: {outputs} pad: {pad} kernel_size: {kernel} stride: 1 }}"
     )
-    return _layer(name, "Convolution", [bottom], body)
+    return layer(name, "Convolution", [bottom], body)
 
 
 def _relu(name: str, blob: str) -> str:
-    return _layer(name, "ReLU", [blob], top=blob)
+    return layer(name, "ReLU", [blob], top=blob)
 
 
 def _upscore(name: str, bottom: str, classes: int, kernel: int, stride: int, grouped: bool) -> str:
@@ -87,24 +78,19 @@ def _upscore(name: str, bottom: str, classes: int, kernel: int, stride: int, gro
         f"  convolution_param {{ num_output: {classes} bias_term: false kernel_size: {kernel} "
         f"stride: {stride}{group}{filler} }}"
     )
-    return _layer(name, "Deconvolution", [bottom], body)
+    return layer(name, "Deconvolution", [bottom], body)
 
 
 def _crop(name: str, bottom: str, like: str, offset: int) -> str:
-    return _layer(name, "Crop", [bottom, like], f"crop_param {{ axis: 2 offset: {offset} }}")
+    return layer(name, "Crop", [bottom, like], f"crop_param {{ axis: 2 offset: {offset} }}")
 
 
 def _sum(name: str, first: str, second: str) -> str:
-    return _layer(name, "Eltwise", [first, second], "eltwise_param { operation: SUM }")
+    return layer(name, "Eltwise", [first, second], "eltwise_param { operation: SUM }")
 
 
 def _pool(name: str, bottom: str) -> str:
-    return _layer(name, "Pooling", [bottom], "pooling_param { pool: MAX kernel_size: 2 stride: 2 }")
-
-
-def _input(size: tuple[int, int]) -> str:
-    shape = f"input_param {{ shape {{ dim: 1 dim: 3 dim: {size[0]} dim: {size[1]} }} }}"
-    return f'layer {{\n  name: "data"\n  type: "Input"\n  top: "data"\n  {shape}\n}}\n'
+    return layer(name, "Pooling", [bottom], "pooling_param { pool: MAX kernel_size: 2 stride: 2 }")
 
 
 def _block(number: int, bottom: str, width: int, pad: int) -> str:
@@ -147,7 +133,7 @@ def _fcn8s(
     offset = crop_offset([*up4, ("deconv", 16, 8, 0)])
     score3 = _conv("score_pool3", "pool3", classes, 1, 0)
     score4 = _conv("score_pool4", "pool4", classes, 1, 0)
-    text = f'name: "{name}"\n' + _input(size)
+    text = f'name: "{name}"\n' + picture("data", (1, 3, *size))
     text += _block(1, "data", widths[0], pad) + _block(2, "pool1", widths[1], pad)
     text += _block(3, "pool2", widths[2], pad) + (score3 if in_stage_order else "")
     text += _block(4, "pool3", widths[3], pad) + (score4 if in_stage_order else "")
@@ -210,7 +196,7 @@ def truncated_fcn(
     if depth not in (3, 4):
         raise UsageError("no such truncated net", found=f"pool{depth}", expected="depth 3 or 4")
     stride = 2**depth
-    text = f'name: "{name or f"fcn-pool{depth}"}"\n' + _input(size)
+    text = f'name: "{name or f"fcn-pool{depth}"}"\n' + picture("data", (1, 3, *size))
     bottom = "data"
     for number in range(1, depth + 1):
         text += _block(number, bottom, widths[number - 1], pad)
@@ -226,18 +212,10 @@ def write_fcn8s(folder: Path, classes: int, *, force: bool = False) -> list[Path
 
     Raises UsageError where a file exists and `force` is not set, or the folder cannot be made.
     """
-    check_folder(folder)
     nets = {
         "fcn8s.prototxt": fcn8s(classes),
         "stage-fcn8s.prototxt": stage_fcn8s(classes),
         "fcn-pool3.prototxt": truncated_fcn(3, classes),
         "fcn-pool4.prototxt": truncated_fcn(4, classes),
     }
-    present = [folder / name for name in nets if (folder / name).exists()]
-    if present and not force:
-        raise UsageError("the file exists", file=present[0], hint="--force replaces it")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in nets.items():
-        with whole_file(folder / name) as partial:
-            partial.write_text(text, "utf-8")
-    return [folder / name for name in nets]
+    return write_prototxts(folder, nets, force=force)

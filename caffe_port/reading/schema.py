@@ -47,6 +47,7 @@ ONLY_FOR: dict[tuple[str, str], frozenset[str]] = {
     ("ConvolutionParameter", "temporal_stride"): _C3D,
     ("ConvolutionParameter", "temporal_pad"): _C3D,
     ("ConvolutionParameter", "filter_group"): _C3D,
+    ("ConvolutionParameter", "deformable_group"): frozenset({"DeformableConvolution"}),
     ("PoolingParameter", "kernel_depth"): _C3D,
     ("PoolingParameter", "temporal_stride"): _C3D,
     ("PriorBoxParameter", "width"): frozenset({"PriorBoxClustered"}),

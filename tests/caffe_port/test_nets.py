@@ -1,14 +1,15 @@
-"""The generated clockwork nets have the sizes and offsets of the published ones."""
+"""The generated nets have the sizes, offsets and inputs of the published ones."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from caffe_port import infer_shapes, read_net
-from caffe_port.nets import fcn8s, stage_fcn8s, truncated_fcn, write_fcn8s
+from caffe_port.nets import accel, dff_deeplab, fcn8s, flownet, stage_fcn8s, truncated_fcn, write_fcn8s
 from caffe_port.nets.fcn8s import Step, crop_offset
 from weights.errors import UsageError
 
@@ -97,3 +98,46 @@ def test_crop_offset_algebra() -> None:
 def test_impossible_nets(classes: int, widths: tuple[int, ...]) -> None:
     with pytest.raises(UsageError):
         fcn8s(classes, widths=widths)
+
+
+@pytest.mark.parametrize("version", [18, 34, 50, 101])
+def test_accel_at_the_published_size(tmp_path: Path, version: int) -> None:
+    file = tmp_path / "net.prototxt"
+    file.write_text(accel(version), "utf-8")
+    between, key = read_net(file), read_net(file, stages=["key"])
+    assert [i.name for i in between.inputs] == ["data", "data_key", "feat_key"]
+    assert [i.name for i in key.inputs] == ["data"]
+    shapes = infer_shapes(between)
+    assert shapes["flow"] == (1, 2, 64, 128)
+    assert shapes["conv_feat"] == shapes["feat_key"] == infer_shapes(key)["conv_feat"] == (1, 2048, 64, 128)
+    assert between.outputs == (("croped_score",) if version == 101 else ("correction",))
+    assert key.outputs == ("croped_score",)
+    assert shapes[between.outputs[0]] == (1, 19, 1024, 2048)
+
+
+def test_deep_feature_flow_scales_what_it_warps(tmp_path: Path) -> None:
+    file = tmp_path / "net.prototxt"
+    file.write_text(dff_deeplab(7, size=(64, 128), thin=8), "utf-8")
+    shapes = infer_shapes(read_net(file))
+    assert shapes["Convolution5_scale"] == shapes["conv_feat"] == (1, 128, 4, 8)
+    assert shapes["croped_score"] == (1, 7, 64, 128)
+    assert infer_shapes(read_net(file, stages=["key"]))["conv_feat"] == (1, 128, 4, 8)
+
+
+@pytest.mark.parametrize("size", [(97, 130), (64, 64), (100, 75)])
+def test_flownet_at_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    file = tmp_path / "net.prototxt"
+    file.write_text(flownet(size=size, thin=8), "utf-8")
+    shapes = infer_shapes(read_net(file))
+    height, width = size
+    for _ in range(4):  # the half of the picture, then strides of 2, each rounded up
+        height, width = -(-height // 2), -(-width // 2)
+    assert shapes["flow"] == (1, 2, height, width)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: accel(19), lambda: accel(18, 0), lambda: dff_deeplab(300), lambda: accel(size=(32, 64))]
+)
+def test_feature_flow_refuses_what_it_cannot_make(make: Callable[[], str]) -> None:
+    with pytest.raises(UsageError):
+        make()

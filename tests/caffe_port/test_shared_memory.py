@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_port import to_onnx
+from caffe_port import infer_shapes, to_onnx
 from caffe_port.inspection import inspect_net
 from tests.support.ported import noise, read_text, run
-from weights.errors import UnsupportedError
+from weights.errors import ShapeError, UnsupportedError
 
 INPUT = 'input: "x" input_shape { dim: 1 dim: 2 dim: 3 dim: 4 } '
 ADD = 'layer { name: "add" type: "Power" bottom: "%s" top: "%s" power_param { shift: 3 } } '
@@ -113,3 +113,9 @@ def test_lrn_in_place_is_the_gpus(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(here, {"x": x}, {})["p"], run(there, {"x": x}, {})["q"])
     (notes,) = [p.value for p in to_onnx(here, {}).metadata_props if p.key == "caffe.notes"]
     assert notes == 'layer "l" (LRN): in place, as Caffe computes it on the GPU'
+
+
+@pytest.mark.parametrize("kind", ["Split", "Flatten", "Reshape"])
+def test_a_view_of_nothing_is_refused_by_its_layer(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ShapeError, match=rf'layer "v" \({kind}\): wrong number of bottoms'):
+        infer_shapes(read_text(INPUT + VIEWS[kind].replace('bottom: "p" ', ""), tmp_path))

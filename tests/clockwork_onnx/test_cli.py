@@ -402,3 +402,18 @@ def test_stages_chosen_automatically_say_why(tmp_path: Path, capsys: pytest.Capt
     assert run(arguments) == 0
     summary = json.loads(capsys.readouterr().out)
     assert len(summary["stages"]) == 3 and all("stage" in line or "head" in line for line in summary["why"])
+
+
+def test_net_writes_the_nets_of_feature_flow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, name in (
+        (["flownet"], "flownet"),
+        (["dff-deeplab", "--classes", "7"], "dff-deeplab"),
+        (["accel", "--version", "101"], "accel-101"),
+    ):
+        command = ["net", *arguments, "--size", "64x96", "-o", str(tmp_path), "--json"]
+        assert run(command) == 0
+        assert json.loads(capsys.readouterr().out) == {"files": [str(tmp_path / f"{name}.prototxt")]}
+        assert run(command) == 2
+        assert "--force replaces it" in error_line(capsys)
+    assert run(["net", "accel", "--size", "native", "-o", str(tmp_path / "other")]) == 2
+    assert "HEIGHTxWIDTH" in error_line(capsys)
