@@ -9,7 +9,7 @@ from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Edge, Schedule
 from runtime.sessions.device import Device, choose_device
 from runtime.step import Step
-from runtime.transform import Feed, Moment, Transform
+from runtime.transform import Feed, Moment, Read, Transform
 
 __all__ = [
     "Device",
@@ -19,6 +19,7 @@ __all__ = [
     "Feed",
     "Moment",
     "Player",
+    "Read",
     "Schedule",
     "Step",
     "Transform",

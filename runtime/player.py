@@ -154,7 +154,7 @@ class Player:
         movement = self.schedule.movement
         if movement is None or self._paths is None:
             return iter(frames)
-        return self._paths.ahead(frames, movement.is_key)
+        return self._paths.ahead(frames, movement.is_key, 2 * movement.longest + 8)
 
     def step(self, frame: Any) -> Step:
         """One frame in, its step out. The first frame begins a shot, as does one after `end_shot`.
@@ -163,10 +163,16 @@ class Player:
             frame: As for `play`.
 
         Raises:
-            UsageError: The player is closed, or in use by another thread.
+            UsageError: The player is closed, or in use by another thread, or its schedule makes frames wait
+                for later ones.
             VideoError: Not a frame.
             BundleError, DeviceError: A stage cannot run on it.
         """
+        if self.schedule.waits:
+            raise UsageError(
+                f'"{self.schedule}" labels a frame when the next key frame has come',
+                hint="use play(), or a schedule that does not wait, such as warp:K",
+            )
         with self._using():
             if self._stepping != self._turn:
                 self._turn += 1
@@ -224,7 +230,7 @@ class Player:
                 with self._using(turn):
                     waiting.append(self._begin(frame))
                 index = waiting[-1][1].index
-                if len(waiting) > self.executor.ahead:
+                while len(waiting) > self.executor.ahead and waiting[0][1].labels is not None:
                     with self._using(turn):
                         step = _finish(*waiting[0])
                         waiting.popleft()
@@ -232,6 +238,8 @@ class Player:
                 with self._using(turn), _at_frame(index):
                     if self._engine is not None:
                         self._engine.begin_next()
+            with self._using(turn):
+                self._end_wait()
             while waiting:
                 with self._using(turn):
                     step = _finish(*waiting[0])
@@ -240,6 +248,11 @@ class Player:
         finally:
             for _, pending in waiting:
                 pending.abandon()
+
+    def _end_wait(self) -> None:
+        """Label the frames that still wait for a key frame: the last of them becomes one."""
+        if self._engine is not None:
+            self._engine.end_wait()
 
     def _begin_play(self) -> None:
         self._engine = None
@@ -257,6 +270,7 @@ class Player:
         with _at_frame(index):
             engine = self._engine_for((image.shape[0], image.shape[1]))
             if engine is not self._engine or getattr(frame, "shot_start", False):
+                self._end_wait()
                 engine.start_shot()
                 self._shot += 1
             self._engine = engine
@@ -291,7 +305,8 @@ class Player:
         movement = self.schedule.movement
         if movement is None:
             return None
-        return FlowPaths(movement.options, channels=movement.channels, flow=self._flow)
+        both = movement.kind == "between"
+        return FlowPaths(movement.options, channels=movement.channels, both=both, flow=self._flow)
 
     def _engine_for(self, size: tuple[int, int]) -> Engine:
         """The engine at a frame size; opened with the first frame of this size."""

@@ -22,7 +22,8 @@ class Step:
     "total" from the frame's arrival to its labels: more than the sum where a frame had to wait or, the first
     of its size, had sessions opened for it; less where a pipeline's stages ran before it came. provenance:
     fired stage -> {input name: index of the frame that the value was computed on}. moved: carried value ->
-    how often it was transformed since it was computed, for those values that were.
+    how often it was transformed since it was computed, for those values that were. delay: frames after this
+    one that had to come before its labels could be made.
     """
 
     index: int
@@ -36,3 +37,4 @@ class Step:
     ms: dict[str, float]
     provenance: dict[str, dict[str, int]]
     moved: dict[str, int] = field(default_factory=dict)
+    delay: int = 0

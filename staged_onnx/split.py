@@ -3,7 +3,7 @@
 What is to be moved from frame to frame (see `staged_onnx.warp`) must be in the feature cache. So the head
 becomes one more stage, which hands out what is carried, and a last part without weights makes labels of that:
 
-- "scores": the scores, on a grid that suits the warp; the last part resizes them and takes the argmax.
+- "scores": the label map, and the scores on a grid that suits the warp, of which other label maps are made.
 - "labels": the label map itself; the last part hands it on.
 - "fresh": the scores, computed on every frame, and a copy of those of key frames, which is moved; where
   something has come into view since, as one more channel of the copy says, the last part takes fresh ones.
@@ -42,8 +42,8 @@ FINEST_SCALE = Fraction(1, 64)
 def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction = Fraction(1)) -> Manifest:
     """The manifest of a bundle after `split_head`: its stages, the head as one more, and what goes with that.
 
-    The last value of the last stage is the one to be moved. Raises BundleError where the bundle does not say
-    where its scores are, though they are to be carried.
+    The first value of the last stage is the one to be moved; with "scores", the second one holds the scores.
+    Raises BundleError where the bundle does not say where its scores are, though they are to be carried.
     """
     if carried not in CARRIED:
         raise UsageError("what is to be carried?", found=f'"{carried}"', expected=", ".join(CARRIED))
@@ -72,7 +72,10 @@ def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction 
     network = replace(manifest.head, inputs=inputs, outputs=(name,), cut=scores.name)
     values = {name: ValueSpec((1, scores.channels, height, width))}
     if carried == "scores":
-        return _joined(manifest, (network,), (name, "frame"), values)
+        labels = _free("label_map", manifest)
+        network = replace(network, outputs=(labels, name))
+        values[labels] = ValueSpec(manifest.reference_size, "uint8")
+        return _joined(manifest, (network,), (labels,), values)
     kept = _free("kept_scores", manifest)
     copy = StageSpec(KEEP, "", (name,), (kept,), 0, 0, (), reads_pixels=False)
     values[kept] = ValueSpec((1, scores.channels + 1, height, width))
@@ -97,8 +100,10 @@ def split_head(bundle: Bundle, carried: str = "scores", scale: Fraction = Fracti
     else:
         assert manifest.scores is not None
         graphs[network.name] = _head_to_scores(bundle, network, manifest.scores, scale)
-        graphs[LABELS] = _labels(manifest.scores, after.head, fresh=carried == "fresh")
-        if carried == "fresh":
+        if carried == "scores":
+            graphs[LABELS] = _hand_on(after.head)
+        else:
+            graphs[LABELS] = _labels(manifest.scores, after.head)
             graphs[KEEP] = _copy(manifest.scores, added[1])
     return Bundle(bundle.path, after, graphs)
 
@@ -147,7 +152,9 @@ def _head_to_labels(bundle: Bundle, stage: StageSpec) -> bytes:
 
 
 def _head_to_scores(bundle: Bundle, stage: StageSpec, scores: ScoresSpec, scale: Fraction) -> bytes:
-    """The scores, resized bilinearly to min(own size, ceil(scale * frame)) on each axis."""
+    """The scores, resized bilinearly to min(own size, ceil(scale * frame)) on each axis; before them the
+    label map, where the stage has it as an output.
+    """
     g = _open_head(bundle, stage)
     found = _require(g, scores.name, bundle.model_path(stage))
     if "frame" not in g.inputs:
@@ -156,7 +163,10 @@ def _head_to_scores(bundle: Bundle, stage: StageSpec, scores: ScoresSpec, scale:
     scaled = g.node("Div", g.node("Add", scaled, g.ints(scale.denominator - 1)), g.ints(scale.denominator))
     size = g.node("Min", scaled, g.sizes_of(found, 2, 3))
     resized = emit_resize(g, found, g.node("Concat", g.ints(1, scores.channels), size, axis=0))
-    output = stage.outputs[0]
+    *labels, output = stage.outputs
+    for name in labels:
+        made = _require(g, "labels", bundle.model_path(stage))
+        g.output(made, name, ["height", "width"], TensorProto.UINT8)
     g.output(resized, output, _map_dims(output, scores.channels, output))
     return g.model("head").SerializeToString()
 
@@ -165,17 +175,16 @@ def _map_dims(name: str, channels: int, grid: str) -> list[int | str]:
     return [1, channels, f"{grid}_d2", f"{grid}_d3"]
 
 
-def _labels(scores: ScoresSpec, last: StageSpec, *, fresh: bool) -> bytes:
-    """Scores to labels; with `fresh`, fresh scores where the copy's last channel is above a half."""
+def _labels(scores: ScoresSpec, last: StageSpec) -> bytes:
+    """Scores to labels: those of the copy, but fresh ones where the copy's last channel is above a half."""
     g = OnnxGraph()
     grid = last.inputs[0]
     found = g.input(grid, _map_dims(grid, scores.channels, grid))
     frame = g.input("frame", ["height", "width", 3], TensorProto.UINT8)
-    if fresh:
-        kept = g.input(last.inputs[2], _map_dims(last.inputs[2], scores.channels + 1, grid))
-        sizes = g.const(np.array([scores.channels, 1], np.int64), np.int64)
-        moved, hidden = g.nodes("Split", kept, sizes, outputs=2, axis=1)
-        found = g.node("Where", g.node("Greater", hidden, g.const(np.float32(0.5))), found, moved)
+    kept = g.input(last.inputs[2], _map_dims(last.inputs[2], scores.channels + 1, grid))
+    sizes = g.const(np.array([scores.channels, 1], np.int64), np.int64)
+    moved, hidden = g.nodes("Split", kept, sizes, outputs=2, axis=1)
+    found = g.node("Where", g.node("Greater", hidden, g.const(np.float32(0.5))), found, moved)
     labels = emit_labels(g, found, scores.channels, frame)
     g.output(labels, "labels", ["height", "width"], TensorProto.UINT8)
     return g.model("labels").SerializeToString()

@@ -29,7 +29,7 @@ from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx.frame_graphs import emit_resize
 from weights.errors import UsageError
 
-__all__ = ["PADDINGS", "path_graph", "warp_graph", "warp_labels_graph"]
+__all__ = ["PADDINGS", "emit_moved", "path_graph", "warp_graph", "warp_labels_graph"]
 
 PADDINGS = ("border", "zeros")
 """What is read beyond the value's edge: its nearest pixel, or zero."""
@@ -59,12 +59,12 @@ def warp_graph(
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     g = OnnxGraph()
     value = g.input("value", list(shape), kind)
-    field = _emit_flow(g, g.input("flow", list(flow)), flow, shape, extent)
+    field = g.input("flow", list(flow))
     if hidden is not None:
         value = g.node("Slice", value, g.ints(0), g.ints(shape[1] - 1), g.ints(1))
     if kind != TensorProto.FLOAT:
         value = g.node("Cast", value, to=TensorProto.FLOAT)
-    moved = _emit_warp(g, value, field, shape, (flow[0] * extent[0], flow[1] * extent[1]), padding)
+    moved = emit_moved(g, value, field, shape, flow, extent, padding)
     if kind != TensorProto.FLOAT:
         moved = g.node("Cast", moved, to=kind)
     if hidden is not None:
@@ -130,6 +130,23 @@ def path_graph(flow: Sequence[int], grid: tuple[int, int]) -> onnx.ModelProto:
     rows = g.node("Transpose", g.node("Reshape", longer, g.ints(2, *grid)), perm=[1, 2, 0])
     g.output(rows, "longer", [*grid, 2])
     return g.model("path")
+
+
+def emit_moved(
+    g: OnnxGraph,
+    value: str,
+    flow: str,
+    shape: Sequence[int],
+    grid: Sequence[int],
+    extent: tuple[float, float],
+    padding: str,
+) -> str:
+    """Nodes from a map (1 x C x h x w, `shape`, float32) and a flow (H x W x 2, `grid`) to the moved map.
+
+    extent: height and width of the map's grid as a multiple of the frame's.
+    """
+    field = _emit_flow(g, flow, grid, shape, extent)
+    return _emit_warp(g, value, field, shape, (grid[0] * extent[0], grid[1] * extent[1]), padding)
 
 
 def _check(flow: Sequence[int], padding: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +48,10 @@ class Entry:
     """One value of the cache: its buffers, and which version lies in which.
 
     `current` is the newest version, `before` the one from before this frame's update (what a lagged edge
-    reads), `source` the last one that a stage computed (what an unchained transform reads). There are as many
+    reads), `source` the last one that was computed, `earlier` the one computed before that. There are as many
     buffers as it takes that nothing is written where it may still be read: one more if some edge is `lagged`,
-    one more if the value is `moved` (a transform reads one version while it writes another; unchained, its
-    source stays). `spare` more let frames overlap.
+    one more if the value is `moved` (a transform reads one version while it writes another) or its `earlier`
+    version is read, one more for both. `spare` more let frames overlap.
     """
 
     def __init__(
@@ -63,25 +63,28 @@ class Entry:
         *,
         lagged: bool = False,
         moved: bool = False,
+        keeps_earlier: bool = False,
         spare: int = 0,
     ) -> None:
-        count = 1 + lagged + moved + spare
+        count = 1 + lagged + moved + keeps_earlier + spare
         self.name = name
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self.device = str(device)
         self.buffers: list[ort.OrtValue] = [allocate(shape, dtype, device) for _ in range(count)]
         self.lagged = lagged
+        self.keeps_earlier = keeps_earlier
         self.current: Version | None = None
         self.before: Version | None = None
         self.source: Version | None = None
+        self.earlier: Version | None = None
         self._last = count - 1
         self.writers: list[list[Task]] = [[] for _ in range(count)]
         self.readers: list[list[Task]] = [[] for _ in range(count)]
 
     def clear(self) -> None:
         """Forget every version; the buffers stay."""
-        self.current = self.before = self.source = None
+        self.current = self.before = self.source = self.earlier = None
 
     def begin_frame(self) -> None:
         """From now on `before` is what was newest until now."""
@@ -93,12 +96,18 @@ class Entry:
         if version is not None:
             return version
         assert lag, f"{self.name} is read before it is made"
-        buffer = self._free(None)
+        buffer = self._free()
         for task in self.readers[buffer]:
             task.wait()
         self.buffers[buffer].update_inplace(np.zeros(self.shape, self.dtype))
         self.before = Version(buffer, -1, -1)
         return self.before
+
+    def version(self, name: str) -> Version:
+        """The version that a transform reads: one of `runtime.transform.VERSIONS`."""
+        version = {"newest": self.current, "source": self.source, "earlier": self.earlier}[name]
+        assert version is not None, f"{self.name} is transformed before it is made"
+        return version
 
     def draft(self, position: int, index: int, *, reading: Version | None = None) -> Version:
         """A version to fill that nobody reads yet; `reading` is one that the writer reads meanwhile."""
@@ -109,22 +118,36 @@ class Entry:
         self.current = self.source = version
 
     def write(self, position: int, index: int) -> Version:
-        """Room for a newly computed value, at once the newest version."""
-        version = self.draft(position, index)
+        """Space for a newly computed value, at once the newest version."""
+        version = self.draft(position, index, reading=self.source if self.keeps_earlier else None)
+        self.earlier = self.source
         self.adopt(version)
         return version
 
-    def move(self, *, chained: bool) -> tuple[Version, Version]:
-        """The version to transform and the one to write; chained moves what was moved before."""
-        start = self.current if chained else self.source
-        assert start is not None and self.current is not None, f"{self.name} is moved before it is made"
-        moved = Version(self._free(start), start.position, start.index, self.current.transforms + 1)
-        self.current = moved
-        return start, moved
+    def rewrite(self, base: Version, own: Iterable[Version], *, computed: bool) -> Version:
+        """Space for what a transform makes of versions, at once the newest version.
 
-    def _free(self, reading: Version | None) -> int:
-        """The buffer, written longest ago, that nobody may read any more."""
-        held = {v.buffer for v in (self.before if self.lagged else None, reading) if v is not None}
+        base: whose frame it counts as computed on. own: versions of this value that the transform reads.
+        computed: it takes the place of what was last computed.
+        """
+        assert self.current is not None, f"{self.name} is transformed before it is made"
+        reading = list(own)
+        # what is moved on from frame to frame needs its source no more; all else is made of it again
+        chained = bool(reading) and all(version is self.current for version in reading)
+        buffer = self._free(*reading, None if chained else self.source)
+        if computed:
+            self.adopt(Version(buffer, self.current.position, self.current.index))
+        else:
+            self.current = Version(buffer, base.position, base.index, self.current.transforms + 1)
+        return self.current
+
+    def restore(self) -> None:
+        """What was last computed is the newest version again."""
+        self.current = self.source
+
+    def _free(self, *reading: Version | None) -> int:
+        """The buffer, written longest ago, that nobody may read any more; `reading`: versions still read."""
+        held = {v.buffer for v in (self.before if self.lagged else None, *reading) if v is not None}
         count = len(self.buffers)
         for step in range(1, count + 1):
             buffer = (self._last + step) % count
@@ -165,15 +188,21 @@ class FeatureCache:
             entry.begin_frame()
 
     def describe(self) -> tuple[EntryState, ...]:
-        """What lies in the cache now, one line an entry."""
+        """What lies in the cache now, one line per entry."""
         states = []
         for e in self:
             v = e.current
             states.append(
                 EntryState(
-                    e.name, e.shape, e.dtype.name, e.device, v.index if v else None,
-                    self.position - v.position if v else None, v.transforms if v else 0,
-                    len(e.buffers), len(e.buffers) * int(np.prod(e.shape, dtype=np.int64)) * e.dtype.itemsize,
+                    name=e.name,
+                    shape=e.shape,
+                    dtype=e.dtype.name,
+                    device=e.device,
+                    index=v.index if v else None,
+                    age=self.position - v.position if v else None,
+                    transforms=v.transforms if v else 0,
+                    buffers=len(e.buffers),
+                    bytes=len(e.buffers) * int(np.prod(e.shape, dtype=np.int64)) * e.dtype.itemsize,
                 )
-            )  # fmt: skip
+            )
         return tuple(states)

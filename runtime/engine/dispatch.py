@@ -7,7 +7,7 @@ overwrites.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -42,14 +42,23 @@ class Dispatch:
         self._head_read: dict[str, Version] = {}
         self._last: Labels | None = None
 
-    def begin_frame(self, frame: InFlight, image: np.ndarray, position: int) -> None:
-        """Open a frame; its picture goes to the device when the first stage reads it."""
-        self._frame, self._image, self._position = frame, image, position
-        self._uploaded = False
+    def arrive(self, frame: InFlight, image: np.ndarray) -> None:
+        """Open a frame that has just come; its picture goes to the device when the first stage reads it."""
+        if self._transforms is not None:
+            frame.sight = self._transforms.see(frame.frame, image, frame.position, frame.index)
+        self._open(frame, image)
         if self._frame_entry.lagged:
             self.upload()
-        if self._transforms is not None:
-            self._transforms.begin_frame(frame.frame, image, position, frame.index)
+
+    def look(self, frame: InFlight, until: Sequence[InFlight] = ()) -> None:
+        """Open a frame that has come before; until: those after it, up to the next one that is computed."""
+        assert self._transforms is not None and frame.sight is not None
+        self._transforms.look(frame.sight, tuple(other.sight for other in until if other.sight is not None))
+        self._open(frame, frame.sight.image)
+
+    def _open(self, frame: InFlight, image: np.ndarray) -> None:
+        self._frame, self._image, self._position = frame, image, frame.position
+        self._uploaded = False
 
     def end_frame(self, stages: tuple[OpenStage, ...]) -> None:
         """Write the ages of the stages' values, and what was moved, into the frame's record."""
@@ -58,7 +67,14 @@ class Dispatch:
             frame.ages[stage.name] = self._position - self._cache[stage.writes[0]].read(0).position
         if self._transforms is not None:
             frame.moved.update(self._transforms.counts())
-            frame.host_ms = self._transforms.ms
+            self.note_ms()
+
+    def note_ms(self) -> None:
+        """Take into the frame's record what feeds and probes have noted since it was opened."""
+        if self._transforms is not None:
+            for name, ms in self._transforms.ms.items():
+                self._frame.host_ms[name] = self._frame.host_ms.get(name, 0.0) + ms
+            self._transforms.ms = {}
 
     def upload(self) -> None:
         """Bring the frame to the device, once, when its first reader asks for it."""
@@ -81,8 +97,8 @@ class Dispatch:
                 writer.wait()
 
     def run(self, stage: OpenStage, position: int) -> Work:
-        """Have a stage run on the frame at `position` of its shot: choose versions and buffers now, do the
-        work itself in its lane.
+        """Have a stage run on the frame at `position` of its shot: versions and buffers are chosen now, the
+        work itself is done in its lane.
         """
         lagged = stage.lagged_at(position)
         read: list[Slot] = []
@@ -138,20 +154,32 @@ class Dispatch:
         def work() -> None:
             run()
             labels.array = np.array(head.labels.numpy())
-            labels.array.flags.writeable = False
+            labels.array.setflags(write=False)
 
         self._frame.add(Work(head.name, self._submit(head.name, work, read, []), came_from))
 
-    def move(self, stage: OpenStage) -> None:
-        """Move those values of a stage that did not fire for which there is a transform."""
+    def stand(self) -> None:
+        """Let the labels of the frame before be this frame's too."""
+        self._frame.labels = self._last
+
+    def transform(self, stage: OpenStage, when: str) -> bool:
+        """Transform those values of a stage that fired, or did not, for which there is a transform.
+
+        Returns:
+            Whether there was anything to do.
+        """
         if self._transforms is None:
-            return
+            return False
+        found = False
+        for work, read, written in self._transforms.work(stage.writes, when):
+            self._frame.tasks.append(("transform", self._submit("transform", work, read, [written])))
+            found = True
+        return found
+
+    def restore(self, stage: OpenStage) -> None:
+        """What a stage last computed is the newest version of its values again."""
         for name in stage.writes:
-            moved = self._transforms.move(name) if self._transforms.moves(name) else None
-            if moved is not None:
-                work, read, written = moved
-                task = self._submit("transform", work, read, [written])
-                self._frame.tasks.append(("transform", task))
+            self._cache[name].restore()
 
     def _bound(
         self,

@@ -31,6 +31,9 @@ class Engine:
         self._opened = opened
         self.dispatch = Dispatch(opened, executor)
         self._deciding = Deciding(opened, self.dispatch.complete)
+        self._waits = opened.schedule.waits
+        self._waiting: list[InFlight] = []
+        self._key_at = 0
         self._begun: dict[int, Work] | None = None
         self._position = 0
         if any(has_budget(stage.clock) for stage in opened.stages):
@@ -44,32 +47,87 @@ class Engine:
 
     def start_shot(self) -> None:
         """Forget everything; the next frame is a full pass."""
+        self._waiting = []
         self._begun = None
         self._position = 0
         self.dispatch.start_shot()
         self._deciding.start_shot()
 
     def begin(self, frame: InFlight, image: np.ndarray) -> None:
-        """Decide on the frame, and hand its work to the executor. image: uint8 of the engine's size, RGB."""
-        position, dispatch, deciding = self._position, self.dispatch, self._deciding
+        """Take the next frame of the shot in. image: uint8 of the engine's size, RGB.
+
+        Its work is handed to the executor at once, or, where values are blended from the key frames around a
+        frame, when the next key frame has come or the shot has ended.
+        """
+        position, deciding = self._position, self._deciding
+        self._position += 1
+        frame.position = position
         if self._begun is None:
             self.cache.begin_frame(position)
-        begun, self._begun = self._begun or {}, None
-        dispatch.begin_frame(frame, image, position)
+        self.dispatch.arrive(frame, image)
         deciding.begin_frame(position, image, frame.began)
+        if self._waits:
+            self._waiting.append(frame)
+            fires = deciding.fires(self._opened.stages[0])  # the clock of the first stage speaks for all
+            self.dispatch.note_ms()
+            if fires:
+                self.end_wait()
+        else:
+            self._play(frame)
+        frame.signal = deciding.signal
+        deciding.end_frame()
+
+    def _play(self, frame: InFlight) -> None:
+        """Decide on a frame, stage by stage, and hand its work over."""
+        dispatch = self.dispatch
+        begun, self._begun = self._begun or {}, None
         fired = False
         for stage in self._opened.stages:
-            if deciding.fires(stage):
-                frame.add(begun.get(stage.number) or dispatch.run(stage, position))
+            if self._deciding.fires(stage):
+                frame.add(begun.get(stage.number) or dispatch.run(stage, frame.position))
+                dispatch.transform(stage, "fired")
                 fired = True
             else:
-                dispatch.move(stage)
+                dispatch.transform(stage, "kept")
         dispatch.run_head(fired)
-        dispatch.end_frame(self._opened.stages)
-        deciding.end_frame()
-        frame.signal = deciding.signal
+        self._end(frame)
+
+    def end_wait(self) -> None:
+        """The newest frame becomes a key frame, on which all stages run; then the frames before it that have
+        waited for it are blended from it and from the key frame before them, in order, and labelled.
+        """
+        if not self._waiting:
+            return
+        *between, key = self._waiting
+        self._waiting = []
+        dispatch, stages = self.dispatch, self._opened.stages
+        dispatch.look(key)
+        for stage in stages:
+            key.add(dispatch.run(stage, key.position))
+            dispatch.transform(stage, "fired")
+        dispatch.note_ms()
+        for i, frame in enumerate(between):
+            dispatch.look(frame, [*between[i + 1 :], key])
+            frame.delay = key.position - frame.position
+            blended = [dispatch.transform(stage, "kept") for stage in stages]
+            if any(blended):
+                dispatch.run_head(fired=False)
+            else:
+                dispatch.stand()
+            self._end(frame)
+            # its stages have already run for the key frame after it; what it is made of is as old as this
+            frame.ages = dict.fromkeys(frame.ages, frame.position - self._key_at)
+        self._key_at = key.position
+        dispatch.look(key)
+        for stage in stages:
+            dispatch.restore(stage)
+        dispatch.run_head(fired=True)
+        self._end(key)
+
+    def _end(self, frame: InFlight) -> None:
+        """All of a frame's work is handed over."""
+        self.dispatch.end_frame(self._opened.stages)
         frame.decided = time.perf_counter()
-        self._position += 1
 
     def begin_next(self) -> None:
         """Begin those stages of the next frame that need nothing of it, if that frame goes on with the shot:

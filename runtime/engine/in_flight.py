@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from runtime.engine.executors import Task
+from runtime.engine.transform_runner import Sight
 from runtime.step import Step
 
 __all__ = ["InFlight", "Labels", "Work"]
@@ -36,7 +37,8 @@ class InFlight:
     """A frame from its arrival to its labels.
 
     frame: what the caller played. began: when it arrived, by time.perf_counter; decided: when all its work
-    had been handed over. The other fields become the step's.
+    had been handed over. position: frames since the start of its shot. sight: as transforms see it. delay:
+    frames that had to come before its labels could be made. The other fields become the step's.
     """
 
     frame: object
@@ -46,6 +48,9 @@ class InFlight:
     shot: int
     began: float
     decided: float = 0.0
+    position: int = 0
+    sight: Sight | None = None
+    delay: int = 0
     tasks: list[tuple[str, Task]] = field(default_factory=list)
     provenance: dict[str, dict[str, int]] = field(default_factory=dict)
     ages: dict[str, int] = field(default_factory=dict)
@@ -81,6 +86,7 @@ class InFlight:
             ms=ms,
             provenance=self.provenance,
             moved=self.moved,
+            delay=self.delay,
         )
 
     def abandon(self) -> None:

@@ -21,6 +21,7 @@ from runtime.schedule.clocks import Clock, Learned, Measured, by_position, senso
 from runtime.schedule.schedule import Schedule
 from runtime.sessions.session import Session, allocate
 from runtime.sessions.stage_sessions import StageSession, StageSessions
+from runtime.transform import Transform
 from staged_onnx import Manifest
 
 __all__ = ["OpenHead", "OpenSchedule", "OpenStage", "open_schedule"]
@@ -72,7 +73,7 @@ class OpenHead:
 class OpenSchedule:
     """A schedule opened at one frame size.
 
-    transforms: what moves values on frames on which their stage does not fire; None where nothing is moved.
+    transforms: what makes versions of values from others; None where nothing does.
     """
 
     schedule: Schedule
@@ -119,36 +120,33 @@ def open_schedule(
         ScheduleError: A clock cannot measure what it wants to, or a transform does not fit its value.
         BundleError, DeviceError: A session cannot be opened.
     """
-    measured = [tuple(dict.fromkeys(sensors_of(clock))) for clock in schedule.clocks]
-    cache = _cache_of(sessions, schedule, measured, spare)
     transforms = schedule.transforms
     if schedule.movement is not None:
         assert paths is not None
         transforms = (*transforms, *flow_transforms(schedule.movement, manifest, paths))
+    cache = _cache_of(sessions, schedule, transforms, spare)
     runner = TransformRunner(transforms, cache, sessions.device) if transforms else None
     recurrent = _recurrent_values(sessions)
     stages = []
-    for number, (opened, found) in enumerate(zip(sessions.stages, measured, strict=True)):
-        spec, clock = opened.spec, schedule.clocks[number]
+    for number, (opened, clock) in enumerate(zip(sessions.stages, schedule.clocks, strict=True)):
         lagged = _lagged_values(schedule, opened, recurrent[number])
+        early = (runner is None and _runs_early(opened, each, recurrent[number], clock) for each in lagged)
+        probes = {
+            what: open_probe(what, opened.spec.name, manifest, cache, sessions.device, runner, paths)
+            for what in sensors_of(clock)
+        }
         stages.append(
             OpenStage(
                 number=number,
-                name=spec.name,
+                name=opened.spec.name,
                 session=opened.session,
-                reads=spec.inputs,
-                writes=spec.outputs,
+                reads=opened.spec.inputs,
+                writes=opened.spec.outputs,
                 recurrent=recurrent[number],
                 lagged=lagged,
-                early=tuple(
-                    runner is None and _runs_early(opened, values, recurrent[number], clock)
-                    for values in lagged
-                ),
+                early=tuple(early),
                 clock=clock,
-                probes={
-                    what: open_probe(what, spec.name, manifest, cache, sessions.device, runner, paths)
-                    for what in found
-                },
+                probes=probes,
             )
         )
     head = sessions.head
@@ -164,14 +162,13 @@ def open_schedule(
 
 
 def _cache_of(
-    sessions: StageSessions, schedule: Schedule, measured: list[tuple[Measured, ...]], spare: int
+    sessions: StageSessions, schedule: Schedule, transforms: tuple[Transform, ...], spare: int
 ) -> FeatureCache:
     """The cache with an entry per value, each with the buffers that the schedule takes."""
-    moved = {transform.value for transform in schedule.transforms}
-    if schedule.movement is not None:
-        moved |= set(schedule.movement.values)
+    moved = {transform.value for transform in transforms}
+    earlier = {read.value for t in transforms for read in t.reads if read.version == "earlier"}
     lagged = set(schedule.lagged_values)
-    if any(isinstance(what, Learned) and not callable(what.model) for found in measured for what in found):
+    if any(isinstance(s, Learned) and not callable(s.model) for c in schedule.clocks for s in sensors_of(c)):
         lagged.add("frame")  # a model sees the frame before too
     cache = FeatureCache()
     for name, value in sessions.values.items():
@@ -183,6 +180,7 @@ def _cache_of(
                 sessions.device,
                 lagged=name in lagged,
                 moved=name in moved,
+                keeps_earlier=name in earlier,
                 spare=spare,
             )
         )

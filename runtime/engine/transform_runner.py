@@ -1,10 +1,11 @@
-"""Transforms at work: their sessions, the arrays that feed them, and which version each moves."""
+"""Transforms at work: their sessions, the arrays that feed them, and which version each reads and writes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,10 +13,10 @@ import numpy as np
 from runtime.engine.cache import Entry, FeatureCache
 from runtime.sessions.device import Device
 from runtime.sessions.session import Session
-from runtime.transform import Feed, Moment, Transform
+from runtime.transform import Feed, Moment, Seen, Transform
 from weights.errors import ScheduleError
 
-__all__ = ["Slot", "TransformRunner"]
+__all__ = ["Sight", "Slot", "TransformRunner"]
 
 SMALL = 1 << 20
 """Elements up to which a value is moved by one thread."""
@@ -24,56 +25,84 @@ Slot = tuple[Entry, int]
 """An entry and the number of one of its buffers."""
 
 
+@dataclass(frozen=True, eq=False)
+class Sight(Seen):
+    """A frame as transforms see it. The image is a copy, since its owner may reuse its memory."""
+
+    previous: np.ndarray | None
+    position: int
+    index: int
+
+
 class TransformRunner:
-    """Moves the values of one feature cache by the transforms of one schedule."""
+    """Transforms the values of one feature cache."""
 
     def __init__(self, transforms: tuple[Transform, ...], cache: FeatureCache, device: Device) -> None:
-        self.transforms = {transform.value: transform for transform in transforms}
-        self.cache = cache
-        self.device = device
+        self._transforms = transforms
+        self._moved = {transform.value for transform in transforms if transform.when == "kept"}
+        self._cache = cache
+        self._device = device
         self._feeds: dict[str, Entry] = {}
         self._made: dict[str, int | None] = {}
-        self._sessions: dict[str, Session] = {}
-        self._runs: dict[tuple[str, tuple[int, ...]], Callable[[], None]] = {}
-        self._sources: dict[str, np.ndarray] = {}
-        self._image: np.ndarray | None = None
+        self._sessions: dict[Transform, Session] = {}
+        self._runs: dict[tuple[Transform, tuple[int, ...]], Callable[[], None]] = {}
+        self._sources: dict[str, deque[Sight]] = {}
+        self._waits = any(t.reads_version("earlier") and t.when == "kept" for t in transforms)
+        self._seen: list[Sight] = []
+        """The newest frame; where frames wait for a key frame, all since the key frame before that."""
+        self._until: tuple[Sight, ...] = ()
         self.ms: dict[str, float] = {}
         """Milliseconds that feeds noted on this frame."""
 
-    def begin_frame(self, frame: object, image: np.ndarray, position: int, index: int) -> None:
-        """Open a frame. The image is copied, since its owner may reuse its memory for the next one."""
-        self._previous = self._image if self._image is not None and position > 0 else None
-        self._image = image.copy()
-        self._frame, self._position, self._index = frame, position, index
+    def see(self, frame: object, image: np.ndarray, position: int, index: int) -> Sight:
+        """A new frame has come: it is the one that is looked at from here on."""
+        if position == 0:
+            self._sources.clear()
+            self._seen.clear()
+        before = self._seen[-1].image if self._seen else None
+        if not self._waits:
+            self._seen.clear()
+        sight = Sight(frame, image.copy(), before, position, index)
+        self._seen.append(sight)
+        self.look(sight)
+        return sight
+
+    def look(self, sight: Sight, until: tuple[Sight, ...] = ()) -> None:
+        """Look at a frame that has come; until: those after it, up to the next one that is computed."""
+        self._sight = sight
+        self._until = until
         self._made.clear()
         self.ms = {}
 
     def moves(self, value: str) -> bool:
-        """Whether there is a transform for this value."""
-        return value in self.transforms
+        """Whether the value is transformed on frames on which its stage does not fire."""
+        return value in self._moved
 
     def computed(self, value: str) -> None:
         """The value has been computed from this frame: later frames move it from here."""
-        if value in self.transforms:
-            assert self._image is not None
-            self._sources[value] = self._image
+        self._sources.setdefault(value, deque(maxlen=2)).append(self._sight)
 
     def counts(self) -> dict[str, int]:
         """How often each value was moved since it was computed, where it was."""
-        return {
-            value: count for value in self.transforms if (count := self.cache[value].read(0).transforms) > 0
-        }
+        return {value: count for value in self._moved if (count := self._cache[value].read(0).transforms) > 0}
 
-    def moment(self, value: str) -> Moment:
-        """This frame, as a value that was computed on an earlier one sees it."""
-        assert self._image is not None and self._previous is not None
+    def moment(self, value: str, *, earlier: bool = False) -> Moment:
+        """This frame, as a value that was computed before sees it; earlier: the computation before that."""
+        sight, sources = self._sight, self._sources[value]
+        assert sight.previous is not None
+        source = sources[0] if earlier else sources[-1]
+        while self._waits and self._seen[0].position < sources[0].position:
+            self._seen.pop(0)
+        since = (other for other in self._seen if source.position < other.position <= sight.position)
         return Moment(
-            frame=self._frame,
-            image=self._image,
-            previous=self._previous,
-            source=self._sources[value],
-            position=self._position,
-            index=self._index,
+            frame=sight.frame,
+            image=sight.image,
+            previous=sight.previous,
+            source=source.image,
+            position=sight.position,
+            index=sight.index,
+            since=tuple(since) if self._waits else (),
+            until=self._until,
             ms=self.ms,
         )
 
@@ -84,69 +113,83 @@ class TransformRunner:
             session.close()
         self._sessions.clear()
 
-    def move(self, value: str) -> tuple[Callable[[], None], list[Slot], Slot] | None:
-        """The work of moving a value, the buffers that it reads and the one that it writes.
-
-        None where a feed has nothing to move it by.
+    def work(
+        self, values: tuple[str, ...], when: str
+    ) -> Iterator[tuple[Callable[[], None], list[Slot], Slot]]:
+        """What there is to do for the values of a stage that fired or did not ("fired", "kept"): the work,
+        the buffers that it reads and the one that it writes, in the order of the transforms.
         """
-        transform = self.transforms[value]
-        entry = self.cache[value]
-        feeds = []
+        if when == "fired" and self._sight.position == 0:
+            return
+        for transform in self._transforms:
+            if transform.when == when and transform.value in values:
+                work = self._prepare(transform)
+                if work is not None:
+                    yield work
+
+    def _prepare(self, transform: Transform) -> tuple[Callable[[], None], list[Slot], Slot] | None:
+        """The work of one transform; None where a feed has nothing to do it with."""
+        inputs: dict[str, Slot] = {}
         for feed in transform.feeds:
-            filled = self._feed(feed, value)
+            filled = self._feed(feed, transform)
             if filled is None:
                 return None
-            feeds.append((filled, feed.name))
-        if value not in self._sessions:
-            self._sessions[value] = self._open(transform, entry)
-        start, moved = entry.move(chained=transform.chained)
-        buffers = [self._made[name] or 0 for _, name in feeds]
-        key = (value, (start.buffer, moved.buffer, *buffers))
+            inputs[feed.name] = filled
+        entry = self._cache[transform.value]
+        versions = {read: self._cache[read.value].version(read.version) for read in transform.reads}
+        for read, version in versions.items():
+            inputs[read.name] = (self._cache[read.value], version.buffer)
+        if transform not in self._sessions:
+            self._sessions[transform] = self._open(transform, entry)
+        base = next(iter(versions.values()))
+        own = [version for read, version in versions.items() if read.value == transform.value]
+        written = entry.rewrite(base, own, computed=transform.when == "fired")
+        key = (transform, (*(buffer for _, buffer in inputs.values()), written.buffer))
         run = self._runs.get(key)
         if run is None:
-            session = self._sessions[value]
-            inputs = {name: feed.buffers[b] for (feed, name), b in zip(feeds, buffers, strict=True)}
-            binding = session.bind(
-                {"value": entry.buffers[start.buffer], **inputs}, {"moved": entry.buffers[moved.buffer]}
-            )
+            session = self._sessions[transform]
+            bound = {name: source.buffers[buffer] for name, (source, buffer) in inputs.items()}
+            binding = session.bind(bound, {"moved": entry.buffers[written.buffer]})
             run = self._runs[key] = partial(session.run, binding)
-        read = [(entry, start.buffer), *((feed, b) for (feed, _), b in zip(feeds, buffers, strict=True))]
-        return run, read, (entry, moved.buffer)
+        return run, list(inputs.values()), (entry, written.buffer)
 
-    def _feed(self, feed: Feed, value: str) -> Entry | None:
-        """The entry of a feed, filled for this frame; None where there is nothing to move by."""
+    def _feed(self, feed: Feed, transform: Transform) -> Slot | None:
+        """The buffer of a feed, filled for this frame; None where there is nothing to do."""
         if feed.name in self._made:
-            return self._feeds[feed.name] if self._made[feed.name] is not None else None
-        made = feed.make(self.moment(value))
+            buffer = self._made[feed.name]
+            return (self._feeds[feed.name], buffer) if buffer is not None else None
+        moved = next((read.value for read in transform.reads), transform.value)
+        made = feed.make(self.moment(moved, earlier=transform.reads_version("earlier")))
         if made is None:
             self._made[feed.name] = None
             return None
         array = np.ascontiguousarray(made)
         entry = self._feeds.get(feed.name)
         if entry is None:
-            entry = Entry(f"feed {feed.name}", array.shape, array.dtype.type, self.device, spare=1)
-            self._feeds[feed.name] = self.cache.add(entry)
+            entry = Entry(f"feed {feed.name}", array.shape, array.dtype.type, self._device, spare=1)
+            self._feeds[feed.name] = self._cache.add(entry)
         if array.shape != entry.shape or array.dtype != entry.dtype:
             raise ScheduleError(
                 f'feed "{feed.name}" has changed its shape or type',
                 found=f"{array.dtype} {array.shape}",
                 expected=f"{entry.dtype} {entry.shape}",
             )
-        version = entry.write(self._position, self._index)
+        version = entry.write(self._sight.position, self._sight.index)
         for task in entry.readers[version.buffer]:
             task.wait()
         entry.buffers[version.buffer].update_inplace(array)
         self._made[feed.name] = version.buffer
-        return entry
+        return entry, version.buffer
 
     def _open(self, transform: Transform, entry: Entry) -> Session:
         shapes = {feed.name: self._feeds[feed.name].shape for feed in transform.feeds}
+        shapes |= {read.name: self._cache[read.value].shape for read in transform.reads}
         model = transform.graph(entry.shape, entry.dtype, shapes).SerializeToString()
         name = f"transform of {entry.name}"
         # Waking threads for so little takes longer than the work, the more so while they estimate flow.
-        small = self.device.kind == "cpu" and math.prod(entry.shape) <= SMALL
-        device = replace(self.device, threads=1) if small else self.device
-        session = Session(model, device, {"value": entry.shape, **shapes}, name=name)
+        small = self._device.kind == "cpu" and max(map(math.prod, shapes.values())) <= SMALL
+        device = replace(self._device, threads=1) if small else self._device
+        session = Session(model, device, shapes, name=name)
         port = session.outputs.get("moved")
         if port is None or port.dtype is not entry.dtype.type or port.shape not in (None, entry.shape):
             raise ScheduleError(

@@ -30,7 +30,9 @@ class FlowOptions:
     disagree: "border", what the warp finds there; "previous", the labels of the same place one frame ago;
     "fresh", scores that the head makes of this frame's shallow values. of: what `warp` moves, the "labels"
     themselves, which costs next to nothing, or the "scores"; "auto" is labels, but where fresh scores are
-    needed.
+    needed. chained: values are moved on from frame to frame, each time interpolated, as Accel does, instead
+    of once along the whole path. fuse: weight, at most, of what was moved against what is fresh where a value
+    is computed anew (key frames); 0 takes what is fresh.
     """
 
     flow: FlowSource = "auto"
@@ -39,6 +41,8 @@ class FlowOptions:
     padding: str = "border"
     occlusion: str = "border"
     of: str = "auto"
+    chained: bool = False
+    fuse: float = 0.0
 
     def __post_init__(self) -> None:
         for what, value, accepted in (
@@ -51,6 +55,8 @@ class FlowOptions:
                 raise UsageError(f"unknown {what}", found=f'"{value}"', expected=" or ".join(accepted))
         if self.scale is not None and not 0 < self.scale <= 1:
             raise UsageError("bad scale of a warp", found=self.scale, expected="above 0, at most 1")
+        if not 0 <= self.fuse <= 1:
+            raise UsageError("bad weight of fusion", found=self.fuse, expected="0 to 1")
 
     def scale_for(self, size: tuple[int, int], channels: int) -> Fraction:
         """The scale of the grid for values of so many channels at a frame size (height, width)."""

@@ -1,4 +1,4 @@
-"""How cached values follow the picture: flow between frames, the path it adds up to, and how well that fits.
+"""How cached values follow the picture: the path that flow adds up to, and how well that fits.
 
 Flow is estimated between neighbouring frames. What a value is moved by is the path, the flow's sum along the
 way from this frame back to the one that the value was computed on; so the value itself is interpolated once,
@@ -11,24 +11,25 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.flow.estimators import Flow, FlowEstimator, FlowSource, flow_estimator, resize_flow
+from runtime.flow.estimators import Flow, FlowSource, flow_estimator, resize_flow
 from runtime.flow.options import FlowOptions, grid_of
-from runtime.transform import Moment
-from staged_onnx.warp import path_graph, warp_graph
+from runtime.flow.pairs import PairFlows
+from runtime.flow.path_graphs import PathGraphs
+from runtime.transform import Moment, Seen
 
 __all__ = ["MEASURES", "FlowPaths"]
 
 T = TypeVar("T")
+Picture = NDArray[np.uint8]
 
 TOLERANCE = 16
 """Grey levels (of 255) by which a pixel may differ from where it came from and still count as explained."""
@@ -36,20 +37,36 @@ CONSISTENCY = (0.01, 0.5)
 """Forward and backward flow agree where |f + b|^2 <= a (|f|^2 + |b|^2) + b (Sundaram et al. 2010)."""
 MEASURES = ("residual", "distance")
 """What can be measured of a path."""
-_READY = 16
+BLEND_DECAY = 10.0
+"""Grey levels of residual over which the weight of a key frame falls to 1/e, between two of them."""
+FUSE_DECAY = 20.0
+"""The same for what was moved to a key frame."""
+READY = 16
+"""Flows made ahead that are kept for their frames."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where the path from a source has got to on one frame.
+
+    path: None as long as nothing has moved since the source. moved: something has since the frame before.
+    """
+
+    image: Picture
+    path: Flow | None = None
+    moved: bool = False
+    hidden: NDArray[np.float32] | None = None
+
+
+@dataclass(eq=False)
 class _Track:
-    """The path from the newest frame back to one source frame."""
+    """The path from one source frame to the newest one; `places` on the way where frames wait."""
 
-    def __init__(self, source: NDArray[np.uint8]) -> None:
-        self.source = source
-        self.image = source
-        self.path: Flow | None = None
-        self.moved = False
-        self.hidden: NDArray[np.float32] | None = None
-        self.step: tuple[NDArray[np.uint8], Flow] | None = None
-        self.unexplained = 0.0
+    source: Picture
+    place: _Place
+    places: dict[int, _Place] = field(default_factory=dict)
+    step: tuple[Picture, Flow] | None = None
+    unexplained: float = 0.0
 
 
 class FlowPaths:
@@ -59,6 +76,7 @@ class FlowPaths:
         options: Which flow, on which grid.
         channels: Of the values that the grid's scale is to suit.
         tracks: How many sources are followed at a time.
+        both: Whether values are moved from a later frame too, so that flow is estimated both ways.
         flow: The estimator to use instead of the options'.
     """
 
@@ -68,21 +86,21 @@ class FlowPaths:
         *,
         channels: int = 1,
         tracks: int = 4,
+        both: bool = False,
         flow: FlowSource | None = None,
     ) -> None:
         self.options = options or FlowOptions()
         self.channels = channels
         self.tracks = tracks
-        self.estimator: FlowEstimator = flow_estimator(self.options.flow if flow is None else flow)
+        estimator = flow_estimator(self.options.flow if flow is None else flow)
+        self._pairs = PairFlows(estimator, both=both or self.options.occlusion != "border")
+        self._graphs = PathGraphs()
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
-        self._ready: OrderedDict[int, tuple[Any, Flow, Flow | None, float]] = OrderedDict()
-        self._sessions: dict[tuple[Any, ...], ort.InferenceSession] = {}
-        self._last: tuple[Any, Any, Flow, Flow | None] | None = None
-        self._measured: tuple[Any, Any, float] | None = None
-        self._greys: tuple[Any, NDArray[np.float32]] | None = None
+        self._later: dict[int, tuple[Picture, Flow | None]] = {}
+        self._later_image: Picture | None = None
+        self._measured: tuple[Picture, Picture, float] | None = None
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._lock = Lock()
-        self._estimating = Lock()
 
     def scale_for(self, size: tuple[int, int]) -> Fraction:
         """The scale of the grid at a frame size (height, width)."""
@@ -92,6 +110,23 @@ class FlowPaths:
         """Height and width of the frames that a path's grid was last made for."""
         return self._sizes[grid]
 
+    def ahead(
+        self, frames: Iterable[T], is_key: Callable[[int], bool] | None = None, most: int = READY
+    ) -> Iterator[T]:
+        """The frames; before one is handed on, its flow is estimated, where a value may need it.
+
+        Read this in a thread of its own (`runtime.video.threads.prefetch`) to have the flow of the next frame
+        made while the network is at work. Frames may not be written over after they were handed out.
+
+        Args:
+            frames: As a player takes them.
+            is_key: Whether values are computed anew on a shot's frame at this position, where that is known.
+            most: Frames that may wait for their flow to be used.
+        """
+        if self.options.start == "key":
+            return iter(frames)
+        return self._pairs.ahead(frames, is_key, most)
+
     # -- what a transform's feed and a clock ask for -------------------------------------------------------
 
     def path(self, moment: Moment) -> Flow | None:
@@ -100,16 +135,67 @@ class FlowPaths:
         None where nothing at all has moved since the frame before: what stands may stand. Notes the
         milliseconds of the flow and of the path in `moment.ms`, wherever and whenever they were spent.
         """
-        track = self._follow(moment)
-        return track.path if track.moved else None
+        place = self._follow(moment)
+        return place.path if place.moved else None
+
+    def step(self, moment: Moment) -> Flow | None:
+        """The path from this frame to the one before, as `path` has it."""
+        pair = self._pairs.of(moment.previous, moment.image, moment.frame)
+        moment.ms["flow"] = moment.ms.get("flow", 0.0) + pair.ms
+        return resize_flow(pair.flow, *self._grid(moment)) if pair.flow.any() else None
+
+    def whole_path(self, moment: Moment) -> Flow | None:
+        """As `path`, but None only where nothing has moved since the source."""
+        return self._follow(moment).path
+
+    def earlier_path(self, moment: Moment) -> Flow | None:
+        """As `path`, with zeros as long as nothing has moved since the source."""
+        place = self._follow(moment)
+        if not place.moved:
+            return None
+        return place.path if place.path is not None else self._still(moment)
+
+    def later_path(self, moment: Moment) -> Flow:
+        """The path from this frame to the later one that a value is blended from, on the same grid."""
+        path = self._path_to_later(moment)
+        return path if path is not None else self._still(moment)
+
+    def share_of_earlier(self, moment: Moment) -> NDArray[np.float32]:
+        """How much of a blend comes from the earlier of two key frames: 1 x 1 x h x w.
+
+        With a and b frames to the earlier and the later one, and r their residuals, the weights are
+        b / (a + b) exp(-r / BLEND_DECAY) and a / (a + b) exp(-r / BLEND_DECAY), and this is the first one's
+        share of their sum.
+        """
+        earlier, later = self.earlier_path(moment), self.later_path(moment)
+        began = time.perf_counter()
+        of_earlier = self._graphs.residual(
+            moment.image, moment.source, earlier if earlier is not None else self._still(moment)
+        )
+        of_later = self._graphs.residual(moment.image, moment.until[-1].image, later)
+        odds = len(moment.since) / len(moment.until) * np.exp((of_earlier - of_later) / BLEND_DECAY)
+        share = (1 / (1 + odds)).astype(np.float32)[np.newaxis, np.newaxis]
+        _note(moment, "residual", began)
+        return share
+
+    def share_of_moved(self, moment: Moment) -> NDArray[np.float32] | None:
+        """The weight of what was moved against what is fresh: 1 x 1 x h x w; None where nothing has moved.
+
+        It is fuse * exp(-residual / FUSE_DECAY).
+        """
+        path = self.whole_path(moment)
+        if path is None:
+            return None
+        began = time.perf_counter()
+        residual = self._graphs.residual(moment.image, moment.source, path)
+        share = (self.options.fuse * np.exp(-residual / FUSE_DECAY)).astype(np.float32)
+        _note(moment, "residual", began)
+        return share[np.newaxis, np.newaxis]
 
     def hidden(self, moment: Moment) -> NDArray[np.float32]:
         """1 where something has come into view since the source, 0 elsewhere: 1 x 1 x h x w."""
-        track = self._follow(moment)
-        height, width = self._grid(moment)
-        if track.hidden is None:
-            track.hidden = np.zeros((1, 1, height, width), np.float32)
-        return track.hidden
+        hidden = self._follow(moment).hidden
+        return hidden if hidden is not None else np.zeros((1, 1, *self._grid(moment)), np.float32)
 
     def residual(self, moment: Moment) -> float:
         """Share of the grid's pixels that the flow does not explain, summed over the steps of the path.
@@ -117,7 +203,8 @@ class FlowPaths:
         A pixel is not explained whose grey level differs by more than TOLERANCE from the one that its flow
         leads to. Steps on which nobody asked do not count.
         """
-        track = self._follow(moment)
+        self._follow(moment)
+        track = self._track(moment)
         if track.step is not None:
             began = time.perf_counter()
             track.unexplained += self._unexplained(*track.step, moment)
@@ -127,41 +214,15 @@ class FlowPaths:
 
     def distance(self, moment: Moment) -> float:
         """Mean length of the path, as a share of the frame's diagonal."""
-        track = self._follow(moment)
-        if track.path is None:
+        path = self._follow(moment).path
+        if path is None:
             return 0.0
-        lengths = np.hypot(track.path[..., 0], track.path[..., 1])
+        lengths = np.hypot(path[..., 0], path[..., 1])
         return float(lengths.mean() / np.hypot(*self._grid(moment)))
 
     def measure(self, name: str, moment: Moment) -> float:
         """One of MEASURES, by name."""
         return self.residual(moment) if name == "residual" else self.distance(moment)
-
-    # -- flow ahead of time --------------------------------------------------------------------------------
-
-    def ahead(self, frames: Iterable[T], is_key: Callable[[int], bool] | None = None) -> Iterator[T]:
-        """The frames; before one is handed on, its flow is estimated, where a value may need it.
-
-        is_key: whether values are computed anew on a shot's frame at this position, where that is known.
-        Read this in a thread of its own (`runtime.video.threads.prefetch`) to have the flow of the next frame
-        made while the network is at work. Frames may not be written over after they were handed out.
-        """
-        before: Any = None
-        position = 0
-        for frame in frames:
-            image: Any = getattr(frame, "image", frame)
-            is_frame = isinstance(image, np.ndarray) and image.ndim == 3
-            follows = before is not None and is_frame and image.shape == before.shape
-            position = position + 1 if follows and not getattr(frame, "shot_start", False) else 0
-            needed = position > 0 and not (is_key is not None and is_key(position))
-            if needed and self.options.start == "previous":
-                flow, forward, ms = self._estimate(before, image)
-                with self._lock:
-                    self._ready[id(frame)] = (frame, flow, forward, ms)
-                    while len(self._ready) > _READY:
-                        self._ready.popitem(last=False)
-            before = image if is_frame else None
-            yield frame
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -171,64 +232,108 @@ class FlowPaths:
         self._sizes[grid] = size
         return grid
 
-    def _follow(self, moment: Moment) -> _Track:
-        """The track from the moment's source, brought up to this frame."""
+    def _still(self, moment: Moment) -> Flow:
+        return np.zeros((*self._grid(moment), 2), np.float32)
+
+    def _track(self, moment: Moment) -> _Track:
+        """The track from the moment's source; the least used of the others is forgotten for a new one."""
         with self._lock:
             track = self._tracks.get(id(moment.source))
             if track is None or track.source is not moment.source:
-                track = self._tracks[id(moment.source)] = _Track(moment.source)
+                track = _Track(moment.source, _Place(moment.source))
+                self._tracks[id(moment.source)] = track
                 while len(self._tracks) > self.tracks:
                     self._tracks.popitem(last=False)
             self._tracks.move_to_end(id(moment.source))
-        if track.image is not moment.image:
-            self._advance(track, moment)
         return track
 
-    def _advance(self, track: _Track, moment: Moment) -> None:
-        grid = self._grid(moment)
-        chained = self.options.start == "previous" and track.image is moment.previous
-        flow, forward, ms = self._flow_of(moment, moment.previous if chained else moment.source)
-        moment.ms["flow"] = moment.ms.get("flow", 0.0) + ms
+    def _follow(self, moment: Moment) -> _Place:
+        """Where the path from the moment's source has got to on this frame."""
+        track = self._track(moment)
+        if track.place.image is moment.image:
+            return track.place
+        known = track.places.get(id(moment.image))
+        if known is not None and known.image is moment.image:
+            return known
+        if not moment.since:
+            self._advance(track, Seen(moment.frame, moment.image), moment)
+            return track.place
+        self._pairs.kept = max(self._pairs.kept, 2 * (len(moment.since) + len(moment.until)))
+        images = [seen.image for seen in moment.since]
+        reached = next((i for i, image in enumerate(images) if image is track.place.image), -1)
+        for seen in moment.since[reached + 1 :]:
+            self._advance(track, seen, moment)
+            track.places[id(seen.image)] = track.place
+        return track.place
+
+    def _advance(self, track: _Track, to: Seen, moment: Moment) -> None:
+        """Lengthen a track by a step to a frame: from the one before where it is known, else the source."""
+        grid, place = self._grid(moment), track.place
+        follows = bool(moment.since) or place.image is moment.previous
+        chained = self.options.start == "previous" and follows
+        start = place.image if chained else track.source
+        pair = self._pairs.of(start, to.image, to.frame if follows and chained else None)
+        moment.ms["flow"] = moment.ms.get("flow", 0.0) + pair.ms
         began = time.perf_counter()
-        track.image = moment.image
-        track.step = (moment.previous if chained else moment.source, flow)
+        flow = pair.flow
+        track.step = (start, flow)
         if not chained:
             track.unexplained = 0.0
-        track.moved = bool(flow.any()) or (not chained and track.path is not None)
-        seen = self._seen(flow, forward) if forward is not None else None
-        if seen is not None and self.options.occlusion == "previous":
+        moved = bool(flow.any()) or (not chained and place.path is not None)
+        occlusion = self.options.occlusion
+        seen = self._seen(flow, pair.forward) if pair.forward is not None and occlusion != "border" else None
+        if seen is not None and occlusion == "previous":
             flow = np.where(seen[..., np.newaxis], flow, np.float32(0))
-        if chained and track.path is not None:
-            track.path = self._longer(track.path, flow) if track.moved else track.path
-        elif track.moved:
-            track.path = resize_flow(flow, *grid)
-        if seen is not None and self.options.occlusion == "fresh":
-            self._hide(track, seen, resize_flow(flow, *grid), chained)
+        path = place.path
+        if chained and path is not None:
+            path = self._graphs.longer(path, flow) if moved else path
+        elif moved:
+            path = resize_flow(flow, *grid)
+        hidden = place.hidden
+        if seen is not None and occlusion == "fresh":
+            hidden = self._hide(hidden if chained else None, seen, resize_flow(flow, *grid))
+        track.place = _Place(to.image, path, moved, hidden)
         _note(moment, "path", began)
 
-    def _flow_of(self, moment: Moment, start: NDArray[np.uint8]) -> tuple[Flow, Flow | None, float]:
-        with self._lock:
-            ready = self._ready.pop(id(moment.frame), None)
-            last = self._last
-        if last is not None and last[0] is start and last[1] is moment.image:
-            return (*last[2:], 0.0)
-        if ready is not None and ready[0] is moment.frame and start is moment.previous:
-            found = ready[1:]
-        else:
-            found = self._estimate(start, moment.image)
-        self._last = (start, moment.image, *found[:2])
-        return found
+    def _path_to_later(self, moment: Moment) -> Flow | None:
+        """The path to the last frame of `until`; None where nothing moves on the way."""
+        images = [moment.image, *(seen.image for seen in moment.until)]
+        if self._later_image is not images[-1]:
+            self._later_image = images[-1]
+            self._later.clear()
+        known = self._later.get(id(moment.image))
+        if known is not None and known[0] is moment.image:
+            return known[1]
+        path: Flow | None = None
+        for i in reversed(range(len(images) - 1)):
+            known = self._later.get(id(images[i]))
+            if known is None or known[0] is not images[i]:
+                known = (images[i], self._longer_to_later(path, images, i, moment))
+                self._later[id(images[i])] = known
+            path = known[1]
+        return path
 
-    def _estimate(
-        self, previous: NDArray[np.uint8], current: NDArray[np.uint8]
-    ) -> tuple[Flow, Flow | None, float]:
-        with self._estimating:
-            began = time.perf_counter()
-            flow = self.estimator.coarse(previous, current)
-            forward = None
-            if self.options.occlusion != "border":
-                forward = self.estimator.coarse(current, previous)
-            return flow, forward, (time.perf_counter() - began) * 1e3
+    def _longer_to_later(
+        self, path: Flow | None, images: list[Picture], i: int, moment: Moment
+    ) -> Flow | None:
+        """The path from the ith image to the last one, from that of the image after it."""
+        if self.options.start == "key":
+            pair = self._pairs.of(images[-1], images[i])
+            flow, path = pair.flow, None
+        else:
+            pair = self._pairs.of(images[i], images[i + 1], moment.until[i].frame)
+            assert pair.forward is not None
+            flow = pair.forward
+        moment.ms["flow"] = moment.ms.get("flow", 0.0) + pair.ms
+        began = time.perf_counter()
+        if flow.any():
+            path = (
+                self._graphs.longer(path, flow)
+                if path is not None
+                else resize_flow(flow, *self._grid(moment))
+            )
+        _note(moment, "path", began)
+        return path
 
     def _seen(self, flow: Flow, forward: Flow) -> NDArray[np.bool_]:
         """Where the flow stays in the frame and the forward flow leads back."""
@@ -236,61 +341,32 @@ class FlowPaths:
         rows, columns = np.mgrid[:height, :width]
         x, y = columns + flow[..., 0], rows + flow[..., 1]
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-        back = self._warp(forward.transpose(2, 0, 1)[np.newaxis], flow)[0].transpose(1, 2, 0)
+        back = self._graphs.warp(forward.transpose(2, 0, 1)[np.newaxis], flow)[0].transpose(1, 2, 0)
         gap, lengths = (((flow + back) ** 2).sum(-1), (flow**2).sum(-1) + (back**2).sum(-1))
         return np.asarray(inside & (gap <= CONSISTENCY[0] * lengths + CONSISTENCY[1]))
 
-    def _unexplained(self, start: NDArray[np.uint8], flow: Flow, moment: Moment) -> float:
+    def _unexplained(self, start: Picture, flow: Flow, moment: Moment) -> float:
         """What the newest step adds to the residual; the same for every track that takes this step."""
         known = self._measured
         if known is not None and known[0] is start and known[1] is moment.image:
             return known[2]
         grid = self._grid(moment)
-        before = self._greys[1] if self._greys is not None and self._greys[0] is start else _grey(start, grid)
-        now = _grey(moment.image, grid)
-        self._greys = (moment.image, now)
-        came_from = self._warp(before[np.newaxis, np.newaxis], resize_flow(flow, *grid))[0, 0]
+        before, now = (self._graphs.grey(image, grid) for image in (start, moment.image))
+        came_from = self._graphs.warp(before[np.newaxis, np.newaxis], resize_flow(flow, *grid))[0, 0]
         share = float((np.abs(now - came_from) > TOLERANCE).mean())
         self._measured = (start, moment.image, share)
         return share
 
-    def _hide(self, track: _Track, seen: NDArray[np.bool_], step: Flow, chained: bool) -> None:
+    def _hide(
+        self, before: NDArray[np.float32] | None, seen: NDArray[np.bool_], step: Flow
+    ) -> NDArray[np.float32]:
+        """What has come into view on this step, and before it as far as it is still there."""
         height, width = step.shape[:2]
         image = Image.fromarray((~seen).astype(np.uint8) * np.uint8(255)).resize((width, height))
         now = (np.asarray(image) > 127).astype(np.float32)[np.newaxis, np.newaxis]
-        if chained and track.hidden is not None:
-            now = np.maximum(now, (self._warp(track.hidden, step) > 0.5).astype(np.float32))
-        track.hidden = now
-
-    def _longer(self, path: Flow, flow: Flow) -> Flow:
-        key = ("path", path.shape, flow.shape)
-        grid = (path.shape[0], path.shape[1])
-        session = self._session(key, lambda: path_graph(flow.shape, grid))
-        return np.asarray(session.run(None, {"path": path, "flow": flow})[0])
-
-    def _warp(self, value: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-        value = np.ascontiguousarray(value)
-        key = ("warp", value.shape, flow.shape)
-        session = self._session(key, lambda: warp_graph(value.shape, flow.shape))
-        return np.asarray(session.run(None, {"value": value, "flow": flow})[0])
-
-    def _session(self, key: tuple[Any, ...], build: Callable[[], onnx.ModelProto]) -> ort.InferenceSession:
-        with self._lock:
-            if key not in self._sessions:
-                options = ort.SessionOptions()
-                options.intra_op_num_threads = options.inter_op_num_threads = 1
-                self._sessions[key] = ort.InferenceSession(
-                    build().SerializeToString(), options, providers=["CPUExecutionProvider"]
-                )
-            return self._sessions[key]
-
-
-def _grey(image: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Grey levels on a grid, each the mean of its pixels."""
-    grey = Image.fromarray(image).convert("L")
-    if grey.size != (grid[1], grid[0]):
-        grey = grey.resize((grid[1], grid[0]), Image.Resampling.BOX)
-    return np.asarray(grey, np.float32)
+        if before is not None:
+            now = np.maximum(now, (self._graphs.warp(before, step) > 0.5).astype(np.float32))
+        return now
 
 
 def _note(moment: Moment, name: str, began: float) -> None:

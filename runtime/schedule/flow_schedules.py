@@ -5,6 +5,11 @@
   the head runs on every frame.
 - `correct:K` (Accel): the last stage runs on every Kth frame and what it hands out is moved; the stages
   before it run on every frame, so that the head corrects what was moved by what it sees now.
+- `between:K`: the whole network runs on every Kth frame, and the frames between two of these take their
+  labels from the scores of both, moved there and blended. They wait for the later one.
+
+`@fuse` mixes, where values are computed anew, what is fresh with what was moved there. `@chained` moves
+values on from frame to frame, as Accel does exactly, instead of once along the whole path.
 
 In place of K stands any clock; `adaptive:THETA` and `distance:THETA` here look at how well and how far values
 were moved.
@@ -19,18 +24,20 @@ from fractions import Fraction
 
 from runtime.flow.estimators import flow_estimator
 from runtime.flow.options import FlowOptions
-from runtime.schedule.clocks import Always, Clock, Drift, Every, Follow, sensors_of
+from runtime.schedule.clocks import Always, Clock, Drift, Every, Follow, sensors_of, single_clocks
 from staged_onnx import Bundle, Manifest
 from staged_onnx.split import split_head, split_manifest
 from weights.errors import FlowError, ScheduleError, UsageError
 
 __all__ = ["KINDS", "MAX_INTERVAL", "Movement", "movement_of", "played_bundle", "played_manifest"]
 
-KINDS = ("warp", "warp-feature", "correct")
+KINDS = ("warp", "warp-feature", "correct", "between")
 MAX_INTERVAL = 16
 """Frames after which an adaptive schedule makes a full pass, where it does not say otherwise."""
 
-_OPTION = re.compile(r"@(flow|scale|from|padding|occlusion|of)=([^@]*)")
+_OPTION = re.compile(r"@(flow|scale|from|padding|occlusion|of|fuse)=([^@]*)|@(fuse|chained)(?=@|$)")
+FUSE = 0.6
+"""Weight of what was moved to a key frame, where nothing is said against it (docs/flow.md)."""
 _SMALLEST_SCALE = Fraction(1, 64)
 
 
@@ -39,8 +46,9 @@ class Movement:
     """That a schedule's values follow the picture: its kind, how, and which values.
 
     carried: what the head hands out as a value of the cache, where it is in two parts (see
-    `staged_onnx.split`), else "". values: those that are moved, "fresh" scores last. channels: of the scores,
-    for the grid's scale. key: the clock that says when all of them are computed anew.
+    `staged_onnx.split`), else "". values: those that are moved, "fresh" scores last. scores: the value that
+    label maps are made of, where scores are carried. channels: of the scores, for the grid's scale. key: the
+    clock that says when all of them are computed anew.
     """
 
     kind: str
@@ -48,6 +56,7 @@ class Movement:
     carried: str
     values: tuple[str, ...]
     channels: int
+    scores: str = ""
     key: Clock = field(default_factory=Always)
 
     def drift(self, name: str) -> Drift:
@@ -65,9 +74,19 @@ class Movement:
         return (key, *((Follow() if asks else key,) * (stages - 1)))
 
     def is_key(self, position: int) -> bool:
-        """Whether values are surely computed anew on a shot's frame at this position."""
+        """Whether nothing is moved to a shot's frame at this position, as far as that is known beforehand."""
         key = self.key
-        return isinstance(key, Every) and (position - key.phase) % key.rate == 0
+        if self.kind == "between" or self.options.fuse or not isinstance(key, Every):
+            return False
+        return (position - key.phase) % key.rate == 0
+
+    @property
+    def longest(self) -> int:
+        """Frames that can lie between two key frames."""
+        if isinstance(self.key, Every):
+            return self.key.rate
+        found = (getattr(clock, "maximum", None) for clock in single_clocks(self.key))
+        return max((most for most in found if most is not None), default=MAX_INTERVAL)
 
 
 def movement_of(kind: str, text: str, manifest: Manifest, *, files: bool = True) -> tuple[Movement, str]:
@@ -75,7 +94,7 @@ def movement_of(kind: str, text: str, manifest: Manifest, *, files: bool = True)
 
     files: whether the text may name a model's file. Raises ScheduleError, FlowError or BundleError.
     """
-    given = dict(_OPTION.findall(text))
+    given = {name or flag: value for name, value, flag in _OPTION.findall(text)}
     flow = given.get("flow", "auto")
     if not files and flow.endswith(".onnx"):
         raise FlowError("a bundle's own schedule names a file", found=f'"{flow}"', expected="dis or skimage")
@@ -92,10 +111,12 @@ def movement_of(kind: str, text: str, manifest: Manifest, *, files: bool = True)
     values: tuple[str, ...] = ()
     if deep or kind == "warp-feature":
         values = _head_values(manifest, manifest.stages[-1:] if deep else manifest.stages)
+    scores = ""
     if carried:
-        values = (*values, split_manifest(manifest, carried).stages[-1].outputs[-1])
+        made = split_manifest(manifest, carried).stages[-1].outputs
+        values, scores = (*values, made[0]), made[-1] if carried == "scores" else ""
     channels = manifest.scores.channels if manifest.scores is not None else len(manifest.class_names)
-    return Movement(kind, options, carried, values, channels), _OPTION.sub("", text)
+    return Movement(kind, options, carried, values, channels, scores), _OPTION.sub("", text)
 
 
 def _flow_options(kind: str, text: str, flow: str, given: Mapping[str, str]) -> FlowOptions:
@@ -111,6 +132,8 @@ def _flow_options(kind: str, text: str, flow: str, given: Mapping[str, str]) -> 
             padding=given.get("padding", "border"),
             occlusion=given.get("occlusion", "border"),
             of=given.get("of", "auto"),
+            chained="chained" in given,
+            fuse=_weight(given["fuse"]) if "fuse" in given else 0.0,
         )
     except UsageError as error:
         raise ScheduleError(
@@ -120,9 +143,19 @@ def _flow_options(kind: str, text: str, flow: str, given: Mapping[str, str]) -> 
 
 def _carried(kind: str, options: FlowOptions) -> str:
     """What the head hands out; raises ScheduleError for options that contradict each other."""
+    fused = options.fuse > 0
     if kind != "warp" and options.occlusion == "fresh":
         raise ScheduleError(f"occlusion=fresh does not go with {kind}", expected="warp")
-    if kind != "warp" and options.of != "auto":
+    if fused and (options.occlusion == "fresh" or options.of == "labels"):
+        found = "occlusion=fresh" if options.occlusion == "fresh" else "of=labels"
+        raise ScheduleError("fusion mixes scores", found=found, expected="@fuse without it")
+    if options.chained and kind not in ("warp-feature", "correct"):
+        raise ScheduleError(f"@chained does not go with {kind}", expected="correct or warp-feature")
+    if kind == "between":
+        if options.of == "labels":
+            raise ScheduleError("between blends scores", found="of=labels", expected="of=scores, or nothing")
+        return "scores"
+    if kind not in ("warp", "between") and options.of != "auto":
         raise ScheduleError(f"of={options.of} does not go with {kind}", expected="warp")
     if options.of == "labels" and options.occlusion == "fresh":
         raise ScheduleError("occlusion=fresh needs scores", found="of=labels", expected="of=scores")
@@ -130,7 +163,7 @@ def _carried(kind: str, options: FlowOptions) -> str:
         return ""
     if options.occlusion == "fresh":
         return "fresh"
-    return "scores" if options.of == "scores" else "labels"
+    return "scores" if options.of == "scores" or fused else "labels"
 
 
 def played_manifest(manifest: Manifest, movement: Movement | None) -> Manifest:
@@ -158,6 +191,19 @@ def _head_values(manifest: Manifest, stages: Iterable[object]) -> tuple[str, ...
             expected="1 x C x h x w",
         )
     return values
+
+
+def _weight(text: str) -> float:
+    """The weight of `fuse=W`, or the usual one."""
+    if not text:
+        return FUSE
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 < weight <= 1:
+        raise UsageError("bad weight of fusion", found=f'"{text}"', expected="above 0, at most 1")
+    return weight
 
 
 def _scale(text: str) -> Fraction:

@@ -54,6 +54,11 @@ class Schedule:
         return self.text
 
     @property
+    def waits(self) -> bool:
+        """Whether frames wait for the next key frame before they are labelled."""
+        return self.movement is not None and self.movement.kind == "between"
+
+    @property
     def rates(self) -> tuple[int, ...] | None:
         """Frames from one firing of each stage to the next; None where a clock goes by something else."""
         clocks = self.clocks

@@ -87,7 +87,7 @@ def test_what_the_split_manifest_says(tmp_path: Path) -> None:
     manifest = make(tmp_path, thin_fcn8s(tmp_path), CUTS, None).manifest
     after = split_manifest(manifest, scale=Fraction(1, 2))
     assert [stage.name for stage in after.stages] == ["stage1", "stage2", "stage3", "head"]
-    assert after.stages[-1].outputs == after.head.inputs[:1] == ("scores",)
+    assert after.stages[-1].outputs == ("label_map", "scores") and after.head.inputs == ("label_map",)
     assert after.stages[-1].macs == manifest.head.macs and after.macs == manifest.macs
     assert after.values["scores"].shape == (1, 5, 40, 48)
 
@@ -102,7 +102,7 @@ def test_strides_of_the_values(tmp_path: Path) -> None:
 def test_another_value_called_scores_keeps_its_name(tmp_path: Path) -> None:
     manifest = make(tmp_path, chain(tmp_path), ["a"], (16, 24)).manifest
     taken = replace(manifest, values={**manifest.values, "scores": manifest.values["up"]})
-    assert split_manifest(taken).head.inputs[0] == "scores_"
+    assert split_manifest(taken).stages[-1].outputs == ("label_map", "scores_")
 
 
 def test_the_label_map_as_a_carried_value(tmp_path: Path) -> None:

@@ -38,8 +38,9 @@ def test_no_version_is_overwritten_while_it_may_be_read(actions: list[str], spar
         if action == "write":
             written = e.write(t, t)
         elif action in ("chain", "key"):
-            start, written = e.move(chained=action == "chain")
+            start = e.version("newest" if action == "chain" else "source")
             assert start == (before if action == "chain" else source)
+            written = e.rewrite(start, [start], computed=False)
             survives.append(start)
             assert written.transforms == before.transforms + 1 and written.index == source.index
         else:
@@ -47,6 +48,31 @@ def test_no_version_is_overwritten_while_it_may_be_read(actions: list[str], spar
             continue
         assert written.buffer not in {version.buffer for version in survives}
         assert e.read(0) == written and e.read(1) == before
+
+
+@given(st.lists(st.sampled_from(["fused", "plain", "other"]), max_size=30), st.integers(0, 2))
+def test_a_fused_value_takes_the_place_of_what_was_computed(actions: list[str], spare: int) -> None:
+    """What was computed before survives the computation and the fusion; what a transform makes of other
+    values takes no version of this one.
+    """
+    e = entry(moved=True, keeps_earlier=True, spare=spare)
+    e.write(0, 0)
+    for t, action in enumerate(actions, 1):
+        e.begin_frame()
+        source = e.version("source")
+        if action == "other":
+            made = e.rewrite(source, [], computed=False)
+            assert made.buffer != source.buffer and e.version("source") == source
+            e.restore()
+            assert e.read(0) == source
+            continue
+        fresh = e.write(t, t)
+        assert e.version("earlier") == source and fresh.buffer != source.buffer
+        if action == "fused":
+            fused = e.rewrite(source, [source, fresh], computed=True)
+            assert len({fused.buffer, fresh.buffer, source.buffer}) == 3
+            assert (fused.position, fused.index, fused.transforms) == (t, t, 0)
+            assert e.version("source") == e.version("newest") == fused and e.version("earlier") == source
 
 
 def test_buffers_are_only_as_many_as_needed() -> None:

@@ -59,7 +59,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def schedule(bundle: Path, text: str, *, chained: bool, model=warp, **feed) -> runtime.Schedule:
     make = feed.get("make") or (lambda m: flow_between(m.image, m.previous if chained else m.source))
-    transform = runtime.Transform("v2", model, (runtime.Feed("flow", make),), chained=chained)
+    read = runtime.Read("value", "v2", "newest" if chained else "source")
+    transform = runtime.Transform("v2", model, (runtime.Feed("flow", make),), (read,))
     return dataclasses.replace(
         runtime.parse_schedule(text, read_bundle(bundle).manifest), transforms=(transform,)
     )

@@ -125,7 +125,7 @@ def test_scores_follow_the_picture(fcn: Path) -> None:
     for t, frame in enumerate(frames):
         frame[..., 2] = t
     steps = play(fcn, "warp:3@of=scores@scale=1", frames)
-    assert [s.moved for s in steps] == [{}, {"scores": 1}, {"scores": 2}]
+    assert [s.moved for s in steps] == [{}, {"label_map": 1}, {"label_map": 2}]
     assert len(np.unique(steps[0].labels)) > 1
     for t in (1, 2):
         inside = (slice(0, size[0] - 2), slice(4, None))
