@@ -21,7 +21,7 @@ from caffe_port.reading.schema import HARMLESS
 from caffe_port.registry import LayerRule, all_rules
 from caffe_port.shared_memory import IN_PLACE
 from weights.errors import UnsupportedError
-from weights.files import read
+from weights.reading import read
 
 __all__ = ["figures_in", "main", "measure", "page"]
 

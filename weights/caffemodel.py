@@ -22,16 +22,11 @@ from typing import IO, Protocol
 
 import numpy as np
 
+from weights import limits
 from weights.errors import WeightsError
 from weights.wire import BYTES, FOUR, VARINT, Budget, Field, Malformed, fields, signed64, varints
 
-__all__ = ["MAX_AXES", "MAX_COUNT", "LayerLike", "StoredBlob", "StoredLayer", "load", "scan", "write_to"]
-
-# Blob::Reshape refuses more elements, and more axes, than these.
-MAX_COUNT = 2**31 - 1
-MAX_AXES = 32
-# protobuf refuses longer messages, and with it Caffe and OpenCV.
-_MAX_MESSAGE = 2**31 - 1
+__all__ = ["LayerLike", "StoredBlob", "StoredLayer", "load", "scan", "write_to"]
 
 # V1LayerParameter.LayerType of BVLC Caffe. Forks give 39 and up to layers of their own.
 _V1_TYPES = {
@@ -101,11 +96,13 @@ def _shape(data: mmap | bytes, outer: Field, budget: Budget) -> list[int]:
         elif field.number == 1 and field.wire == BYTES:
             for value in varints(data, field.start, field.end, budget):
                 dims.append(signed64(value))
-                if len(dims) > MAX_AXES:
+                if len(dims) > limits.AXES:
                     break
-        if len(dims) > MAX_AXES:
+        if len(dims) > limits.AXES:
             raise Malformed(
-                "a blob has too many axes", found=f"more than {MAX_AXES}", expected=f"at most {MAX_AXES}"
+                "a blob has too many axes",
+                found=f"more than {limits.AXES}",
+                expected=f"at most {limits.AXES}",
             )
     return dims
 
@@ -113,9 +110,12 @@ def _shape(data: mmap | bytes, outer: Field, budget: Budget) -> list[int]:
 def _checked(shape: tuple[int, ...], chunks: list[Chunk], dtype: str) -> StoredBlob:
     """The blob, if Caffe's Blob::FromProto would take it: shape and count of numbers agree."""
     text = "x".join(map(str, shape)) or "()"
-    if any(not 0 <= dim <= MAX_COUNT for dim in shape) or prod(max(dim, 1) for dim in shape) > MAX_COUNT:
+    if (
+        any(not 0 <= dim <= limits.ELEMENTS for dim in shape)
+        or prod(max(dim, 1) for dim in shape) > limits.ELEMENTS
+    ):
         raise Malformed(
-            "a blob has an impossible shape", found=text, expected=f"0 to {MAX_COUNT} numbers in all"
+            "a blob has an impossible shape", found=text, expected=f"0 to {limits.ELEMENTS} numbers in all"
         )
     count = sum(chunk.count for chunk in chunks)
     if count != prod(shape):
@@ -320,10 +320,10 @@ def write_to(
     def put(part: bytes | memoryview) -> None:
         nonlocal written
         written += len(part)
-        if written > _MAX_MESSAGE:
+        if written > limits.MESSAGE_BYTES:
             raise WeightsError(
                 "too large for a binary caffemodel",
-                expected=f"at most {_MAX_MESSAGE} bytes, the most that protobuf reads",
+                expected=f"at most {limits.MESSAGE_BYTES} bytes, the most that protobuf reads",
                 hint="write HDF5 instead: a name that ends in .caffemodel.h5",
             )
         file.write(part)

@@ -1,6 +1,6 @@
 """The one error hierarchy of clockwork-onnx.
 
-It lives in the lowest room so that every room can raise it. An error is one line that names the
+It lives in the lowest package so that every package can raise it. An error is one line that names the
 file, the layer or frame, what was found, what would be accepted, and what to do. The command line
 prints that line and exits with status 2; a library caller reads the parts as attributes.
 """
@@ -8,6 +8,9 @@ prints that line and exits with status 2; a library caller reads the parts as at
 from __future__ import annotations
 
 from os import PathLike, fspath
+
+from weights import limits
+from weights.showing import one_line, without_credentials
 
 __all__ = [
     "BundleError",
@@ -28,9 +31,18 @@ __all__ = [
 class ClockworkError(Exception):
     """Base of every error this package raises on purpose.
 
-    `problem` says what is wrong in a few words. The keyword parts are optional, and those that are
-    given appear in the message in this order: file, layer (with its type) or frame, problem,
-    found, expected, hint.
+    Those of the parts that are given appear in the message in this order: file, layer (with its type) or
+    frame, problem, found, expected, hint.
+
+    Args:
+        problem: What is wrong, in a few words.
+        file: The file it is about.
+        layer: The layer's name.
+        layer_type: Its type.
+        frame: The frame's number, from 0.
+        found: What was found.
+        expected: What would be accepted.
+        hint: What to do.
     """
 
     def __init__(
@@ -71,7 +83,9 @@ class ClockworkError(Exception):
             parts.append(f"expected {self.expected}")
         if self.hint is not None:
             parts.append(self.hint)
-        return " ".join(": ".join([*where, "; ".join(parts)]).split())
+        # Parts come out of files and addresses: the line must be fit for a terminal and give no password
+        # away.
+        return one_line(without_credentials(": ".join([*where, "; ".join(parts)])), limits.MESSAGE_TEXT)
 
     def located(
         self,

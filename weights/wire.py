@@ -14,6 +14,7 @@ from mmap import mmap
 
 import numpy as np
 
+from weights import limits
 from weights.errors import WeightsError
 
 __all__ = [
@@ -49,7 +50,7 @@ class Budget:
     minutes. Real nets have some thousands; runs of unpacked numbers count as one.
     """
 
-    left: int = 1_000_000
+    left: int = limits.MESSAGE_FIELDS
 
     def spend(self, position: int) -> None:
         self.left -= 1

@@ -9,6 +9,7 @@ import click
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
+from weights.showing import plain_name
 
 
 @click.group("weights")
@@ -20,7 +21,7 @@ def command() -> None:
 @click.argument("path", metavar="FILE")
 @json_option
 def show(path: str, as_json: bool) -> None:
-    """List the layers of a .caffemodel or .h5 FILE with the shapes of their blobs."""
+    """List the layers of a .caffemodel, .h5 or .params FILE with the shapes of their blobs."""
     import weights
 
     description = weights.describe(path)
@@ -28,19 +29,24 @@ def show(path: str, as_json: bool) -> None:
         print_json({
             "file": description.file, "format": description.format, "name": description.name,
             "size": description.size, "parameters": description.parameters,
-            "layers": [{"name": layer.name, "type": layer.type, "shapes": [list(s) for s in layer.shapes]}
+            "layers": [{"name": layer.name, "type": layer.type, "shapes": [list(s) for s in layer.shapes],
+                        **({"arrays": list(layer.arrays)} if layer.arrays else {})}
                        for layer in description.layers],
         })  # fmt: skip
         return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for head in ("layer", "type", "blobs"):
+    arrays = description.format.startswith("MXNet")
+    for head in ("layer", "arrays" if arrays else "type", "blobs"):
         table.add_column(head)
     table.add_column("parameters", justify="right")
     for layer in description.layers:
         shapes = ", ".join("x".join(map(str, s)) or "scalar" for s in layer.shapes)
-        table.add_row(layer.name, layer.type, shapes, f"{layer.parameters:,}" if layer.shapes else "")
+        kind = layer.type or ", ".join(layer.arrays)
+        table.add_row(
+            plain_name(layer.name), plain_name(kind), shapes, f"{layer.parameters:,}" if layer.shapes else ""
+        )
     console = stdout_console()
     console.print(table)
     console.print(

@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
+from typing import IO
 
-import h5py
 import numpy as np
 from numpy.lib import format as npy
 
-from weights.errors import DataSetError
+from weights import limits
+from weights.errors import DataSetError, WeightsError
+from weights.hdf5_file import MAGIC, StoredGroup, read_hdf5
 from weights.identify import identify
+from weights.regular_file import open_regular
 
 __all__ = ["Reference", "read_reference"]
 
 EXPECTED = "HDF5 or .npz with arrays inputs/NAME and outputs/NAME"
-HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-MAX_DEPTH = 32
-# A compressed array may be this much larger than its file (a hostile one could be a thousand times larger
-# and more), or this many bytes.
-MAX_INFLATION = 64
-ALWAYS_ALLOWED = 64 << 20
+ZIP_MAGIC = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -52,45 +48,24 @@ def _check(name: str, shape: tuple[int, ...], dtype: np.dtype, limit: int) -> No
         )
 
 
-def _datasets(group: h5py.Group, prefix: str, depth: int, size: int) -> Iterator[tuple[str, np.ndarray]]:
-    if depth > MAX_DEPTH:
-        raise DataSetError("groups are nested too deeply", expected=f"at most {MAX_DEPTH} levels")
-    for key in group:
-        name = f"{prefix}/{key}" if prefix else key
-        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise DataSetError("links are not followed", found=f'"{name}"', expected=EXPECTED)
-        member = group[key]
-        if isinstance(member, h5py.Group):
-            yield from _datasets(member, name, depth + 1, size)
-        elif not isinstance(member, h5py.Dataset) or member.shape is None:
-            raise DataSetError(f'"{name}" is no array', expected=EXPECTED)
-        elif member.is_virtual or member.external:
-            raise DataSetError(f'"{name}" is kept in another file', expected=EXPECTED)
-        else:
-            plain = member.id.get_create_plist().get_nfilters() == 0
-            inflated = max(ALWAYS_ALLOWED, MAX_INFLATION * size)
-            _check(name, member.shape, member.dtype, member.id.get_storage_size() if plain else inflated)
-            yield name, np.asarray(member[()])
-
-
-def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            return dict(_datasets(file, "", 0, path.stat().st_size))
-    # h5py has no error class of its own: which of these it raises depends on where a damaged file is hit.
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataSetError(
-            "the HDF5 file is cut short or damaged",
-            found=str(error)[:200],
-            hint="copy or download it again",
-        ) from error
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_hdf5(file: IO[bytes], size: int) -> dict[str, np.ndarray]:
     arrays = {}
-    limit = max(ALWAYS_ALLOWED, MAX_INFLATION * path.stat().st_size)
+    for found in read_hdf5(file, size):
+        if isinstance(found, StoredGroup):
+            continue
+        name = found.path[1:]
+        if found.shape is None or not found.is_numeric:
+            raise DataSetError(f'"{name}" holds no numbers', found=f"type {found.type}", expected=EXPECTED)
+        assert found.numbers is not None
+        arrays[name] = found.numbers
+    return arrays
+
+
+def _read_npz(file: IO[bytes], size: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    limit = max(limits.ALWAYS_UNPACKED, limits.UNPACKED * size)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             for entry in archive.infolist():
                 name = entry.filename.removesuffix(".npy")
                 with archive.open(entry) as stream:
@@ -112,17 +87,17 @@ def read_reference(path: str | PathLike[str]) -> Reference:
 
     Raises DataSetError, one line that names the file, for what is no reference or has no outputs.
     """
-    file = Path(path)
     try:
-        with file.open("rb") as stream:
-            head = stream.read(4096)
-        if head.startswith(HDF5_MAGIC):
-            arrays = _read_hdf5(file)
-        elif head.startswith(ZIP_MAGIC):
-            arrays = _read_npz(file)
-        else:
-            found, hint = identify(head) or ("an unknown format", None)
-            raise DataSetError("not a reference", found=found, expected=EXPECTED, hint=hint)
+        with open_regular(path, limits.WEIGHTS_BYTES, expected=EXPECTED, error=DataSetError) as (file, size):
+            head = file.read(4096)
+            file.seek(0)
+            if head.startswith(MAGIC):
+                arrays = _read_hdf5(file, size)
+            elif head.startswith(ZIP_MAGIC):
+                arrays = _read_npz(file, size)
+            else:
+                found, hint = identify(head) or ("an unknown format", None)
+                raise DataSetError("not a reference", found=found, expected=EXPECTED, hint=hint)
         parts: dict[str, dict[str, np.ndarray]] = {"inputs": {}, "outputs": {}}
         for name, array in arrays.items():
             part, _, blob = name.partition("/")
@@ -133,8 +108,10 @@ def read_reference(path: str | PathLike[str]) -> Reference:
             raise DataSetError(
                 "a reference without outputs", found=", ".join(arrays) or "no array", expected=EXPECTED
             )
+    except WeightsError as error:
+        raise DataSetError(
+            error.problem, file=path, found=error.found, expected=error.expected, hint=error.hint
+        ) from error
     except DataSetError as error:
-        raise error.located(file=file) from None
-    except OSError as error:
-        raise DataSetError(f"cannot be read: {error.strerror or error}", file=file) from error
-    return Reference(str(file), parts["inputs"], parts["outputs"])
+        raise error.located(file=path) from None
+    return Reference(fspath(path), parts["inputs"], parts["outputs"])

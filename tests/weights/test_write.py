@@ -180,7 +180,7 @@ def test_existing_file_stays_when_writing_fails(tmp_path: Path) -> None:
 
 
 def test_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weights.caffemodel._MAX_MESSAGE", 100)
+    monkeypatch.setattr("weights.limits.MESSAGE_BYTES", 100)
     with pytest.raises(WeightsError, match="too large for a binary caffemodel"):
         weights.write(tmp_path / "x.caffemodel", NET, {"conv": _arrays((100,))})
     assert list(tmp_path.iterdir()) == []
