@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from caffe_port.match import wanted_blobs
 from caffe_port.net import Net, Shape
 from caffe_port.registry import Blob
 from caffe_port.shapes import count, infer_shapes
-from weights.errors import UnsupportedError
+from weights import limits
+from weights.errors import PrototxtError, ShapeError, UnsupportedError
 from weights.upsample import bilinear_filler
 
 __all__ = ["fill", "random_weights"]
@@ -37,6 +41,20 @@ def _spread(filler: object, shape: Shape) -> float:
     return (fan_in, fan_out, (fan_in + fan_out) / 2)[getattr(filler, "variance_norm", 0)]
 
 
+def _check(filler: Any) -> None:
+    """Raise PrototxtError for numbers that no distribution has."""
+    numbers = {name: getattr(filler, name) for name in ("value", "min", "max", "mean", "std")}
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise PrototxtError(f"a filler's {name} is not finite", found=number, expected="a number")
+    if filler.std < 0 or (filler.type == "uniform" and filler.min > filler.max):
+        raise PrototxtError(
+            "a filler without such a distribution",
+            found=f"std {filler.std}" if filler.std < 0 else f"min {filler.min}, max {filler.max}",
+            expected="std from 0, min up to max",
+        )
+
+
 def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
     """One array by the filler of the prototxt, or, where it states none, by its role.
 
@@ -52,6 +70,8 @@ def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
             return np.full(shape, _BY_ROLE[blob.role], np.float32)
     if kind == "constant" and filler.value == 0 and blob.role == "weight":
         kind = "msra"
+    if filler is not None:
+        _check(filler)
     if kind == "constant":
         array: np.ndarray = np.full(shape, filler.value)
     elif kind == "uniform":
@@ -90,7 +110,16 @@ def random_weights(net: Net, seed: int = 0) -> dict[str, tuple[np.ndarray, ...]]
     made: dict[str, tuple[np.ndarray, ...]] = {}
     shared: dict[str, np.ndarray] = {}
     names = {layer.key: layer.param_names for layer in net.layers}
-    for key, blobs in wanted_blobs(net, infer_shapes(net)).items():
+    wanted = wanted_blobs(net, infer_shapes(net))
+    total = sum(count(blob.shape) for blobs in wanted.values() for blob in blobs)
+    if total > limits.RANDOM_NUMBERS:
+        raise ShapeError(
+            "too many weights to make up",
+            file=net.file,
+            found=total,
+            expected=f"at most {limits.RANDOM_NUMBERS}",
+        )
+    for key, blobs in wanted.items():
         arrays = [fill(blob, rng) for blob in blobs]
         for position, name in enumerate(names[key][: len(arrays)]):
             owner = shared.setdefault(name, arrays[position]) if name else arrays[position]

@@ -92,6 +92,24 @@ class Sizes:
     reason: str = ""
 
 
+class _Names:
+    """Names already given; the next of a name that is taken has a number behind it."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """`name` itself the first time, then `name#2`, `name#3`, ..."""
+        given = name
+        while given in self._taken:
+            # The count goes on where it stopped, so that thousands of layers of one name stay quick.
+            self._numbers[name] = self._numbers.get(name, 1) + 1
+            given = f"{name}#{self._numbers[name]}"
+        self._taken.add(given)
+        return given
+
+
 def resolve(
     name: str,
     file: str,
@@ -118,17 +136,13 @@ def resolve(
         writes[blob] = writes.get(blob, 0) + 1
     current: dict[str, str] = {}
     done: dict[str, int] = {}
-    taken: set[str] = set()
+    taken = _Names()
 
     def fresh(blob: str, maker: str) -> str:
         done[blob] = done.get(blob, 0) + 1
         plain = 1 if blob in given else writes[blob]
         value = blob if done[blob] == plain else f"{blob}@{maker}"
-        number = 2
-        base = value
-        while value in taken:
-            value, number = f"{base}#{number}", number + 1
-        taken.add(value)
+        value = taken.free(value)
         current[blob] = value
         return value
 
@@ -146,12 +160,12 @@ def resolve(
 
     net_inputs = tuple(Input(fresh(i.name, "input"), i.shape) for i in inputs)
     layers: list[Layer] = []
-    keys: set[str] = set()
-    cut: list[str] = []
+    keys = _Names()
+    cut: set[str] = set()
     made: dict[str, str] = {i.name: "the net's input" for i in inputs}
     for position, spec in enumerate((*specs, None)):
         for name_of_reader, blob in (reads or {}).get(position, ()):
-            cut.append(value_of(blob, {"file": file, "layer": name_of_reader}))
+            cut.add(value_of(blob, {"file": file, "layer": name_of_reader}))
         if spec is None:
             break
         where = {"file": file, "layer": spec.name, "layer_type": spec.type}
@@ -167,10 +181,7 @@ def resolve(
                 )
             made[blob] = f'layer "{spec.name}"'
             tops.append(fresh(blob, spec.name or spec.type))
-        key, number = spec.name, 2
-        while key in keys:
-            key, number = f"{spec.name}#{number}", number + 1
-        keys.add(key)
+        key = keys.free(spec.name)
         refusal = (refusals or {}).get(position)
         layers.append(Layer(spec.name, spec.type, tuple(bottoms), tuple(tops), spec, key, refusal))
     read = {bottom for layer in layers for bottom in layer.bottoms}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from weights import limits
 from weights.errors import UsageError
+from weights.numbers import BadNumber, fraction, real, whole
 from weights.whole_file import file_in_the_way
 
 if TYPE_CHECKING:
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFINE",
     "NUMBERS",
+    "RATE",
     "SHAPE",
     "SIZE",
     "NetOptions",
+    "WholeNumber",
     "check_folders",
     "device_option",
     "json_option",
@@ -43,9 +48,10 @@ class _Size(click.ParamType):
         if value == "native":
             return "native"
         height, _, width = value.lower().partition("x")
-        if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-            self.fail(f"{value!r} is no size; write HEIGHTxWIDTH, e.g. 512x1024, or native", param, ctx)
-        return int(height), int(width)
+        try:
+            return whole(height, least=1), whole(width, least=1)
+        except BadNumber:
+            self.fail(f"{value[:80]!r} is no size; write HEIGHTxWIDTH, e.g. 512x1024, or native", param, ctx)
 
 
 class _Numbers(click.ParamType):
@@ -55,9 +61,9 @@ class _Numbers(click.ParamType):
         if not isinstance(value, str):
             return value
         try:
-            return tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers; write e.g. 104.0,116.7,122.7", param, ctx)
+            return tuple(real(part) for part in value.split(","))
+        except BadNumber:
+            self.fail(f"{value[:80]!r} is no list of numbers; write e.g. 104.0,116.7,122.7", param, ctx)
 
 
 class _Shape(click.ParamType):
@@ -67,10 +73,47 @@ class _Shape(click.ParamType):
         if not isinstance(value, str):
             return value
         blob, _, dims = value.rpartition("=")
-        parts = dims.split(",")
-        if not blob or not all(p.isdigit() and int(p) for p in parts):
-            self.fail(f"{value!r} is no shape; write e.g. data=1,3,500,500", param, ctx)
-        return blob, tuple(int(p) for p in parts)
+        try:
+            shape = tuple(whole(part, least=1) for part in dims.split(","))
+        except BadNumber:
+            shape = ()
+        if not blob or not 0 < len(shape) <= limits.AXES:
+            self.fail(f"{value[:80]!r} is no shape; write e.g. data=1,3,500,500", param, ctx)
+        return blob, shape
+
+
+class WholeNumber(click.ParamType):
+    """A whole number within bounds, written in plain digits.
+
+    Args:
+        least: The smallest value accepted.
+        most: The largest value accepted.
+    """
+
+    name = "integer"
+
+    def __init__(self, least: int = 0, most: int = 2**31 - 1) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return whole(value, least=self.least, most=self.most)
+        except BadNumber as error:
+            self.fail(f"{value[:80]!r} is not {error.expected}", param, ctx)
+
+
+class _Rate(click.ParamType):
+    name = "N|N/M"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return fraction(value, least=Fraction(1, 1000), most=1000)
+        except BadNumber as error:
+            self.fail(f"{value[:80]!r} is not {error.expected}", param, ctx)
 
 
 class _Define(click.ParamType):
@@ -85,7 +128,7 @@ class _Define(click.ParamType):
         return name, text
 
 
-SIZE, NUMBERS, SHAPE, DEFINE = _Size(), _Numbers(), _Shape(), _Define()
+SIZE, NUMBERS, SHAPE, DEFINE, RATE = _Size(), _Numbers(), _Shape(), _Define(), _Rate()
 
 
 @dataclass(frozen=True)
@@ -132,7 +175,9 @@ def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Which layers the include / exclude rules keep.",
         ),
-        click.option("--level", type=int, default=0, help="NetState level for the include / exclude rules."),
+        click.option(
+            "--level", type=WholeNumber(), default=0, help="NetState level for the include / exclude rules."
+        ),
         click.option("--net-stage", multiple=True, help="NetState stage for the include / exclude rules."),
     )
     for option in reversed(options):

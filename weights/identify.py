@@ -22,7 +22,7 @@ _MAGICS = (
     (b"version https://git-lfs", "a git-lfs pointer, not the file it points to"),
 )
 _HTML = re.compile(rb"<(!doctype\s+html|html|head|body|script)\b", re.IGNORECASE)
-_PROTOTXT = re.compile(rb"^\s*(layers?\s*\{|name\s*:|input\s*:|input_dim\s*:|input_param)", re.MULTILINE)
+_PROTOTXT = re.compile(rb"^[ \t]*(layers?\s*\{|name\s*:|input\s*:|input_dim\s*:|input_param)", re.MULTILINE)
 _HINTS = {
     "an HTML page": "download the file itself, not the page about it",
     "a git-lfs pointer, not the file it points to": "run git lfs pull",

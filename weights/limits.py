@@ -36,7 +36,7 @@ class Limit(int):
         return f"{int(self):,} {self.unit}"
 
 
-PROTOTXT_BYTES = Limit(64 << 20, "a prototxt", "bytes")
+PROTOTXT_BYTES = Limit(16 << 20, "a prototxt", "bytes")
 NESTING = Limit(32, "messages, groups or graphs inside one another", "levels")
 LAYERS = Limit(20_000, "layers of a net", "layers")
 AXES = Limit(32, "axes of an array (Caffe's own limit)", "axes")
@@ -58,6 +58,8 @@ ALWAYS_UNPACKED = Limit(64 << 20, "compressed arrays, whatever their file's size
 HDF5_CHUNK = Limit(64 << 20, "one chunk of an HDF5 dataset", "bytes")
 HDF5_MEMORY = Limit(512 << 20, "memory of the process that reads an HDF5 file", "bytes")
 HDF5_SECONDS = Limit(8, "time to walk the structure of an HDF5 file without an answer", "seconds")
+
+RANDOM_NUMBERS = Limit(1 << 29, "weights made up for a net (`--random-weights`)", "numbers")
 
 MANIFEST_BYTES = Limit(8 << 20, "the manifest of a bundle", "bytes")
 GRAPH_BYTES = Limit(256 << 20, "the ONNX graph of a stage, without its weights", "bytes")

@@ -24,6 +24,7 @@ from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import count
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
+from weights.limits import ELEMENTS
 
 NEAREST, LINEAR, CUBIC = 1, 2, 3
 
@@ -53,6 +54,9 @@ def resize_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
         raise PrototxtError("no new size", expected="height and width, or height_fac and width_fac")
     if sizes:
         return ((*bottom[:2], spec.height, spec.width),)
+    for factor in (spec.height_fac, spec.width_fac):
+        if not 0 < factor < ELEMENTS:
+            raise PrototxtError("bad height_fac or width_fac", found=factor, expected="above 0, and finite")
     pairs = zip(bottom[2:], (spec.height_fac, spec.width_fac), strict=True)
     return ((*bottom[:2], *(int(np.float32(n) * np.float32(f)) for n, f in pairs)),)
 

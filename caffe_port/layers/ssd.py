@@ -20,6 +20,9 @@ outside the graph (postprocessing.py).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
@@ -59,11 +62,20 @@ def emit_normalize(
     return (g.node("Mul", g.node("Div", x, norm), g.const(scale)),)
 
 
+def _check_finite(**fields: Iterable[float]) -> None:
+    """Raise PrototxtError for a size or ratio that is not finite."""
+    for name, numbers in fields.items():
+        for number in numbers:
+            if not math.isfinite(number):
+                raise PrototxtError(f"bad {name}", found=number, expected="finite numbers")
+
+
 def _square_sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
     """Width and height of the priors of one place, in the fork's order."""
     spec = layer.spec.prior_box_param
     if not spec.min_size or min(spec.min_size) <= 0:
         raise PrototxtError("no min_size above 0", found=list(spec.min_size), expected="one or more")
+    _check_finite(min_size=spec.min_size, max_size=spec.max_size, aspect_ratio=spec.aspect_ratio)
     if spec.max_size and len(spec.max_size) != len(spec.min_size):
         raise PrototxtError(
             "max_size does not fit min_size",
@@ -102,6 +114,7 @@ def _stated_sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
             found=f"{len(spec.width)} and {len(spec.height)} values",
             expected="as many of both, above 0",
         )
+    _check_finite(width=spec.width, height=spec.height)
     return [(np.float32(w), np.float32(h)) for w, h in zip(spec.width, spec.height, strict=True)]
 
 
@@ -113,6 +126,7 @@ def _variances(layer: Layer) -> list[float]:
     given = list(layer.spec.prior_box_param.variance) or [0.1]
     if len(given) not in (1, 4) or min(given) <= 0:
         raise PrototxtError("bad variance", found=given, expected="one or four values above 0")
+    _check_finite(variance=given, offset=[layer.spec.prior_box_param.offset])
     return given * 4 if len(given) == 1 else given
 
 
@@ -126,6 +140,7 @@ def _pair(layer: Layer, square: str, h: str, w: str) -> tuple[float, float] | No
         pair = (getattr(spec, square),) * 2
     else:
         return None
+    _check_finite(**{square: pair})
     if min(pair) <= 0:
         raise PrototxtError(f"bad {square}", found=pair, expected="above 0")
     return pair

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_port.net import Input, Shape
-from caffe_port.reading.text_format import Block
+from caffe_port.reading.text_format import Block, whole_number
+from weights import limits
 from weights.errors import PrototxtError
 
 __all__ = ["OUTSIDE", "Cut", "Outside", "cut", "is_outside"]
@@ -33,7 +34,8 @@ def _unstated(layer: Block, inputs: Sequence[Input]) -> tuple[Shape, ...]:
 def _stated(layer: Block, param: str, field: str) -> int:
     """A count that the layer's parameters give, REGIONS where they give none."""
     found = [block.text(field) for block in layer.blocks(param) if block.has(field)]
-    return int(found[-1]) if found and found[-1].isdigit() and int(found[-1]) else REGIONS
+    count = whole_number(found[-1]) if found else None
+    return count if count is not None and 0 < count <= limits.ELEMENTS else REGIONS
 
 
 def _proposals(param: str, field: str, tail: Shape = ()) -> _Shapes:

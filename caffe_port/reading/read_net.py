@@ -24,7 +24,9 @@ from caffe_port.reading.text_format import Block, parse_text
 from caffe_port.reading.upgrade import merge_v0_padding, upgrade_layer
 from caffe_port.registry import is_known, unknown_type
 from caffe_port.shared_memory import check_shared_memory
+from weights import limits
 from weights.errors import ClockworkError, PrototxtError
+from weights.regular_file import read_regular
 
 __all__ = ["read_net"]
 
@@ -38,7 +40,8 @@ _NET_FIELDS = frozenset({
 })  # fmt: skip
 
 _TEMPLATE = re.compile(r"\$\{(\w+)\}|\$#(\w+)#\$")
-_COMMENT = re.compile(r"(?m)^\s*#[^\n]*$")
+# Blanks of this line only: a pattern that spans lines would look at every run of empty lines over and over.
+_COMMENT = re.compile(r"(?m)^[ \t\r\f\v]*#[^\n]*$")
 
 
 def _substitute(text: str, define: Mapping[str, str], file: str) -> str:
@@ -60,12 +63,7 @@ def _substitute(text: str, define: Mapping[str, str], file: str) -> str:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PrototxtError(
-            "cannot be read", file=path, found=error.strerror or str(error), expected="a prototxt file"
-        ) from None
+    data = read_regular(path, limits.PROTOTXT_BYTES, expected="a prototxt file", error=PrototxtError)
     if b"\0" in data[:4096]:
         is_onnx = path.suffix.lower() == ".onnx"
         raise PrototxtError(
@@ -125,6 +123,13 @@ def read_net(
     # Caffe's Net takes phase and level from its caller, and adds the caller's stages to the file's.
     own = [stage for block in root.blocks("state") for stage in block.texts("stage")]
     state = NetState(phase, level, frozenset((*stages, *own)))
+    if len(root.all("layer", "layers")) > limits.LAYERS:
+        raise PrototxtError(
+            "too many layers",
+            file=file,
+            found=len(root.all("layer", "layers")),
+            expected=f"at most {limits.LAYERS}",
+        )
     raw = [upgrade_layer(entry, file) for entry in merge_v0_padding(root.all("layer", "layers"), file)]
     layers = [block for block in raw if keeps(state, block, file=file)]
     if not layers:

@@ -111,8 +111,8 @@ def _scalar(fd: Any, scalar: Scalar, where: dict[str, Any]) -> Any:
         values = fd.enum_type.values_by_name
         if scalar.text in values:
             return values[scalar.text].number
-        if scalar.text.isdigit() and int(scalar.text) in fd.enum_type.values_by_number:
-            return int(scalar.text)
+        if whole_number(scalar.text) in fd.enum_type.values_by_number:
+            return whole_number(scalar.text)
         if name in HARMLESS_ENUMS:
             return fd.default_value
         raise UnsupportedError(

@@ -11,12 +11,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from weights import limits
 from weights.errors import PrototxtError
 
 __all__ = ["Block", "Entry", "Scalar", "parse_text", "real_number", "whole_number"]
-
-MAX_DEPTH = 32
-MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,8 @@ def _tokens(text: str, file: str) -> Iterator[tuple[str, str, int]]:
             line += 1
         elif kind and kind != "space":
             # protobuf allows blanks between a minus and its number.
-            yield kind, re.sub(r"^-[ \t]+", "-", match.group()), line
+            word = match.group()
+            yield kind, "-" + word[1:].lstrip(" \t") if word[0] == "-" else word, line
     yield "end", "", line
 
 
@@ -152,8 +151,8 @@ class _Parser:
         return PrototxtError(f"line {self.line}: {problem}", file=self.file, found=found, expected=expected)
 
     def block(self, close: str, depth: int, line: int) -> Block:
-        if depth > MAX_DEPTH:
-            raise self.fail("nested too deeply", f"at most {MAX_DEPTH} levels")
+        if depth > limits.NESTING:
+            raise self.fail("nested too deeply", f"at most {limits.NESTING}")
         block = Block(line)
         while True:
             if self.kind == "mark" and self.text in ",;":
@@ -210,13 +209,13 @@ def parse_text(text: str, file: str) -> Block:
     """Read protobuf text into a tree.
 
     Raises PrototxtError, naming `file` and the line, for text that is not protobuf text format, is nested
-    more than 32 levels deep or is longer than 64 MiB.
+    more than 32 levels deep or is longer than 16 MiB.
     """
-    if len(text) > MAX_BYTES:
+    if len(text) > limits.PROTOTXT_BYTES:
         raise PrototxtError(
             "too long for a net definition",
             file=file,
             found=f"{len(text)} characters",
-            expected=f"at most {MAX_BYTES}",
+            expected=f"at most {limits.PROTOTXT_BYTES}",
         )
     return _Parser(text, file).block("", 0, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clockwork_onnx.console import stdout_console
-from clockwork_onnx.options import SIZE, json_option, print_json
+from clockwork_onnx.options import SIZE, WholeNumber, json_option, print_json
 from weights.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ DEFAULT = ("oracle", "skip:2", "alternating", "pipeline:2")
 )
 @click.option("--size", type=SIZE, default=None, help="Size of the made-up frames [default: the bundle's].")
 @click.option("--frames", "source", metavar="VIDEO", help="Real frames instead: a file, a folder, a glob.")
-@click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="Frames a round.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns that all take.")
+@click.option("--count", type=WholeNumber(1), default=8, show_default=True, help="Frames a round.")
+@click.option("--rounds", type=WholeNumber(1), default=5, show_default=True, help="Turns that all take.")
 @click.option(
-    "--warm-up", type=click.IntRange(1), default=3, show_default=True, help="Frames before the first round."
+    "--warm-up", type=WholeNumber(1), default=3, show_default=True, help="Frames before the first round."
 )
 @click.option(
     "--whole", type=click.Path(path_type=Path), help="The un-staged net [default: the bundle's whole.onnx]."
@@ -40,9 +40,7 @@ DEFAULT = ("oracle", "skip:2", "alternating", "pipeline:2")
 @click.option("--signal", metavar="BLOB", help="The blob adaptive clocks watch [default: the bundle's].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32, tf32 or fp16.")
-@click.option(
-    "--threads", type=click.IntRange(0), default=0, help="Of one operator on the CPU; 0: automatic."
-)
+@click.option("--threads", type=WholeNumber(0), default=0, help="Of one operator on the CPU; 0: automatic.")
 @click.option(
     "--end-to-end", is_flag=True, help="Time whole runs of --frames too: decode, flow, warp, network, write."
 )

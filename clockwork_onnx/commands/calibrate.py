@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clockwork_onnx.options import json_option, print_json
+from clockwork_onnx.options import WholeNumber, json_option, print_json
 
 if TYPE_CHECKING:
     from runtime.measure.calibrate import Calibration, Point
@@ -36,9 +36,9 @@ BAR = 40
 )
 @click.option("--signal", metavar="BLOB", help="The blob it watches [default: the bundle's].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--start", type=click.IntRange(0), default=0, help="First frame.")
-@click.option("--stride", type=click.IntRange(1), default=1, help="Every Nth frame.")
-@click.option("--max-frames", type=click.IntRange(1), help="Stop after this many frames.")
+@click.option("--start", type=WholeNumber(0), default=0, help="First frame.")
+@click.option("--stride", type=WholeNumber(1), default=1, help="Every Nth frame.")
+@click.option("--max-frames", type=WholeNumber(1), help="Stop after this many frames.")
 @click.option("--shots", metavar="auto|N,N,...", help="Detect shot changes, or give their first frames.")
 @click.option("--keep", is_flag=True, help="Make the result the bundle's own schedule, in its manifest.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

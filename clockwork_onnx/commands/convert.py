@@ -11,7 +11,15 @@ import numpy as np
 
 from clockwork_onnx.commands.bundle_summary import bundle_summary, print_stages
 from clockwork_onnx.console import stdout_console
-from clockwork_onnx.options import NUMBERS, SIZE, NetOptions, json_option, net_options, print_json
+from clockwork_onnx.options import (
+    NUMBERS,
+    SIZE,
+    NetOptions,
+    WholeNumber,
+    json_option,
+    net_options,
+    print_json,
+)
 from weights.errors import UsageError
 from weights.whole_file import check_folder
 
@@ -80,7 +88,10 @@ SHOWN = 6
 @click.option("--signal", metavar="BLOB", help="The blob an adaptive clock watches.")
 @click.option("--no-whole", is_flag=True, help="Leave out the un-staged model that `bench` compares with.")
 @click.option(
-    "--random-weights", type=int, metavar="SEED", help="Use weights made from the fillers instead of a file."
+    "--random-weights",
+    type=WholeNumber(),
+    metavar="SEED",
+    help="Use weights made from the fillers instead of a file.",
 )
 @click.option("--fixed", is_flag=True, help=".onnx: freeze the input size.")
 @click.option("--force", is_flag=True, help="Replace what exists.")

@@ -21,9 +21,17 @@ from clockwork_onnx.evaluation.results.page import Page, write_page
 from clockwork_onnx.evaluation.results.summary import Summary, summarise, write_files
 from clockwork_onnx.evaluation.results.watchers import Gallery, Strips
 from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedules, together
-from clockwork_onnx.options import check_folders, device_option, json_option, print_json, times_option
+from clockwork_onnx.options import (
+    WholeNumber,
+    check_folders,
+    device_option,
+    json_option,
+    print_json,
+    times_option,
+)
 from staged_onnx import Bundle, Classes, classes, read_bundle
 from weights.errors import UsageError
+from weights.numbers import BadNumber, whole
 
 __all__ = ["command"]
 
@@ -46,9 +54,9 @@ DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline
 @click.option("--map", "class_map", help="Label class of each net class, e.g. 0,1,1,2 (255: none).")
 @click.option("--ignore", type=click.IntRange(0, 255), multiple=True, help="Label class that is not scored.")
 @click.option("--classes", "class_names", help="Names of the label classes: camvid, voc, ... or a file.")
-@click.option("--start", type=click.IntRange(0), default=0, help="First frame of --frames.")
-@click.option("--stride", type=click.IntRange(1), default=1, help="Every Nth frame of --frames.")
-@click.option("--max-frames", type=click.IntRange(1), help="Stop after this many frames of --frames.")
+@click.option("--start", type=WholeNumber(0), default=0, help="First frame of --frames.")
+@click.option("--stride", type=WholeNumber(1), default=1, help="Every Nth frame of --frames.")
+@click.option("--max-frames", type=WholeNumber(1), help="Stop after this many frames of --frames.")
 @click.option(
     "--schedule",
     "schedules",
@@ -57,7 +65,7 @@ DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline
 )
 @click.option(
     "--truncated",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     multiple=True,
     metavar="STAGES",
     help="Score the net cut off after so many stages, too.",
@@ -156,8 +164,8 @@ def _class_map(text: str | None, net_classes: int) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
-        table = tuple(int(part) for part in text.split(","))
-    except ValueError:
+        table = tuple(whole(part, least=-1) for part in text.split(","))
+    except BadNumber:
         raise UsageError("--map takes whole numbers", found=text, expected="e.g. 0,1,1,2") from None
     if not all(0 <= value <= 255 for value in table):
         raise UsageError("--map names an impossible label class", found=text, expected="0 to 255")

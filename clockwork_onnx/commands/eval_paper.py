@@ -43,7 +43,14 @@ from clockwork_onnx.evaluation.results.summary import write_files
 from clockwork_onnx.evaluation.results.tables import TIMES, Table
 from clockwork_onnx.evaluation.results.watchers import Strips
 from clockwork_onnx.evaluation.scoring.truncated import has_scores_of
-from clockwork_onnx.options import check_folders, device_option, json_option, print_json, times_option
+from clockwork_onnx.options import (
+    WholeNumber,
+    check_folders,
+    device_option,
+    json_option,
+    print_json,
+    times_option,
+)
 from staged_onnx import Bundle, read_bundle
 from weights.errors import ClockworkError, UsageError
 
@@ -122,7 +129,7 @@ class _Request:
 @click.option(
     "--shift",
     "shifts",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     multiple=True,
     help="Pixels a frame that the pictures of tables 3 and 5 move.  [default: 16 and 32]",
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clockwork_onnx.console import stdout_console
-from clockwork_onnx.options import json_option, print_json
+from clockwork_onnx.options import RATE, WholeNumber, json_option, print_json
 from runtime.report.overlay import Overlay
 from staged_onnx.palettes import Classes
 from weights.errors import UsageError
@@ -57,9 +57,9 @@ FALLBACK_FPS = Fraction(15)
 @click.option(
     "--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Strength of the overlay."
 )
-@click.option("--start", type=click.IntRange(0), default=0, help="First frame.")
-@click.option("--stride", type=click.IntRange(1), default=1, help="Every Nth frame.")
-@click.option("--max-frames", type=click.IntRange(1), help="Stop after this many frames.")
+@click.option("--start", type=WholeNumber(0), default=0, help="First frame.")
+@click.option("--stride", type=WholeNumber(1), default=1, help="Every Nth frame.")
+@click.option("--max-frames", type=WholeNumber(1), help="Stop after this many frames.")
 @click.option(
     "--live", type=click.Choice(["drop", "queue"]), help="When frames come faster than they are taken."
 )
@@ -69,7 +69,7 @@ FALLBACK_FPS = Fraction(15)
     help="Detect shot changes, or give their first frames: each starts anew.",
 )
 @click.option(
-    "--fps", type=Fraction, help="Frame rate of the overlay where the source has none, e.g. 30000/1001."
+    "--fps", type=RATE, help="Frame rate of the overlay where the source has none, e.g. 30000/1001."
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @json_option

@@ -28,6 +28,7 @@ from runtime.schedule.clocks import Always, Clock, Drift, Every, Follow, sensors
 from staged_onnx import Bundle, Manifest
 from staged_onnx.split import split_head, split_manifest
 from weights.errors import FlowError, ScheduleError, UsageError
+from weights.numbers import BadNumber, fraction
 
 __all__ = ["KINDS", "MAX_INTERVAL", "Movement", "movement_of", "played_bundle", "played_manifest"]
 
@@ -208,9 +209,9 @@ def _weight(text: str) -> float:
 
 def _scale(text: str) -> Fraction:
     try:
-        scale = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        scale = Fraction(0)
-    if not _SMALLEST_SCALE <= scale <= 1 or scale.denominator > 1000:
-        raise UsageError("bad scale", found=f'"{text}"', expected="1, 1/2, 0.25, ... down to 1/64")
+        scale = fraction(text, least=_SMALLEST_SCALE, most=1)
+    except BadNumber:
+        scale = None
+    if scale is None or scale.denominator > 1000:
+        raise UsageError("bad scale", found=f'"{text[:80]}"', expected="1, 1/2, 0.25, ... down to 1/64")
     return scale

@@ -10,7 +10,6 @@ per stage, separated by `;`. Values follow the picture between the frames of a c
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -33,6 +32,7 @@ from runtime.schedule.flow_schedules import KINDS, MAX_INTERVAL, Movement, movem
 from runtime.schedule.schedule import Schedule, check_schedule, edges_of
 from staged_onnx import Manifest
 from weights.errors import ScheduleError
+from weights.numbers import BadNumber, real, whole
 
 __all__ = ["parse_schedule"]
 
@@ -109,18 +109,16 @@ class _Parser:
         )
 
     def whole(self, text: str, what: str, least: int = 1) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
-            raise self.fail(f"bad {what}", text, f"a whole number from {least}")
-        return int(text)
+        try:
+            return whole(text, least=least, most=10**9 - 1)
+        except BadNumber:
+            raise self.fail(f"bad {what}", text, f"a whole number from {least}") from None
 
     def number(self, text: str, what: str) -> float:
         try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value >= 0):
-            raise self.fail(f"bad {what}", text, "a number from 0")
-        return value
+            return real(text, least=0)
+        except BadNumber:
+            raise self.fail(f"bad {what}", text, "a number from 0") from None
 
     def threshold(self, text: str, name: str) -> float:
         if not text:
@@ -196,7 +194,7 @@ class _Parser:
         movement, value = movement_of(kind, value, self.manifest, files=self.files)
         self.movement = movement
         rate, at, phase = value.partition("@")
-        if rate.isdigit():
+        if rate.isdecimal():
             key: Clock = Every(self.whole(rate, "rate"), self.whole(phase, "phase", 0) if at else 0)
         else:
             key = self.clock(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -12,6 +11,7 @@ from PIL import Image
 
 from runtime.video.frames import Frame
 from weights.errors import UsageError
+from weights.numbers import BadNumber, whole
 
 __all__ = ["ShotDetector", "detect_shots", "flag_shots", "mark_shots", "parse_shots"]
 
@@ -103,11 +103,14 @@ def mark_shots(frames: Iterable[Frame], shots: str | None) -> Iterator[Frame]:
 
 def parse_shots(text: str) -> tuple[int, ...]:
     """The frame numbers of "0,120,340": whole numbers in ascending order. Raises UsageError."""
-    if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
+    try:
+        starts = tuple(whole(part) for part in text.split(","))
+    except BadNumber:
         raise UsageError(
-            "not a list of shot starts", found=repr(text), expected="auto, or frame numbers such as 0,120,340"
-        )
-    starts = tuple(int(part) for part in text.split(","))
+            "not a list of shot starts",
+            found=repr(text[:80]),
+            expected="auto, or frame numbers such as 0,120,340",
+        ) from None
     if any(b <= a for a, b in pairwise(starts)):
         raise UsageError(
             "shot starts are out of order", found=text, expected="ascending, each frame number once"

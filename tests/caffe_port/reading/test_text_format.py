@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_port.reading.text_format import MAX_DEPTH, Block, Scalar, parse_text, real_number, whole_number
+from caffe_port.reading.text_format import Block, Scalar, parse_text, real_number, whole_number
+from weights import limits
 from weights.errors import PrototxtError
 
 
@@ -61,7 +62,7 @@ def test_broken_text(text: str, found: str, line: int) -> None:
 
 
 def test_nesting_is_bounded() -> None:
-    fine = "a {" * MAX_DEPTH + "}" * MAX_DEPTH
+    fine = "a {" * limits.NESTING + "}" * limits.NESTING
     assert parse_text(fine, "net").blocks("a")
     with pytest.raises(PrototxtError, match="nested too deeply"):
         parse_text("a {" * 100_000 + "}" * 100_000, "net")
