@@ -101,7 +101,7 @@ class WholeNumber(click.ParamType):
         try:
             return whole(value, least=self.least, most=self.most)
         except BadNumber as error:
-            self.fail(f"{value[:80]!r} is not {error.expected}", param, ctx)
+            self.fail(f"{value[:80]} is not in the range: write {error.expected}", param, ctx)
 
 
 class _Rate(click.ParamType):
