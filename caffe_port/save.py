@@ -9,9 +9,10 @@ weights go from where they are to the file. Field numbers are those of onnx.prot
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -25,7 +26,7 @@ from caffe_port.onnx_graph import Draft
 from caffe_port.shapes import count
 from weights.errors import UsageError
 from weights.mapped import release
-from weights.whole_file import check_folder, whole_file
+from weights.whole_file import beside, check_folder, sync_folder, whole_file
 
 __all__ = ["LARGEST_FILE", "save_model"]
 
@@ -46,7 +47,7 @@ class _Tensor:
     source: Draft | TensorProto
     size: int
 
-    def write_content(self, file: IO[bytes]) -> None:
+    def write_content(self, file: IO[bytes] | _Hashed) -> None:
         """The numbers, little-endian, from where they are.
 
         In pieces that the processor's caches hold: twice as fast as in one, and little is in memory at once.
@@ -103,7 +104,25 @@ def _without_tensors(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.Grap
     return shell, graph
 
 
-def _outside(tensors: list[_Tensor], file: IO[bytes], location: str) -> list[_Tensor]:
+class _Hashed:
+    """A file that is written once from front to back, and the SHA-256 of what was written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def write(self, content: bytes | memoryview) -> int:
+        self._hash.update(content)
+        return self._file.write(content)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _outside(tensors: list[_Tensor], file: _Hashed) -> list[_Tensor]:
     """Write the content of large tensors to `file`; returns all tensors, these with a reference instead."""
     left = []
     for tensor in tensors:
@@ -114,11 +133,48 @@ def _outside(tensors: list[_Tensor], file: IO[bytes], location: str) -> list[_Te
         head = TensorProto()
         head.CopyFrom(tensor.head)
         head.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", location), ("offset", file.tell()), ("length", tensor.size)):
+        for key, value in (("offset", file.tell()), ("length", tensor.size)):
             head.external_data.add(key=key, value=str(value))
         tensor.write_content(file)
         left.append(_Tensor(head, head, 0))
     return left
+
+
+def _located(tensors: list[_Tensor], location: str) -> list[_Tensor]:
+    """The tensors, those kept outside with the name of their file."""
+    for tensor in tensors:
+        if tensor.head.data_location == TensorProto.EXTERNAL:
+            tensor.head.external_data.add(key="location", value=location)
+    return tensors
+
+
+def _write_weights(tensors: list[_Tensor], target: Path, name: str | None) -> tuple[list[_Tensor], Path]:
+    """Write the large tensors of the model `target` to a file beside it.
+
+    Without a `name` the file is called by its content, so that the file of an older model of the same name
+    stays what it is until the new graph is in its place.
+    """
+    partial = beside(target if name is None else target.parent / name)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with partial.open("xb") as file:
+            hashed = _Hashed(file)
+            left = _outside(tensors, hashed)
+            file.flush()
+            os.fsync(file.fileno())
+        location = name or f"{target.name}.{hashed.digest()[:16]}.data"
+        os.replace(partial, target.parent / location)
+        sync_folder(partial.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return _located(left, location), target.parent / location
+
+
+def _older_weights(target: Path) -> set[Path]:
+    """The files of weights, called by their content, that models of this name have had."""
+    named = re.compile(re.escape(target.name) + r"\.[0-9a-f]{16}\.data")
+    return {file for file in target.parent.iterdir() if named.fullmatch(file.name)}
 
 
 def _write(model: onnx.ModelProto, tensors: list[_Tensor], file: IO[bytes]) -> None:
@@ -139,29 +195,43 @@ def save_model(
 ) -> None:
     """Write a model or a draft to `path`, replacing what is there only when the new file is complete.
 
-    Weights go into the file itself, or with `weights_file`, a path relative to the model's folder, into
-    that file; models of more than 2 GB, which protobuf cannot read, always get one (`NAME.onnx.data`).
-    Raises UsageError for a `weights_file` that is not inside the folder, or a folder that cannot be made.
+    At every moment whoever reads `path` finds the old model with the old weights, or the new model with the
+    new ones: a file of weights is called by its content and written first, the graph last.
+
+    Args:
+        model: What to write.
+        path: The model's file.
+        weights_file: A path relative to the model's folder for the weights, for a model that is new. Without
+            one they go into the model's file itself, or for models of more than 2 GB, which protobuf cannot
+            read, into a file `NAME.onnx.HASH.data`; older ones of the same name are removed.
+
+    Raises:
+        UsageError: For a `weights_file` that is not inside the folder, or a folder that cannot be made.
     """
     target = Path(path)
+    if weights_file is not None and (
+        os.path.isabs(weights_file)
+        or ".." in Path(weights_file).parts
+        or target.parent / weights_file == target
+    ):
+        raise UsageError(
+            "bad place for weights", found=weights_file, expected="a path inside the model's folder"
+        )
     skeleton = model.model if isinstance(model, Draft) else model
     tensors = list(_tensors(model))
-    if weights_file is None and sum(t.size for t in tensors) > LARGEST_FILE - (64 << 20):
-        weights_file = f"{target.name}.data"
-    if all(t.size <= SMALL for t in tensors):
-        weights_file = None
-    with ExitStack() as files:
-        check_folder(target.parent)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = files.enter_context(whole_file(target))
-        if weights_file is not None:
-            beside = target.parent / weights_file
-            if os.path.isabs(weights_file) or ".." in Path(weights_file).parts or beside == target:
-                raise UsageError(
-                    "bad place for weights", found=weights_file, expected="a path inside the model's folder"
-                )
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            with files.enter_context(whole_file(beside)).open("xb") as file:
-                tensors = _outside(tensors, file, weights_file)
-        with partial.open("xb") as file:
+    check_folder(target.parent)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    older = _older_weights(target)
+    large = sum(tensor.size for tensor in tensors) > LARGEST_FILE - (64 << 20)
+    written: Path | None = None
+    if (large or weights_file is not None) and any(tensor.size > SMALL for tensor in tensors):
+        tensors, written = _write_weights(tensors, target, weights_file)
+    try:
+        with whole_file(target) as partial, partial.open("xb") as file:
             _write(skeleton, tensors, file)
+    except BaseException:
+        if written is not None and written not in older:
+            written.unlink(missing_ok=True)
+        raise
+    for file_of_weights in older - {written}:
+        file_of_weights.unlink(missing_ok=True)

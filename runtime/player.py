@@ -30,7 +30,7 @@ from runtime.sessions.device import Device, choose_device
 from runtime.sessions.stage_sessions import StageSessions
 from runtime.step import Step
 from runtime.video.threads import prefetch
-from staged_onnx import Bundle, Manifest, read_bundle
+from staged_onnx import Bundle, Manifest, check_files, read_bundle
 from weights.errors import ClockworkError, UsageError, VideoError
 
 __all__ = ["Player", "open_player", "threads_per_stage"]
@@ -353,6 +353,7 @@ def open_player(
     spin: bool = False,
     overlap: bool = False,
     ahead: int = 1,
+    verify: bool = False,
 ) -> Player:
     """Open the bundle at `path` for playing.
 
@@ -370,6 +371,7 @@ def open_player(
             same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
             stay the same.
         ahead: 0 to 8.
+        verify: First compare every file of the bundle with the hash that its manifest has of it.
 
     Raises:
         BundleError, ScheduleError, DeviceError, FlowError, UsageError: What cannot be opened, and why.
@@ -377,6 +379,8 @@ def open_player(
     if not 0 <= ahead <= 8:
         raise UsageError("bad number of frames to run ahead", found=ahead, expected="0 to 8")
     bundle = read_bundle(path)
+    if verify:
+        check_files(bundle)
     chosen = _as_schedule(schedule, bundle, signal)
     where = choose_device(
         device, precision=precision, provider_options=provider_options, threads=threads, spin=spin

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from caffe_port.net import Net, Shape
+from staged_onnx.bundle import Bundle, check_files, read_bundle
 from staged_onnx.export import export
 from staged_onnx.frame_graphs import Preprocessing
-from staged_onnx.manifest import Bundle, Manifest, StageSpec, ValueSpec, read_bundle
+from staged_onnx.manifest import Manifest, StageSpec, ValueSpec
 from staged_onnx.palettes import Classes, classes
 from staged_onnx.planning import Plan, StagePlan, plan_cuts
 from weights.errors import UsageError
@@ -21,6 +22,7 @@ __all__ = [
     "StagePlan",
     "StageSpec",
     "ValueSpec",
+    "check_files",
     "classes",
     "export",
     "plan",

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from caffe_port.net import Dims, Input, Net, Shape, Sizes
 from caffe_port.onnx_graph import Draft
 from caffe_port.save import save_model
 from caffe_port.shapes import measure
+from staged_onnx.bundle import MANIFEST, Bundle, hash_files, read_bundle, stored_files
 from staged_onnx.frame_graphs import Preprocessing, emit_labels, emit_preprocessing
-from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec, read_bundle
+from staged_onnx.manifest import Manifest, ScoresSpec, StageSpec, ValueSpec
 from staged_onnx.palettes import Classes, classes
 from staged_onnx.planning import Plan, StagePlan, index_values
 from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
-from weights.whole_file import check_folder
+from weights.whole_file import check_folder, exchange, sync_folder, whole_file
 
 __all__ = ["choose_signal", "export", "picture_input"]
 
@@ -272,7 +273,9 @@ def export(
         )  # fmt: skip
         if check is not None:
             check(manifest)
-        (folder / "manifest.json").write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
+        manifest = replace(manifest, files=hash_files(folder, stored_files(folder)))
+        with whole_file(folder / MANIFEST) as partial:
+            partial.write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
         folder.chmod(0o755)
         _put(folder, target, force)
     except BaseException:
@@ -298,7 +301,7 @@ def check_target(target: Path, force: bool) -> None:
         raise BundleError(
             "the bundle exists", file=target, expected="a new path", hint="--force (force=True) replaces it"
         )
-    if not target.is_dir() or not (target / "manifest.json").is_file():
+    if not target.is_dir() or not (target / MANIFEST).is_file():
         raise BundleError(
             "--force replaces bundles only",
             file=target,
@@ -308,18 +311,18 @@ def check_target(target: Path, force: bool) -> None:
 
 
 def _put(folder: Path, target: Path, force: bool) -> None:
+    """Give a finished bundle its name: at every moment the old bundle has it, or the whole new one."""
     if not force or not target.exists():
         os.rename(folder, target)
+        sync_folder(target.parent)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.rename(target, old / "bundle")
-    try:
-        os.rename(folder, target)
-    except OSError:
-        os.rename(old / "bundle", target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    exchange(folder, target)
+    sync_folder(target.parent)
+    # What was the new folder's name is now the old bundle's, or that of a link to it.
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(

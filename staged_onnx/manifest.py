@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from staged_onnx.external_data import check_outside_weights
 from staged_onnx.frame_graphs import Preprocessing
+from weights import limits
 from weights.errors import BundleError
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
-    "Bundle",
+    "FileSpec",
     "Manifest",
     "ScoresSpec",
     "StageSpec",
     "ValueSpec",
-    "read_bundle",
+    "from_json",
 ]
 
 FORMAT = "clockwork-bundle"
 FORMAT_VERSION = 1
-MAX_MANIFEST = 8 << 20
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.onnx")
+_LISTED_NAME = re.compile(r"(weights/)?[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,19 @@ class ScoresSpec:
 
 
 @dataclass(frozen=True)
+class FileSpec:
+    """What a file of the bundle had in it when it was written.
+
+    Attributes:
+        size: Bytes.
+        sha256: The SHA-256 of its content, in hexadecimal.
+    """
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a player needs to know of a bundle. `to_json` and `from_json` are inverses."""
 
@@ -96,6 +107,7 @@ class Manifest:
     why: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     scores: ScoresSpec | None = None
+    files: Mapping[str, FileSpec] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
@@ -115,29 +127,13 @@ class Manifest:
             "classes": {"names": list(self.class_names), "palette": [list(c) for c in self.palette]},
             "schedule": self.schedule, "signal": self.signal, "whole": self.whole, "why": list(self.why),
             "notes": list(self.notes), **({"scores": asdict(self.scores)} if self.scores is not None else {}),
+            "files": {name: asdict(spec) for name, spec in self.files.items()},
         }  # fmt: skip
 
 
 def _value_json(value: ValueSpec) -> dict[str, Any]:
     stride = {"stride": list(value.stride)} if value.stride is not None else {}
     return {"shape": list(value.shape), "dtype": value.dtype, **stride}
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A bundle on disk: its folder and its manifest.
-
-    graphs: by a stage's name, a serialised graph that stands for its file; weights that such a graph keeps
-    outside are in the bundle's folder.
-    """
-
-    path: Path
-    manifest: Manifest
-    graphs: Mapping[str, bytes] = field(default_factory=dict)
-
-    def model_path(self, stage: StageSpec) -> Path:
-        """The ONNX file of a stage."""
-        return self.path / stage.model
 
 
 def _stage_json(stage: StageSpec) -> dict[str, Any]:
@@ -223,6 +219,22 @@ def _scores(r: _Reader, data: Any) -> ScoresSpec | None:
     return ScoresSpec(r.get(data, "name", str, what), channels, r.get(data, "native", bool, what))
 
 
+def _files(r: _Reader, data: Any) -> dict[str, FileSpec]:
+    """Sizes and hashes of the bundle's files; bundles of earlier releases have none."""
+    if not isinstance(data, dict):
+        raise r.fail("files", data, "the bundle's files by name")
+    found = {}
+    for name, entry in data.items():
+        what = f'file "{name[:80]}"'
+        if not _LISTED_NAME.fullmatch(name):
+            raise r.fail("name of a file", name, "a path inside the bundle's folder")
+        digest, size = r.get(entry, "sha256", str, what), r.get(entry, "size", int, what)
+        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not 0 <= size <= limits.WEIGHTS_BYTES:
+            raise r.fail(what, entry, "its size and SHA-256")
+        found[name] = FileSpec(size, digest)
+    return found
+
+
 def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
     what = "preprocessing"
     size = data.get("size") if isinstance(data, dict) else None
@@ -295,7 +307,7 @@ def from_json(data: Any, file: Path) -> Manifest:
         r.get(data, "schedule", str, "the bundle", "oracle"), signal,
         r.get(data, "source", dict, "the bundle", {}), r.get(data, "created_by", str, "the bundle", ""),
         whole, r.strings(data, "why", "the bundle"), r.strings(data, "notes", "the bundle"),
-        _scores(r, data.get("scores")),
+        _scores(r, data.get("scores")), _files(r, data.get("files", {})),
     )  # fmt: skip
 
 
@@ -306,49 +318,3 @@ def r_colour(r: _Reader, colour: Any) -> tuple[int, int, int]:
     ):
         raise r.fail("palette", colour, "[r, g, b], each 0 to 255")
     return (colour[0], colour[1], colour[2])
-
-
-def read_bundle(path: str | PathLike[str]) -> Bundle:
-    """Open a bundle's manifest and check that its files are there, and those of its weights long enough.
-
-    Raises BundleError naming the file and what is wrong; nothing outside the folder is ever opened.
-    """
-    folder = Path(path)
-    file = folder / "manifest.json"
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing at this path"
-        raise BundleError(
-            "not a bundle",
-            file=folder,
-            found=found,
-            expected="a folder NAME.staged/ with a manifest.json",
-            hint="make one: clockwork convert",
-        )
-    if not file.is_file():
-        raise BundleError(
-            "not a bundle",
-            file=folder,
-            found="a folder without manifest.json",
-            expected="a folder made by clockwork convert",
-        )
-    if file.stat().st_size > MAX_MANIFEST:
-        raise BundleError(
-            "manifest too large",
-            file=file,
-            found=f"{file.stat().st_size} bytes",
-            expected=f"at most {MAX_MANIFEST}",
-        )
-    try:
-        data = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(
-            "manifest is not JSON", file=file, found=str(error), hint="convert the net again"
-        ) from None
-    manifest = from_json(data, file)
-    for stage in (*manifest.stages, manifest.head):
-        if not (folder / stage.model).is_file():
-            raise BundleError(
-                "a stage's file is missing", file=folder / stage.model, hint="convert the net again"
-            )
-        check_outside_weights(folder / stage.model)
-    return Bundle(folder, manifest)

@@ -24,8 +24,9 @@ import onnx
 from onnx import TensorProto
 
 from caffe_port.onnx_graph import OnnxGraph
+from staged_onnx.bundle import Bundle
 from staged_onnx.frame_graphs import emit_labels, emit_resize
-from staged_onnx.manifest import Bundle, Manifest, ScoresSpec, StageSpec, ValueSpec
+from staged_onnx.manifest import Manifest, ScoresSpec, StageSpec, ValueSpec
 from weights.errors import BundleError, UsageError
 
 __all__ = ["CARRIED", "KEEP", "LABELS", "split_head", "split_manifest"]

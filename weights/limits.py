@@ -65,7 +65,7 @@ MANIFEST_BYTES = Limit(8 << 20, "the manifest of a bundle", "bytes")
 GRAPH_BYTES = Limit(256 << 20, "the ONNX graph of a stage, without its weights", "bytes")
 STAGES = Limit(256, "stages of a bundle", "stages")
 GRAPH_NODES = Limit(200_000, "operators in the graph of a stage", "operators")
-MADE_ELEMENTS = Limit(1 << 24, "numbers in an array that a graph makes out of constants", "numbers")
+MADE_ELEMENTS = Limit(1 << 26, "numbers that the graphs of a bundle make out of constants", "numbers")
 
 SCHEDULE_TEXT = Limit(4096, "a schedule as text", "characters")
 SCHEDULE_NESTING = Limit(8, "schedules inside one another", "levels")

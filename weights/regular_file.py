@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from os import PathLike, fspath
-from typing import IO
 
 from weights.errors import ClockworkError, WeightsError
 
@@ -35,7 +35,7 @@ def open_regular(
     expected: str,
     error: type[ClockworkError] = WeightsError,
     what: str = "cannot be read",
-) -> Iterator[tuple[IO[bytes], int]]:
+) -> Iterator[tuple[BufferedReader, int]]:
     """The file at `path`, open for reading, and its size in bytes.
 
     A pipe or a device is refused before anything is read from it: it might never end.

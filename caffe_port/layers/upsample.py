@@ -88,7 +88,8 @@ def _unpool(g: GraphBuilder, layer: Layer, x: str, mask: str) -> str:
     count = g.node("ReduceProd", plane, axes=[0], keepdims=1)
     flat = g.ints(0, 0, -1)
     index = g.node("Cast", g.node("Reshape", mask, flat), to=7)
-    empty = g.node("ConstantOfShape", g.node("Concat", g.ints(batch, channels), count, axis=0))
+    # Its batch and channels come from x, so that the zeros count as made of the frame and not of constants.
+    empty = g.node("ConstantOfShape", g.node("Concat", g.sizes_of(x, 0, 1), count, axis=0))
     filled = g.node("ScatterElements", empty, index, g.node("Reshape", x, flat), axis=2)
     return g.node("Reshape", filled, g.node("Concat", g.ints(batch, channels), plane, axis=0))
 

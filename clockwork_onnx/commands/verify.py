@@ -1,4 +1,4 @@
-"""clockwork verify: a model's outputs against reference outputs."""
+"""clockwork verify: a model's outputs against reference outputs, a bundle's files against their hashes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--reference",
     type=click.Path(path_type=Path),
-    required=True,
-    help="HDF5 or npz with inputs/BLOB and outputs/BLOB.",
+    help="HDF5 or npz with inputs/BLOB and outputs/BLOB; needed for anything but a bundle.",
 )
 @click.option(
     "--tolerance",
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 def command(
     model: Path,
     weights_path: str | None,
-    reference: Path,
+    reference: Path | None,
     tolerance: float,
     device: str,
     reading: NetOptions,
@@ -45,8 +44,12 @@ def command(
 ) -> int:
     """Compare MODEL with a REFERENCE, blob by blob; exit status 1 where one is beyond the tolerance.
 
-    MODEL is a plain .onnx, or a prototxt with its WEIGHTS: then any blob of the net can be compared.
+    MODEL is a plain .onnx, or a prototxt with its WEIGHTS: then any blob of the net can be compared. Of a
+    bundle, every file is compared with the SHA-256 that the manifest has of it.
     """
+    if reference is None:
+        _verify_bundle(model, as_json)
+        return 0
     import caffe_port
     import weights
     from runtime.measure.reference import read_reference
@@ -68,6 +71,19 @@ def command(
     else:
         _print(found)
     return 0 if found.passed else 1
+
+
+def _verify_bundle(path: Path, as_json: bool) -> None:
+    """Compare a bundle's files with their hashes; anything else needs a reference."""
+    from staged_onnx import check_files, read_bundle
+
+    if not path.is_dir():
+        raise UsageError("nothing to compare it with", file=path, expected="--reference FILE, or a bundle")
+    count = check_files(read_bundle(path))
+    if as_json:
+        print_json({"bundle": str(path), "files": count, "verified": True})
+    else:
+        click.echo(f"{path}: all {count} files are as the manifest lists them")
 
 
 def _print(found: Verification) -> None:

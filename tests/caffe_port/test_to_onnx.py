@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,12 @@ def test_too_large_for_one_file(net: Net, tmp_path: Path, monkeypatch: pytest.Mo
     assert LARGEST_FILE == 2**31 - 1
     monkeypatch.setattr("caffe_port.save.LARGEST_FILE", 64 << 20)
     save_model(draft_onnx(net, random_weights(net)), tmp_path / "net.onnx")
-    assert sorted(p.name for p in tmp_path.glob("net.onnx*")) == ["net.onnx", "net.onnx.data"]
+    graph, outside = sorted(p.name for p in tmp_path.glob("net.onnx*"))
+    assert graph == "net.onnx" and re.fullmatch(r"net\.onnx\.[0-9a-f]{16}\.data", outside)
+    onnx.checker.check_model(str(tmp_path / "net.onnx"))
+    save_model(draft_onnx(net, random_weights(net, seed=1)), tmp_path / "net.onnx")
+    graph, other = sorted(p.name for p in tmp_path.glob("net.onnx*"))
+    assert other != outside, "called by its content, and the older one is gone"
     onnx.checker.check_model(str(tmp_path / "net.onnx"))
 
 

@@ -309,22 +309,41 @@ def test_hostile_places_of_weights(tmp_path: Path, key: str, value: str, words: 
         staged_onnx.read_bundle(bundle.path)
 
 
-def test_weights_of_an_inner_graph_without_a_length(tmp_path: Path) -> None:
-    """A tensor's own size counts where no length is given, wherever in the model it is."""
+def _add_outside(tensors: Any, offset: str = "4") -> None:
+    """A tensor of 60 bytes in weights/inner.bin, without a length."""
+    tensor = tensors.add(name="w", dims=[3, 5], data_type=TensorProto.FLOAT)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights/inner.bin")
+    tensor.external_data.add(key="offset", value=offset)
+
+
+def test_weights_without_a_length(tmp_path: Path) -> None:
+    """A tensor's own size counts where no length is given."""
     bundle = make(tmp_path, thin_fcn8s(tmp_path))
     file = bundle.path / "stage1.onnx"
     model = onnx.load(file, load_external_data=False)
-    inner = onnx.helper.make_graph([], "inner", [], [])
-    tensor = inner.initializer.add(name="w", dims=[3, 5], data_type=TensorProto.FLOAT)
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="weights/inner.bin")
-    tensor.external_data.add(key="offset", value="4")
-    model.graph.node.append(onnx.helper.make_node("If", ["c"], ["d"], then_branch=inner))
+    _add_outside(model.graph.initializer)
     file.write_bytes(model.SerializeToString())
     (bundle.path / "weights" / "inner.bin").write_bytes(bytes(64))
     staged_onnx.read_bundle(bundle.path)
     (bundle.path / "weights" / "inner.bin").write_bytes(bytes(63))
     with pytest.raises(BundleError, match="found 63 bytes; expected 64 or more"):
+        staged_onnx.read_bundle(bundle.path)
+
+
+def test_a_graph_inside_an_operator_is_refused(tmp_path: Path) -> None:
+    bundle = make(tmp_path, thin_fcn8s(tmp_path))
+    file = bundle.path / "stage1.onnx"
+    model = onnx.load(file, load_external_data=False)
+    inner = onnx.helper.make_graph([], "inner", [], [])
+    _add_outside(inner.initializer)
+    model.graph.node.append(onnx.helper.make_node("If", ["c"], ["d"], then_branch=inner))
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError, match='an operator that this package does not write; found "If"'):
+        staged_onnx.read_bundle(bundle.path)
+    model.graph.node[-1].op_type = "Relu"
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError, match='an operator with a graph inside it; found "Relu"'):
         staged_onnx.read_bundle(bundle.path)
 
 
