@@ -258,7 +258,8 @@ def test_an_error_of_the_source_passes_through(three: Path) -> None:
 def test_memory_is_steady(three: Path, schedule: str, overlap: bool) -> None:
     """Python objects over two thousand frames; the buffers are looked at in test_cache.
 
-    Two windows: what threads happen to hold at one moment is in one of them, what leaks is in both.
+    Two windows: what threads happen to hold at one moment is in one of them, what leaks is in both. The
+    smallest object has 16 bytes, so that one left over on every frame comes to more than 10,000.
     """
     with runtime.open(three, device="cpu", schedule=schedule, threads=1, overlap=overlap) as player:
         steps = player.play(frame_of(i % 251) for i in range(2200))
@@ -273,7 +274,7 @@ def test_memory_is_steady(three: Path, schedule: str, overlap: bool) -> None:
                 next(steps)
         tracemalloc.stop()
     grown = [after - before for before, after in pairwise(levels)]
-    assert min(grown) < 5_000, f"{grown} bytes over 999 frames each"
+    assert min(grown) < 10_000, f"{grown} bytes over 999 frames each"
 
 
 def test_overlap_gives_the_same_steps_under_load(three: Path) -> None:
