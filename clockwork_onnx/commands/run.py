@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +14,8 @@ import click
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import RATE, WholeNumber, json_option, print_json
 from runtime.report.overlay import Overlay
+from runtime.report.run_record import RunRecord
+from runtime.report.samples import Sample, SampleKeeper, with_oracle
 from staged_onnx.palettes import Classes
 from weights.errors import UsageError
 
@@ -191,8 +191,9 @@ class _Outputs:
         manifest = player.bundle.manifest
         classes = Classes(manifest.class_names, manifest.palette)
         self._overlay = Overlay(classes, tuple(s.name for s in (*manifest.stages, manifest.head)), alpha)
-        self.steps: list[Step] = []
-        self.samples: list[tuple[Step, np.ndarray]] = []
+        self._classes, self._alpha = classes, alpha
+        self.record = RunRecord()
+        self._samples = SampleKeeper()
         self._stack = ExitStack()
         self._writers: dict[str, Any] = {}
 
@@ -203,29 +204,19 @@ class _Outputs:
         self._stack.close()
 
     def write(self, step: Step, image: np.ndarray) -> None:
-        """Write one step; the labels themselves are not kept."""
-        import numpy as np
-
-        if not self.steps:
+        """Write one step; it is counted, not kept."""
+        if not self.record.frames:
             self._open(step, image)
         if "labels" in self._writers:
             self._writers["labels"].write(step.labels, step.name)
         if "log" in self._writers:
             self._writers["log"].write(step)
-        if "overlay" in self._writers or "report" in self.paths:
+        if "overlay" in self._writers:
             picture = self._overlay.draw(image, step.labels, step)
-            if "overlay" in self._writers:
-                self._writers["overlay"].write(picture, None if self._forced else step.time)
-            if "report" in self.paths:
-                self._sample(step, picture)
-        self.steps.append(replace(step, labels=np.zeros((0, 0), np.uint8)))
-
-    def _sample(self, step: Step, picture: np.ndarray) -> None:
-        """Keep about eight pictures, spread over a run of unknown length."""
-        if len(self.steps) % max(1, 1 << max(0, len(self.steps).bit_length() - 3)) == 0:
-            self.samples.append((step, picture))
-            if len(self.samples) > 16:
-                del self.samples[1::2]
+            self._writers["overlay"].write(picture, None if self._forced else step.time)
+        if "report" in self.paths:
+            self._samples.add(step, image, step.labels)
+        self.record.add(step)
 
     def _open(self, step: Step, image: np.ndarray) -> None:
         from runtime.report.step_log import StepLog
@@ -251,39 +242,61 @@ class _Outputs:
         from runtime.report.page import write_report
         from runtime.report.timeline import draw_timeline
 
-        if "timeline" in self.paths and self.steps:
-            draw_timeline(self.steps, self.paths["timeline"], title=f"{summary['schedule']}")
-        if "report" in self.paths and self.steps:
+        theta = _theta(self.player)
+        if "timeline" in self.paths and self.record.frames:
+            draw_timeline(self.record, self.paths["timeline"], theta=theta, title=summary["schedule"])
+        if "report" in self.paths and self.record.frames:
+            samples = self._beside_the_oracle(summary)
             write_report(
-                self.paths["report"], self.steps, summary, self.samples[:: max(1, len(self.samples) // 8)]
+                self.paths["report"],
+                self.record,
+                summary,
+                samples,
+                classes=self._classes,
+                theta=theta,
+                alpha=self._alpha,
             )
+
+    def _beside_the_oracle(self, summary: dict[str, Any]) -> list[Sample]:
+        """The frames to show, and the oracle run on them where some are stale; what that cost is said."""
+        from runtime.measure.oracle import oracle_labels
+
+        samples = self._samples.samples()
+        if all(sample.age == 0 for sample in samples):
+            return samples
+        began = perf_counter()
+        labels = oracle_labels(self.player, [sample.image for sample in samples])
+        summary["oracle_samples"] = {"frames": len(samples), "seconds": perf_counter() - began}
+        return with_oracle(samples, labels)
+
+
+def _theta(player: Player) -> float | None:
+    """The threshold of the first clock that has one."""
+    thetas = (getattr(clock, "theta", None) for clock in player.schedule.clocks)
+    return next((theta for theta in thetas if theta is not None), None)
 
 
 def _summary(
     player: Player, outputs: _Outputs, seconds: float, problems: list[str], source: str, interrupted: bool
 ) -> dict[str, Any]:
-    manifest = player.bundle.manifest
-    steps = outputs.steps
+    manifest, record = player.bundle.manifest, outputs.record
     macs = {stage.name: stage.macs for stage in (*manifest.stages, manifest.head)}
-    fires = Counter(name for step in steps for name in step.fired)
-    spent: Counter[str] = Counter()
-    for step in steps:
-        spent.update(step.ms)
-    frames = len(steps)
-    per_frame = sum(macs[name] * count for name, count in fires.items() if name in macs) / max(1, frames)
-    signals = [step.signal for step in steps if step.signal is not None]
+    frames = record.frames
+    per_frame = sum(macs[name] * count for name, count in record.fires.items() if name in macs) / max(
+        1, frames
+    )
     return {
-        "source": source, "frames": frames, "shots": len({step.shot for step in steps}),
+        "source": source, "frames": frames, "shots": record.shots,
         "schedule": str(player.schedule), "device": str(player.device), "interrupted": interrupted,
         "seconds": seconds,
         "frames_per_second": frames / seconds if seconds else None,
-        "fires": {name: fires[name] for name in macs},
-        "mean_ms": {name: total / max(1, fires[name] if name in macs else frames)
-                    for name, total in spent.items()},
+        "fires": {name: record.fires[name] for name in macs},
+        "mean_ms": {name: ms.sum / max(1, record.fires[name] if name in macs else frames)
+                    for name, ms in record.ms.items()},
         "macs_per_frame": per_frame, "macs_of_oracle": per_frame / max(1, manifest.macs),
-        "mean_age": {s.name: sum(step.ages.get(s.name, 0) for step in steps) / max(1, frames)
-                     for s in manifest.stages},
-        "mean_signal": sum(signals) / len(signals) if signals else None, "problems": problems,
+        "mean_age": {s.name: record.mean_age(s.name) or 0.0 for s in manifest.stages},
+        "mean_signal": record.mean_signal, "signals_that_are_no_numbers": record.no_numbers,
+        "problems": problems,
     }  # fmt: skip
 
 
