@@ -270,6 +270,7 @@ def _page(
         plots=[(caption, figure) for _, caption, figure in summary.plots(strips, timings)],
         frames=gallery.frames(_shown([result.schedule for result in summary.results])),
         classes=table,
+        frame_text=gallery.text,
     )
 
 

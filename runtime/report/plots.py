@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from weights.shown import shown
 
@@ -93,6 +94,20 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
     return out.getvalue()
 
 
+@contextmanager
+def _letters(figure: Figure) -> Iterator[None]:
+    """Leave out the outlines of letters, which would make paths of them; the page has outlines of its own."""
+    texts = [text for text in figure.findobj(Text) if text.get_path_effects()]
+    effects = [text.get_path_effects() for text in texts]
+    for text in texts:
+        text.set_path_effects([])
+    try:
+        yield
+    finally:
+        for text, effect in zip(texts, effects, strict=True):
+            text.set_path_effects(effect)
+
+
 def svg(figure: Figure, text: str, kind: str = "wide") -> Markup:
     """Make an `<svg>` element of a figure, to be put into a page that extends `base.html`.
 
@@ -108,7 +123,7 @@ def svg(figure: Figure, text: str, kind: str = "wide") -> Markup:
     out = io.StringIO()
     # Ids that the element refers to are made of this, so that two on a page do not meet.
     salt = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    with style(), matplotlib.rc_context({"svg.hashsalt": salt}):
+    with style(), matplotlib.rc_context({"svg.hashsalt": salt}), _letters(figure):
         figure.savefig(out, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     drawn = out.getvalue()
     drawn = drawn[drawn.index("<svg") :]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +16,50 @@ from numpy.typing import NDArray
 
 from clockwork_onnx.evaluation.results.curves import Advantage, Curve, Point, family_of
 from clockwork_onnx.evaluation.scoring.differences import ARGMAX, Difference
+from runtime.report.plots import (
+    BLUE,
+    CARD,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    SOFT,
+    VERMILLION,
+    png,
+    style,
+)
+from weights.shown import shown
 from weights.whole_file import whole_file
 
-__all__ = ["accuracy_cost", "difference_bars", "png", "save", "threshold_sweep", "update_timeline"]
+__all__ = [
+    "accuracy_cost",
+    "difference_bars",
+    "difference_traces",
+    "save",
+    "threshold_sweep",
+    "update_timeline",
+]
 
-COLOURS = ("#d1495b", "#00798c", "#e09f1f", "#30638e", "#6a994e", "#8d5a97")
-SPARE = (*COLOURS[3:], "#7a4b2a", "#2b2d33")
 FAMILIES = {
-    "oracle": "#22272e",
-    "skip": COLOURS[0],
-    "clockwork": COLOURS[1],
-    "adaptive": COLOURS[2],
-    "pixels": COLOURS[5],
-    "pipeline": "#8a939e",
+    "oracle": INK,
+    "skip": VERMILLION,
+    "clockwork": BLUE,
+    "adaptive": ORANGE,
+    "pixels": PURPLE,
+    "pipeline": SOFT,
 }
-GREY = "#5c6370"
-LABEL_SIZE = 7
+SPARE = (GREEN, SKY, PURPLE, ORANGE, VERMILLION, BLUE)
+MARKERS = "osD^vP*X"
+"""Families differ in shape, too: what is printed in grey stays readable."""
+LABEL_SIZE = 8
 """Points, of the names beside the points of a plot."""
 
 _Note = tuple[str, float, float, str]
-"""A text, the point it belongs to, and its colour."""
+"""A text, the point it belongs to, and the colour of the line to it."""
 
 
+@style()
 def accuracy_cost(
     curves: Sequence[Curve],
     others: Sequence[Point],
@@ -46,81 +67,108 @@ def accuracy_cost(
     cost_name: str = "fired multiply-accumulates / oracle",
     between: Advantage | None = None,
 ) -> Figure:
-    """Mean IU against cost: a line a family, single points for the rest, grey under the Pareto front.
+    """Draw mean IU against cost.
 
-    `between`: two of the curves, the area between which is shaded and named.
+    Args:
+        curves: A line each; the points beaten by others of their family are small.
+        others: Single points.
+        front: The Pareto front: a grey disc under each of its points.
+        cost_name: Beside the cost's axis.
+        between: Two of the curves, the area between which is shaded and named.
+
+    Returns:
+        The figure.
     """
-    figure = Figure(figsize=(8.2, 5.2), layout="constrained")
+    figure = Figure(figsize=(10.4, 5.4), layout="constrained")
     axes = figure.add_subplot()
     if between is not None:
         _shade(axes, {curve.family: curve for curve in curves}, between)
     if front:
         costs, accuracies = [p.cost for p in front], [p.accuracy for p in front]
-        axes.plot(costs, accuracies, "o", color="#c9ced6", markersize=13, label="Pareto front", zorder=1)
+        axes.plot(
+            costs,
+            accuracies,
+            "o",
+            color=SOFT,
+            alpha=0.35,
+            markeredgewidth=0,
+            markersize=14,
+            label="Pareto front",
+            zorder=1,
+        )
     notes: dict[str, _Note] = {}
-    for curve, colour in zip(curves, _family_colours([c.family for c in curves]), strict=True):
+    looks = zip(curves, _family_colours([c.family for c in curves]), cycle(MARKERS))
+    for curve, colour, marker in looks:
         axes.plot(
             [p.cost for p in curve.points],
             [p.accuracy for p in curve.points],
-            marker="o",
+            marker=marker,
             markersize=5,
             color=colour,
-            label=curve.family,
+            label=shown(curve.family),
             zorder=3,
         )
         for point in curve.beaten:
-            axes.plot([point.cost], [point.accuracy], "o", color=colour, markersize=3, alpha=0.6)
+            axes.plot([point.cost], [point.accuracy], marker, color=colour, markersize=3, alpha=0.6)
         for p in (*curve.points, *curve.beaten):
             is_oracle = family_of(p.schedule) == "oracle"
             text = p.schedule.partition(":")[2] or p.schedule
             notes[p.schedule] = (text, p.cost, p.accuracy, FAMILIES["oracle"] if is_oracle else colour)
     for point in others:
-        axes.plot([point.cost], [point.accuracy], "D", color=GREY, markersize=5, zorder=2)
-        notes[point.schedule] = (point.schedule, point.cost, point.accuracy, GREY)
+        axes.plot([point.cost], [point.accuracy], "D", color=SOFT, markersize=5, zorder=2)
+        notes[point.schedule] = (point.schedule, point.cost, point.accuracy, SOFT)
     axes.margins(x=0.08, y=0.08)
     axes.set_xlabel(cost_name)
     axes.set_ylabel("mean IU")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", frameon=False)
+    axes.grid()
+    _legend_above(axes)
     _place_notes(axes, list(notes.values()))
     return figure
 
 
+@style()
 def threshold_sweep(
     thresholds: Sequence[float], fire_rates: Sequence[float], mean_iu: Sequence[float]
 ) -> Figure:
-    """Mean IU and fire rate of the adaptive clock against its threshold (the paper's Figure 6)."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    """Draw mean IU and fire rate of the adaptive clock against its threshold (the paper's Figure 6)."""
+    figure = Figure(figsize=(10.4, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(thresholds, mean_iu, marker="o", color=COLOURS[0], label="mean IU")
-    left.plot(thresholds, fire_rates, marker="s", color=COLOURS[1], label="share of frames that fire")
+    left.plot(thresholds, mean_iu, marker="o", color=BLUE, label="mean IU")
+    left.plot(thresholds, fire_rates, marker="s", color=VERMILLION, label="share of frames that fire")
     left.set_xlabel("threshold (share of labels that must change)")
     left.set_ylabel("mean IU; share of frames")
     left.set_ylim(-0.03, 1.03)
-    left.legend(frameon=False)
-    right.plot(fire_rates, mean_iu, marker="o", color=COLOURS[0])
+    _legend_above(left)
+    right.plot(fire_rates, mean_iu, marker="o", color=BLUE)
     right.margins(x=0.1, y=0.1)
     right.set_title("each point: a threshold", fontsize=9, loc="left")
     right.set_xlabel("share of frames that fire")
     right.set_ylabel("mean IU")
     for axes in (left, right):
-        axes.grid(alpha=0.3)
+        axes.grid()
     _place_notes(
-        right, [(f"{t:g}", x, y, COLOURS[0]) for t, x, y in zip(thresholds, fire_rates, mean_iu, strict=True)]
+        right, [(f"{t:g}", x, y, BLUE) for t, x, y in zip(thresholds, fire_rates, mean_iu, strict=True)]
     )
     return figure
 
 
+@style()
 def update_timeline(
     fired: Mapping[str, Sequence[bool]],
     shots: Mapping[int, str] | None = None,
     stage: str = "the deepest stage",
 ) -> Figure:
-    """A strip a schedule: the frames on which `stage` fired (the paper's Figure 7), a colour a family.
+    """Draw a strip per schedule, with the frames on which a stage fired (the paper's Figure 7).
 
-    `shots`: the name of each shot by its first frame; a line marks where one ends and the next begins.
+    Args:
+        fired: For each schedule, frame by frame, whether the stage fired. Families differ in colour.
+        shots: The name of each shot by its first frame; a line marks where one ends and the next begins.
+        stage: The stage's name, for the title.
+
+    Returns:
+        The figure.
     """
-    figure = Figure(figsize=(9, 0.9 + 0.3 * max(len(fired), 1)), layout="constrained")
+    figure = Figure(figsize=(10.4, 0.9 + 0.3 * max(len(fired), 1)), layout="constrained")
     axes = figure.add_subplot()
     names, shots = list(fired), shots or {}
     for row, (name, colour) in enumerate(zip(names, _family_colours(map(family_of, names)), strict=True)):
@@ -128,12 +176,14 @@ def update_timeline(
         axes.broken_barh([(i - 0.5, 0.9) for i in frames], (row - 0.4, 0.8), color=colour)
     for start in shots:
         if start:
-            axes.axvline(start - 0.5, color=GREY, linewidth=0.8)
-    counts = [f"{name}  {sum(fired[name])}/{len(fired[name])}" for name in names]
+            axes.axvline(start - 0.5, color=SOFT, linewidth=0.8)
+    counts = [f"{shown(name, 40)}  {sum(fired[name])}/{len(fired[name])}" for name in names]
     axes.set_yticks(range(len(names)), counts, fontsize=8)
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
     axes.set_xlim(-0.5, max([1, *(len(strip) for strip in fired.values())]) - 0.5)
-    axes.set_title(f"frames on which {stage} fired", fontsize=9, loc="left", pad=16 if len(shots) > 1 else 6)
+    axes.set_title(
+        f"frames on which {shown(stage)} fired", fontsize=9, loc="left", pad=16 if len(shots) > 1 else 6
+    )
     axes.set_xlabel("frame")
     if len(shots) > 1:
         above = axes.secondary_xaxis("top")
@@ -142,9 +192,10 @@ def update_timeline(
     return figure
 
 
+@style()
 def difference_bars(differences: Mapping[str, Difference]) -> Figure:
-    """Mean and deviation over shots of every difference, layer by layer: how much slower deep ones change."""
-    figure = Figure(figsize=(8.2, 3.8), layout="constrained")
+    """Draw mean and deviation over shots of every difference (Table 1): deep layers change less."""
+    figure = Figure(figsize=(10.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
     layers = [name for name in differences if not name.endswith(ARGMAX)]
     # "output" and "label" are label maps: their difference is a share of changed labels.
@@ -152,8 +203,8 @@ def difference_bars(differences: Mapping[str, Difference]) -> Figure:
     changed = {name: differences[name] for name in ("label", "output") if name in differences}
     changed |= {name: differences[name + ARGMAX] for name in layers if name + ARGMAX in differences}
     for found, shift, colour, text in (
-        (relative, -0.2, COLOURS[2], "relative difference of the values"),
-        (changed, 0.2, COLOURS[1], "share of positions whose label changes"),
+        (relative, -0.2, ORANGE, "relative difference of the values"),
+        (changed, 0.2, BLUE, "share of positions whose label changes"),
     ):
         axes.bar(
             [layers.index(name) + shift for name in found],
@@ -161,24 +212,44 @@ def difference_bars(differences: Mapping[str, Difference]) -> Figure:
             0.4,
             yerr=[one.std for one in found.values()],
             color=colour,
-            ecolor=GREY,
+            ecolor=SOFT,
             capsize=3,
             label=text,
         )
     shown = {"data": "pixels", "label": "true label"}
     axes.set_xticks(range(len(layers)), [shown.get(name, name) for name in layers])
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("change from frame to frame")
-    axes.grid(alpha=0.3, axis="y")
-    axes.legend(frameon=False, title="mean over shots, bar: standard deviation", title_fontsize=8)
+    axes.set_ylabel("change from frame to frame\n(mean and deviation over shots)")
+    axes.grid(axis="y")
+    _legend_above(axes)
     return figure
 
 
-def png(figure: Figure, dpi: int = 110) -> bytes:
-    """The figure as a PNG file's bytes; the same bytes for the same figure."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
-    return out.getvalue()
+@style()
+def difference_traces(traces: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the relative difference of layers over the frames of shots (the paper's Figure 2).
+
+    Args:
+        traces: For each shot, by name, the differences of each layer, frame by frame.
+
+    Returns:
+        The figure, a panel per shot with a line per layer; all panels have one scale.
+    """
+    figure = Figure(figsize=(10.4, 0.7 + 1.9 * max(len(traces), 1)), layout="constrained")
+    panels = figure.subplots(max(len(traces), 1), 1, sharey=True, squeeze=False)[:, 0]
+    for panel, (name, layers) in zip(panels, traces.items(), strict=False):
+        for (layer, values), colour, marker in zip(
+            layers.items(), cycle((BLUE, VERMILLION, GREEN, PURPLE)), cycle(MARKERS)
+        ):
+            panel.plot(values, color=colour, label=shown(layer), marker=marker, markersize=3, linewidth=1.2)
+        panel.set_title(shown(name, 60), fontsize=9, loc="right")
+        panel.set_ylim(bottom=0)
+        panel.grid(axis="y")
+    if traces:
+        _legend_above(panels[0])
+    panels[-1].set_xlabel("frame of the shot")
+    figure.supylabel("relative difference to the frame before", fontsize=9)
+    return figure
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -187,11 +258,24 @@ def save(figure: Figure, path: Path) -> None:
         part.write_bytes(png(figure))
 
 
+def _legend_above(axes: Axes) -> None:
+    """The legend over the plot, where it covers nothing."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=4,
+        frameon=False,
+        borderaxespad=0.3,
+        columnspacing=1.4,
+        handlelength=1.6,
+    )
+
+
 def _shade(axes: Axes, curves: Mapping[str, Curve], found: Advantage) -> None:
     curve, other = curves[found.curve], curves[found.other]
     costs = np.linspace(found.start, found.end, 400)
     upper, lower = ([one.at(cost) for cost in costs] for one in (curve, other))
-    colour = COLOURS[4] if found.area >= 0 else COLOURS[0]
+    colour = GREEN if found.area >= 0 else VERMILLION
     label = f"{found.curve} minus {found.other}: area {found.area:+.4f}"
     axes.fill_between(costs, upper, lower, color=colour, alpha=0.13, linewidth=0, label=label, zorder=0)
 
@@ -212,7 +296,7 @@ def _place_notes(axes: Axes, notes: Sequence[_Note]) -> None:
     if legend is not None:
         taken.append(legend.get_window_extent())
     for (text, x, y, colour), (left, bottom) in zip(notes, points, strict=True):
-        size = (0.58 * len(text) + 0.4) * LABEL_SIZE * per_point, 1.15 * LABEL_SIZE * per_point
+        size = (0.63 * len(text) + 0.4) * LABEL_SIZE * per_point, 1.15 * LABEL_SIZE * per_point
         reach = (size[0] / 2 + 6, size[1] / 2 + 6)
         offsets = [
             (sign_x * (reach[0] + 11 * ring), sign_y * (reach[1] + 11 * ring))
@@ -232,14 +316,14 @@ def _place_notes(axes: Axes, notes: Sequence[_Note]) -> None:
             (best[0] / per_point, best[1] / per_point),
             textcoords="offset points",
             fontsize=LABEL_SIZE,
-            color=colour,
+            color=INK,
             ha="center",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": "#9aa3ad", "linewidth": 0.5}
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6}
             if far or worth[chosen][1]
             else None,
             zorder=5,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
+            path_effects=[withStroke(linewidth=2, foreground=CARD)],
         )
         note.set_in_layout(False)
 

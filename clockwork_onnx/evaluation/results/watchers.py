@@ -18,6 +18,12 @@ __all__ = ["Gallery", "Strips"]
 LATE = 6
 """Period of the frames to look at: the common one of the rates 2, 3 and 6."""
 
+LATE_TEXT = (
+    "Frames evenly spread over the video, of those (5, 11, 17, ... of a shot) that come last before most "
+    "fixed clocks fire anew."
+)
+SPREAD_TEXT = "Labelled frames evenly spread over the video."
+
 
 @dataclass
 class Strips:
@@ -41,10 +47,14 @@ class Strips:
 
 
 class Gallery:
-    """Keeps what every schedule made of a few frames: `count` labelled ones, evenly spread.
+    """Keeps what every schedule made of a few labelled frames, evenly spread.
 
     Where there are enough, frames that come last before most fixed clocks fire anew (5, 11, 17, ... of a
-    shot): on a frame on which everything fires there is nothing to see.
+    shot): on a frame on which everything fires there is nothing to see. `text` says so in a sentence.
+
+    Args:
+        data_set: What will be played.
+        count: How many frames.
     """
 
     def __init__(self, data_set: DataSet, count: int = 4) -> None:
@@ -56,7 +66,9 @@ class Gallery:
             if sample.read_label is not None
         ]
         late = [(name, i) for name, i in labelled if i % LATE == LATE - 1]
-        labelled = late if len(late) >= count else labelled
+        has_late = len(late) >= count
+        labelled = late if has_late else labelled
+        self.text = LATE_TEXT if has_late else SPREAD_TEXT
         # the middles of `count` equal parts
         kept = min(count, len(labelled))
         places = ((np.arange(kept) + 0.5) * len(labelled) / max(kept, 1)).astype(int)
