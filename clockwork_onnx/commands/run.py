@@ -113,10 +113,8 @@ def command(
         wanted.update(overlay=True, timeline=True, log=True)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError("not a folder", file=folder, expected="a folder, or a new path")
-    problems: list[str] = []
 
     def problem(found: object) -> None:
-        problems.append(str(found))
         click.echo(f"clockwork: {found}", err=True)
 
     with ExitStack() as stack:
@@ -131,7 +129,8 @@ def command(
                 f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True
             )
         outputs = stack.enter_context(_Outputs(folder, wanted, player, reader, fps, alpha))
-        frames = stack.enter_context(closing(prefetch(player.ahead(mark_shots(reader, shots)))))
+        depth = 4 if reader.live is None else 1  # live frames are to be the newest
+        frames = stack.enter_context(closing(prefetch(player.ahead(mark_shots(reader, shots)), depth)))
         steps = _play(player, frames, outputs)
         began = perf_counter()
         interrupted = False
@@ -141,7 +140,7 @@ def command(
         except KeyboardInterrupt:
             interrupted = True
         seconds = perf_counter() - began
-        summary = _summary(player, outputs, seconds, problems, source, interrupted)
+        summary = _summary(player, outputs, seconds, reader, interrupted)
         outputs.finish(summary)
     summary["outputs"] = {kind: str(path) for kind, path in outputs.paths.items() if path.exists()}
     if as_json:
@@ -277,7 +276,7 @@ def _theta(player: Player) -> float | None:
 
 
 def _summary(
-    player: Player, outputs: _Outputs, seconds: float, problems: list[str], source: str, interrupted: bool
+    player: Player, outputs: _Outputs, seconds: float, reader: VideoReader, interrupted: bool
 ) -> dict[str, Any]:
     manifest, record = player.bundle.manifest, outputs.record
     macs = {stage.name: stage.macs for stage in (*manifest.stages, manifest.head)}
@@ -286,7 +285,7 @@ def _summary(
         1, frames
     )
     return {
-        "source": source, "frames": frames, "shots": record.shots,
+        "source": reader.address, "frames": frames, "shots": record.shots,
         "schedule": str(player.schedule), "device": str(player.device), "interrupted": interrupted,
         "seconds": seconds,
         "frames_per_second": frames / seconds if seconds else None,
@@ -296,7 +295,8 @@ def _summary(
         "macs_per_frame": per_frame, "macs_of_oracle": per_frame / max(1, manifest.macs),
         "mean_age": {s.name: record.mean_age(s.name) or 0.0 for s in manifest.stages},
         "mean_signal": record.mean_signal, "signals_that_are_no_numbers": record.no_numbers,
-        "problems": problems,
+        "live": None if reader.live is None else reader.live.to_json(), "frames_left_out": reader.left_out,
+        "problems": [str(problem) for problem in reader.problems],
     }  # fmt: skip
 
 
@@ -330,5 +330,18 @@ def _print(summary: dict[str, Any]) -> None:
         + f", {summary['macs_of_oracle']:.0%} of the oracle's multiply-accumulates; "
         f"{summary['schedule']} on {summary['device']}",
     )
+    if summary["live"] is not None:
+        counts = summary["live"]
+        console.print(
+            f"live: {counts['received']} frames received, {counts['dropped']} dropped, "
+            f"{counts['reconnections']} reconnections; waited {counts['mean_wait_ms']:.1f} ms on average, "
+            f"{counts['longest_wait_ms']:.1f} ms at most"
+        )
+    if summary["problems"]:
+        count, left_out = len(summary["problems"]), summary["frames_left_out"]
+        console.print(
+            f"{count} problem{'s' if count != 1 else ''}, {left_out} frame{'s' if left_out != 1 else ''} "
+            f"left out; the first: {summary['problems'][0]}"
+        )
     for path in summary["outputs"].values():
         console.print(f"wrote {path}")

@@ -15,9 +15,10 @@ MAX_PIXELS = 85 << 20
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame: its position in the source, its time in seconds since the source's first frame
-    (None for images), uint8 pixels of shape (height, width, 3) in RGB order, and a name for files made
-    from it. `shot_start` marks the first frame of a shot.
+    """One frame.
+
+    index: its position in the source. time: in seconds since the source's first frame, None for images.
+    image: uint8, (height, width, 3), RGB. name: for files made from it. shot_start: it begins a shot.
     """
 
     index: int
@@ -29,11 +30,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class Problem:
-    """A frame that could not be read and was left out."""
+    """Frames that could not be read and were left out.
+
+    index: the first one's, in the source. name: the frame's name; "" where the problem is not one frame's.
+    text: what is wrong. frames: how many frames are missing because of it.
+    """
 
     index: int
     name: str
     text: str
+    frames: int = 1
 
     def __str__(self) -> str:
-        return f"frame {self.index} ({self.name}) is left out: {self.text}"
+        return f"frame {self.index} ({self.name}) is left out: {self.text}" if self.name else self.text

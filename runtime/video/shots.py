@@ -73,10 +73,11 @@ def _correlation(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> float:
 
 
 def detect_shots(frames: Iterable[Frame], threshold: float = THRESHOLD) -> Iterator[Frame]:
-    """The frames, with `shot_start` set on each that starts a shot by a `ShotDetector`."""
+    """The frames, with `shot_start` set on each that starts a shot by a `ShotDetector`, too."""
     detector = ShotDetector(threshold)
     for frame in frames:
-        yield replace(frame, shot_start=detector.is_start(frame.image))
+        starts = detector.is_start(frame.image)
+        yield replace(frame, shot_start=starts or frame.shot_start)
 
 
 def flag_shots(frames: Iterable[Frame], starts: Sequence[int]) -> Iterator[Frame]:
@@ -88,7 +89,7 @@ def flag_shots(frames: Iterable[Frame], starts: Sequence[int]) -> Iterator[Frame
     passed = -1
     for frame in frames:
         now = sum(start <= frame.index for start in starts)
-        yield replace(frame, shot_start=now != passed)
+        yield replace(frame, shot_start=now != passed or frame.shot_start)
         passed = now
 
 

@@ -13,14 +13,29 @@ __all__ = ["WriteBehind", "prefetch"]
 T = TypeVar("T")
 
 
-def prefetch(iterable: Iterable[T], depth: int = 4, *, drop: bool = False) -> Generator[T, None, None]:
-    """The items of `iterable`, read by a thread that stays at most `depth` items ahead.
+def prefetch(
+    iterable: Iterable[T],
+    depth: int = 4,
+    *,
+    drop: bool = False,
+    on_drop: Callable[[T], None] | None = None,
+) -> Generator[T, None, None]:
+    """Read ahead of a loop, in a thread.
 
-    With `drop`, the thread never waits: when `depth` items lie ready, the oldest is thrown away, so
-    that the consumer always gets recent ones. An exception in `iterable` is raised here, after the
-    items that came before it. The thread starts with the first item asked for and is joined when
-    this generator ends or is closed, also on an error or an early exit of the consumer; use
-    `contextlib.closing` where the moment matters. `iterable` itself stays its owner's to close.
+    An exception in `iterable` is raised here, after the items that came before it. The thread starts with the
+    first item asked for and is joined when this generator ends or is closed, also on an error or an early
+    exit of the consumer; use `contextlib.closing` where the moment matters. `iterable` itself stays its
+    owner's to close.
+
+    Args:
+        iterable: What to read.
+        depth: How many items the thread stays ahead at most.
+        drop: The thread never waits: when `depth` items lie ready, the oldest is thrown away, so that the
+            consumer always gets recent ones.
+        on_drop: Is called with each item thrown away.
+
+    Yields:
+        The items, in order.
     """
     ready: deque[T] = deque()
     changed = Condition()
@@ -34,7 +49,9 @@ def prefetch(iterable: Iterable[T], depth: int = 4, *, drop: bool = False) -> Ge
                 with changed:
                     while len(ready) >= depth and not closed:
                         if drop:
-                            ready.popleft()
+                            old = ready.popleft()
+                            if on_drop is not None:
+                                on_drop(old)
                         else:
                             changed.wait()
                     if closed:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 import runtime.video.images
-import runtime.video.reader
+import runtime.video.streams
+from runtime.video.frames import Problem
 from runtime.video.images import natural_key, read_image
 from runtime.video.reader import open_video
 from runtime.video.threads import prefetch
@@ -276,7 +278,7 @@ def test_options_out_of_range(clip: Path) -> None:
 
 
 def test_size_is_checked_before_decoding(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (runtime.video.images, runtime.video.reader):
+    for module in (runtime.video.images, runtime.video.streams):
         monkeypatch.setattr(module, "MAX_PIXELS", 48 * 64 - 1)
     with pytest.raises(VideoError, match="video frames too large; found 64 x 48"):
         open_video(clip)
@@ -393,3 +395,56 @@ def test_real_frames() -> None:
     with open_video(shared("video/camvid-val/frames"), max_frames=3) as reader:
         assert (reader.size, reader.frame_count) == ((360, 480), 3)
         assert [f.name for f in reader] == ["0016E5_07959", "0016E5_07961", "0016E5_07963"]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.mp4", "libx264")]
+)
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001)])
+def test_a_whole_file_has_no_shortfall(tmp_path: Path, name: str, codec: str, rate: Fraction) -> None:
+    path = write_video(tmp_path / name, moving_bar(40), codec=codec, fps=rate)
+    with open_video(path) as reader:
+        assert len(list(reader)) == 40
+        assert (reader.problems, reader.left_out) == ([], 0)
+    with open_video(path, max_frames=10) as reader:
+        assert len(list(reader)) == 10 and reader.left_out == 0
+    with open_video(path, start=3, stride=4) as reader:
+        assert len(list(reader)) == 10 and reader.left_out == 0
+
+
+def test_frames_that_a_container_states_and_does_not_have_are_a_problem(tmp_path: Path) -> None:
+    """A damaged block ends a Matroska file for FFmpeg without an error; a cut file just ends."""
+    damaged = write_video(tmp_path / "damaged.mkv", moving_bar(32))
+    damage_packet(damaged, 6)
+    cut = write_video(tmp_path / "cut.webm", moving_bar(32), codec="libvpx")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    for path in (damaged, cut):
+        told: list[Problem] = []
+        with open_video(path, on_problem=told.append) as reader:
+            count = len(list(reader))
+        assert 1 <= count < 32
+        (problem,) = reader.problems
+        assert told == [problem]
+        assert str(problem) == f"the source ends after {count} frames, though its container states 1.28 s"
+        assert reader.left_out == problem.frames == 32 - count
+
+
+def test_a_video_on_standard_input(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkv = clip.with_suffix(".mkv")
+    write_video(mkv, IMAGES)
+    with mkv.open("rb") as file:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=file))
+        with open_video("-") as reader:
+            assert len(list(reader)) == 12
+
+
+def test_a_number_is_a_camera_unless_there_is_such_a_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(VideoError, match="this camera cannot be opened"):
+        open_video("97")
+    (folder / "97").mkdir()
+    Image.new("RGB", (8, 6)).save(folder / "97" / "a.png")
+    monkeypatch.chdir(folder)
+    with open_video("97") as reader:
+        assert [frame.name for frame in reader] == ["a"]
