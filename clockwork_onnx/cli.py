@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": "Time stages, schedules and the un-staged net in one run.",
     "net": "Write the prototxts of published nets.",
     "weights": "Look into weights files and write them anew.",
+    "crop-offsets": "The offset of every Crop of a net, stated and computed.",
 }
 """Name and one line of help of each command, in the order of --help: known without importing any of them."""
 
@@ -44,7 +45,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"clockwork_onnx.commands.{cmd_name}").command
+        command = import_module(f"clockwork_onnx.commands.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

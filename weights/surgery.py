@@ -53,8 +53,10 @@ def _layer(blobs: Blobs, name: str, of: str) -> tuple[np.ndarray, ...]:
     return blobs[name]
 
 
-def transplant(new: Blobs, old: Blobs, suffix: str = "") -> tuple[dict[str, tuple[np.ndarray, ...]], Report]:
-    """`new` with the blobs of `old`, layer `p` of `old` going to `p + suffix`.
+def transplant(
+    new: Blobs, old: Blobs, suffix: str = "", rename: Mapping[str, str] | None = None
+) -> tuple[dict[str, tuple[np.ndarray, ...]], Report]:
+    """`new` with the blobs of `old`, layer `p` of `old` going to `p + suffix`, or to what `rename` says.
 
     Numbers are copied in the order of the elements, so that a fully connected weight (O, I) becomes a
     convolution (O, C, h, w) with C h w = I. Layers and blobs that `new` does not have are dropped. Raises
@@ -65,7 +67,7 @@ def transplant(new: Blobs, old: Blobs, suffix: str = "") -> tuple[dict[str, tupl
     coerced: list[Move] = []
     dropped: list[Move] = []
     for name, arrays in old.items():
-        target = name + suffix
+        target = (rename or {}).get(name, name + suffix)
         kept = list(new.get(target, ()))
         for index, array in enumerate(arrays):
             if index >= len(kept):

@@ -13,6 +13,7 @@ from typing import Any
 from caffe_port.layers.constant import dummy_shapes
 from caffe_port.net import Input, Shape
 from caffe_port.reading.detached import is_outside
+from caffe_port.reading.published_inputs import published_shape
 from caffe_port.reading.schema import layer_message
 from caffe_port.reading.text_format import Block, whole_number
 from weights.errors import ClockworkError, PrototxtError
@@ -118,8 +119,9 @@ def _stated_shape(layer: Block) -> Shape | None:
 def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[list[Input], list[str]]:
     """The inputs that replace one data layer, and the names of its label-like tops.
 
-    The first top is the picture; its shape is the one `given` by the caller, else what crop size and batch
-    size say. Further tops take part only where their shape is given or nothing but labels can be meant.
+    The first top is the picture; its shape is the one `given` by the caller, else what a published data layer
+    is known to bring, else what crop size and batch size say. Further tops take part only where their shape
+    is given or known.
     Raises PrototxtError where a picture's shape is stated nowhere.
     """
     tops = layer.texts("top")
@@ -128,6 +130,8 @@ def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[
     labels: list[str] = []
     for position, top in enumerate(tops):
         shape = given.get(top)
+        if shape is None:
+            shape = published_shape(layer, position)
         if shape is None and position == 0:
             shape = _stated_shape(layer)
             if shape is None:

@@ -28,7 +28,7 @@ from weights import limits
 from weights.errors import ClockworkError, PrototxtError
 from weights.regular_file import read_regular
 
-__all__ = ["read_net"]
+__all__ = ["prototxt_text", "read_net"]
 
 _NET_FIELDS = frozenset({
     "name", "layer", "layers", "input", "input_dim", "input_shape", "state", "force_backward", "debug_info",
@@ -87,6 +87,15 @@ def _read_text(path: Path) -> str:
         return data.decode("latin-1")  # comments in other encodings
 
 
+def prototxt_text(path: str | PathLike[str], define: Mapping[str, str]) -> str:
+    """The text of a prototxt with its template variables filled in; as it stands where it has none.
+
+    Raises PrototxtError for a file that cannot be read or is no text, and for a variable without a value.
+    """
+    text = _read_text(Path(path))
+    return _substitute(text, define, str(path)) if _TEMPLATE.search(text) else text
+
+
 def read_net(
     path: str | PathLike[str],
     phase: str = "TEST",
@@ -111,7 +120,7 @@ def read_net(
     if phase not in ("TEST", "TRAIN"):
         raise PrototxtError("unknown phase", file=file, found=phase, expected="TEST or TRAIN")
     given = dict(inputs or {})
-    root = parse_text(_substitute(_read_text(Path(path)), define or {}, file), file)
+    root = parse_text(prototxt_text(path, define or {}), file)
     for entry in root.entries:
         if entry.name not in _NET_FIELDS:
             raise PrototxtError(

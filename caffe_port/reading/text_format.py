@@ -19,19 +19,21 @@ __all__ = ["Block", "Entry", "Scalar", "parse_text", "real_number", "whole_numbe
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value as written: `text` is unquoted if it was a string."""
+    """One value as written: `text` is unquoted if it was a string; `span` is where it stands in the file."""
 
     text: str
     quoted: bool
     line: int
+    span: tuple[int, int] = (0, 0)
 
 
 @dataclass
 class Block:
-    """A message: its fields in the order in which they were written."""
+    """A message: its fields in the order in which they were written; `span` covers both braces."""
 
     line: int
     entries: list[Entry] = field(default_factory=list)
+    span: tuple[int, int] = (0, 0)
 
     def all(self, *names: str) -> list[Entry]:
         """The entries called one of `names`, in order."""
@@ -61,6 +63,8 @@ class Entry:
 
     name: str
     value: Scalar | Block
+    start: int = 0
+    """Where the name stands in the file."""
 
     @property
     def line(self) -> int:
@@ -113,7 +117,7 @@ def _unescape(body: str) -> str:
     return ESCAPE.sub(one, body) if "\\" in body else body
 
 
-def _tokens(text: str, file: str) -> Iterator[tuple[str, str, int]]:
+def _tokens(text: str, file: str) -> Iterator[tuple[str, str, int, tuple[int, int]]]:
     position, line = 0, 1
     while position < len(text):
         match = TOKEN.match(text, position)
@@ -133,24 +137,27 @@ def _tokens(text: str, file: str) -> Iterator[tuple[str, str, int]]:
         elif kind and kind != "space":
             # protobuf allows blanks between a minus and its number.
             word = match.group()
-            yield kind, "-" + word[1:].lstrip(" \t") if word[0] == "-" else word, line
-    yield "end", "", line
+            yield kind, "-" + word[1:].lstrip(" \t") if word[0] == "-" else word, line, match.span()
+    yield "end", "", line, (position, position)
 
 
 class _Parser:
     def __init__(self, text: str, file: str) -> None:
         self.file = file
         self.tokens = _tokens(text, file)
-        self.kind, self.text, self.line = next(self.tokens)
+        self.kind, self.text, self.line, self.span = next(self.tokens)
 
-    def advance(self) -> None:
-        self.kind, self.text, self.line = next(self.tokens)
+    def advance(self) -> int:
+        """Go to the next token; returns where the one left behind ends."""
+        end = self.span[1]
+        self.kind, self.text, self.line, self.span = next(self.tokens)
+        return end
 
     def fail(self, problem: str, expected: str) -> PrototxtError:
         found = repr(self.text) if self.kind != "end" else "the end of the file"
         return PrototxtError(f"line {self.line}: {problem}", file=self.file, found=found, expected=expected)
 
-    def block(self, close: str, depth: int, line: int) -> Block:
+    def block(self, close: str, depth: int, line: int, start: int = 0) -> Block:
         if depth > limits.NESTING:
             raise self.fail("nested too deeply", f"at most {limits.NESTING}")
         block = Block(line)
@@ -159,25 +166,25 @@ class _Parser:
                 self.advance()
                 continue
             if (self.kind == "end" and not close) or (self.kind == "mark" and self.text == close):
-                if close:
-                    self.advance()
+                end = self.advance() if close else self.span[1]
+                block.span = (start, end)
                 return block
             if self.kind != "word":
                 raise self.fail("broken text", "a field name" + (f" or '{close}'" if close else ""))
-            name = self.text
+            name, at = self.text, self.span[0]
             self.advance()
             colon = self.kind == "mark" and self.text == ":"
             if colon:
                 self.advance()
             if self.kind == "mark" and self.text == "[":
                 self.advance()
-                self.items(block, name, depth)
+                self.items(block, name, depth, at)
             else:
-                block.entries.append(Entry(name, self.value(name, depth, colon)))
+                block.entries.append(Entry(name, self.value(name, depth, colon), at))
 
-    def items(self, block: Block, name: str, depth: int) -> None:
+    def items(self, block: Block, name: str, depth: int, at: int) -> None:
         while not (self.kind == "mark" and self.text == "]"):
-            block.entries.append(Entry(name, self.value(name, depth, True)))
+            block.entries.append(Entry(name, self.value(name, depth, True), at))
             if self.kind == "mark" and self.text == ",":
                 self.advance()
             elif not (self.kind == "mark" and self.text == "]"):
@@ -185,21 +192,21 @@ class _Parser:
         self.advance()
 
     def value(self, name: str, depth: int, colon: bool) -> Scalar | Block:
-        line = self.line
+        line, start = self.line, self.span[0]
         if self.kind == "mark" and self.text in "{<":
             close = "}" if self.text == "{" else ">"
             self.advance()
-            return self.block(close, depth + 1, line)
+            return self.block(close, depth + 1, line, start)
         if not colon:
             raise self.fail(f'broken field "{name}"', "':' or '{'")
         if self.kind == "string":
-            parts = []
+            parts, end = [], start
             while self.kind == "string":  # adjacent strings are one, as in C
                 parts.append(_unescape(self.text[1:-1]))
-                self.advance()
-            return Scalar("".join(parts), True, line)
+                end = self.advance()
+            return Scalar("".join(parts), True, line, (start, end))
         if self.kind == "word":
-            scalar = Scalar(self.text, False, line)
+            scalar = Scalar(self.text, False, line, self.span)
             self.advance()
             return scalar
         raise self.fail(f'no value for "{name}"', "a number, a word, a quoted string or a { block }")

@@ -45,15 +45,33 @@ FALLBACK_FPS = Fraction(15)
     "--output",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder for what is asked for below; by itself: overlay, timeline and log.",
+    help="Folder for what is asked for below; by itself: overlay, timeline and log; of one picture labels "
+    "and overlay.",
 )
 @click.option("--labels", is_flag=True, help="labels/*.png: indexed PNGs at the frame's own size.")
 @click.option(
-    "--overlay", is_flag=True, help="overlay.mp4: the labels over the video, with a line of clocks."
+    "--overlay",
+    is_flag=True,
+    help="overlay.mp4: the labels over the video, with a line of clocks; overlay.png of one picture.",
 )
 @click.option("--timeline", is_flag=True, help="timeline.png: what fired when.")
 @click.option("--log", is_flag=True, help="steps.jsonl: one JSON object a frame.")
 @click.option("--report", is_flag=True, help="report.html: one page to show a colleague.")
+@click.option("--views", is_flag=True, help="views/: each frame as DIGITS draws it, and one page.")
+@click.option(
+    "--colours",
+    type=click.Choice(["dataset", "paired", "none"]),
+    default="dataset",
+    show_default=True,
+    help="Colour map of the views.",
+)
+@click.option(
+    "--line-width",
+    type=click.FloatRange(0, 64),
+    default=3,
+    show_default=True,
+    help="Of the views, in pixels.",
+)
 @click.option(
     "--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Strength of the overlay."
 )
@@ -85,6 +103,9 @@ def command(
     timeline: bool,
     log: bool,
     report: bool,
+    views: bool,
+    colours: str,
+    line_width: float,
     alpha: float,
     start: int,
     stride: int,
@@ -95,22 +116,28 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Run a BUNDLE over VIDEO: a file, a folder of images, a glob, camera:0 or an rtsp:// address."""
+    """Run a BUNDLE over VIDEO: a file, a picture, a folder or glob of them, camera:0, an rtsp:// address."""
     import runtime
     from clockwork_onnx.console import progress
     from runtime.video.reader import open_video
     from runtime.video.shots import mark_shots
     from runtime.video.threads import prefetch
 
-    wanted = {"labels": labels, "overlay": overlay, "timeline": timeline, "log": log, "report": report}
+    wanted = {
+        "labels": labels,
+        "overlay": overlay,
+        "timeline": timeline,
+        "log": log,
+        "report": report,
+        "views": views,
+    }
     if any(wanted.values()) and folder is None:
         raise UsageError(
             "where should it be written?",
             found=", ".join(f"--{k}" for k, v in wanted.items() if v),
             expected="-o FOLDER with them",
         )
-    if folder is not None and not any(wanted.values()):
-        wanted.update(overlay=True, timeline=True, log=True)
+    by_default = folder is not None and not any(wanted.values())
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError("not a folder", file=folder, expected="a folder, or a new path")
 
@@ -128,7 +155,12 @@ def command(
             click.echo(
                 f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True
             )
+        still = reader.frame_count == 1 and reader.fps is None
+        if by_default:
+            wanted.update({"labels": True, "overlay": True} if still else
+                          {"overlay": True, "timeline": True, "log": True})  # fmt: skip
         outputs = stack.enter_context(_Outputs(folder, wanted, player, reader, fps, alpha))
+        outputs.view_options = {"colours": colours, "line_width": line_width}
         depth = 4 if reader.live is None else 1  # live frames are to be the newest
         frames = stack.enter_context(closing(prefetch(player.ahead(mark_shots(reader, shots)), depth)))
         steps = _play(player, frames, outputs)
@@ -176,13 +208,16 @@ class _Outputs:
         fps: Fraction | None,
         alpha: float,
     ) -> None:
+        still = reader.frame_count == 1 and reader.fps is None
         names = {
             "labels": "labels",
-            "overlay": "overlay.mp4",
+            "overlay": "overlay.png" if still else "overlay.mp4",
             "timeline": "timeline.png",
             "log": "steps.jsonl",
             "report": "report.html",
+            "views": "views",
         }
+        self.view_options: dict[str, Any] = {}
         self.paths = {kind: folder / names[kind] for kind, on in wanted.items() if on and folder is not None}
         self.player = player
         self.fps = fps or reader.fps or FALLBACK_FPS
@@ -210,6 +245,10 @@ class _Outputs:
             self._writers["labels"].write(step.labels, step.name)
         if "log" in self._writers:
             self._writers["log"].write(step)
+        if "views" in self._writers:
+            self._writers["views"].write(image, step.labels, Path(step.name or f"{step.index:06d}").stem)
+        if "overlay" in self.paths and "overlay" not in self._writers:
+            _write_picture(self.paths["overlay"], self._overlay.blended(image, step.labels))
         if "overlay" in self._writers:
             picture = self._overlay.draw(image, step.labels, step)
             self._writers["overlay"].write(picture, None if self._forced else step.time)
@@ -228,9 +267,14 @@ class _Outputs:
             self._writers["labels"] = self._stack.enter_context(
                 LabelWriter(self.paths["labels"], manifest.palette)
             )
+        if "views" in self.paths:
+            from clockwork_onnx.digits.view_writer import ViewWriter
+
+            classes = Classes(manifest.class_names, manifest.palette)
+            self._writers["views"] = ViewWriter(self.paths["views"], classes, **self.view_options)
         if "log" in self.paths:
             self._writers["log"] = self._stack.enter_context(StepLog(self.paths["log"]))
-        if "overlay" in self.paths:
+        if "overlay" in self.paths and self.paths["overlay"].suffix == ".mp4":
             size = self._overlay.draw(image, step.labels, step).shape[:2]
             self._writers["overlay"] = self._stack.enter_context(
                 VideoWriter(self.paths["overlay"], self.fps, size)
@@ -241,6 +285,8 @@ class _Outputs:
         from runtime.report.page import write_report
         from runtime.report.timeline import draw_timeline
 
+        if "views" in self._writers:
+            self._writers["views"].finish(str(summary["source"]), f"{summary['schedule']}")
         theta = _theta(self.player)
         if "timeline" in self.paths and self.record.frames:
             draw_timeline(self.record, self.paths["timeline"], theta=theta, title=summary["schedule"])
@@ -273,6 +319,15 @@ def _theta(player: Player) -> float | None:
     """The threshold of the first clock that has one."""
     thetas = (getattr(clock, "theta", None) for clock in player.schedule.clocks)
     return next((theta for theta in thetas if theta is not None), None)
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    from PIL import Image
+
+    from weights.whole_file import whole_file
+
+    with whole_file(path) as partial:
+        Image.fromarray(picture).save(partial, "PNG")
 
 
 def _summary(

@@ -39,13 +39,17 @@ class Overlay:
     show_legend: bool = True
     show_status: bool = True
 
+    def blended(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The frame under its labels and nothing else: uint8 RGB of the frame's own size."""
+        return blend(image, labels, self.classes.palette, self.alpha)
+
     def draw(self, image: np.ndarray, labels: np.ndarray, step: StepLike | None = None) -> np.ndarray:
         """The frame `image`, uint8 (height, width, 3), under its `labels`, uint8 (height, width).
 
         Below it come the status line of `step`, where there is one, and the legend. The result is
         uint8 RGB; its size depends on the frame's size and on the options alone.
         """
-        picture = blend(image, labels, self.classes.palette, self.alpha)
+        picture = self.blended(image, labels)
         if self.beside:
             picture = side_by_side(image, picture)
         factor = -(-_MIN_WIDTH // picture.shape[1])

@@ -7,10 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from caffe_port import infer_shapes, read_net
-from caffe_port.nets import accel, dff_deeplab, fcn8s, flownet, stage_fcn8s, truncated_fcn, write_fcn8s
-from caffe_port.nets.fcn8s import Step, crop_offset
+from caffe_port.nets import (
+    FCNS,
+    accel,
+    dff_deeplab,
+    digits_fcn_alexnet,
+    fcn,
+    fcn8s,
+    flownet,
+    stage_fcn8s,
+    truncated_fcn,
+    write_fcn8s,
+)
+from tests.support.shared_data import shared
 from weights.errors import UsageError
 
 # One dimension of each blob by input size n, from the paper's nets (ceil pooling).
@@ -74,24 +86,74 @@ def test_truncated_nets_upsample_densely(tmp_path: Path) -> None:
     assert list(upscore.spec.convolution_param.kernel_size) == [16]
 
 
-def test_crop_offset_algebra() -> None:
-    convolutions = [
-        (11, 4, 100),
-        (3, 2, 0),
-        (5, 1, 2),
-        (3, 2, 0),
-        (3, 1, 1),
-        (3, 1, 1),
-        (3, 1, 1),
-        (3, 2, 0),
-        (6, 1, 0),
-    ]
-    fcn_alexnet: list[Step] = [*(("conv", *c) for c in convolutions), ("deconv", 63, 32, 0)]
-    assert crop_offset(fcn_alexnet) == 18
-    with pytest.raises(UsageError, match="do not align"):
-        crop_offset([("conv", 3, 2, 1)])
-    with pytest.raises(UsageError, match="do not align"):
-        crop_offset([("conv", 3, 1, 0)])  # would need an offset of -1
+def plain(spec: object) -> dict[str, object]:
+    """A layer's fields, without those that only state a default."""
+    copy = type(spec)()
+    copy.CopyFrom(spec)  # type: ignore[attr-defined]
+    convolution = copy.convolution_param  # type: ignore[attr-defined]
+    for name, default in (("pad", 0), ("stride", 1)):
+        if list(getattr(convolution, name)) == [default]:
+            convolution.ClearField(name)
+    if convolution.group == 1:
+        convolution.ClearField("group")
+    return MessageToDict(copy)
+
+
+PUBLISHED = "prototxts/shelhamer+fcn.berkeleyvision.org"
+
+
+@pytest.mark.parametrize("name", FCNS)
+def test_fcns_are_the_published_ones_layer_by_layer(tmp_path: Path, name: str) -> None:
+    files = sorted(shared(f"{PUBLISHED}/{name}").glob("*.prototxt"))
+    assert files
+    for file in files:
+        theirs = read_net(file)
+        text = fcn(name, with_dropout=file.stem != "deploy")
+        (tmp_path / "n.prototxt").write_text(text, "utf-8")
+        ours = read_net(tmp_path / "n.prototxt")
+        assert ours.inputs == theirs.inputs
+        assert ours.outputs == theirs.outputs
+        assert [plain(layer.spec) for layer in ours.layers] == [plain(layer.spec) for layer in theirs.layers]
+
+
+def test_every_published_fcn_file_has_its_generator() -> None:
+    folders = {file.parent.name for file in shared(PUBLISHED).glob("*/*.prototxt")}
+    assert folders == set(FCNS)
+
+
+def test_fcns_offsets_come_out(tmp_path: Path) -> None:
+    found = {name: [int(o) for o in re.findall(r"offset: (\d+)", fcn(name))] for name in FCNS}
+    assert found["voc-fcn32s"] == [19] and found["voc-fcn-alexnet"] == [18]
+    assert found["pascalcontext-fcn16s"] == [5, 27] and found["voc-fcn8s-atonce"] == [5, 9, 31]
+    assert found["nyud-fcn32s-color-hha"] == [19] and found["siftflow-fcn8s"] == [5, 9, 31, 5, 9, 31]
+
+
+def test_an_fcn_for_other_classes_sizes_and_with_grouped_upsampling(tmp_path: Path) -> None:
+    (tmp_path / "n").write_text(fcn("voc-fcn16s", classes=5, size=(97, 130), grouped=True), "utf-8")
+    net = read_net(tmp_path / "n")
+    assert infer_shapes(net)["score"] == (1, 5, 97, 130)
+    assert {x.spec.convolution_param.group for x in net.layers if x.type == "Deconvolution"} == {5}
+    with pytest.raises(UsageError, match="two heads"):
+        fcn("siftflow-fcn8s", classes=5)
+    with pytest.raises(UsageError, match="no such FCN"):
+        fcn("voc-fcn4s")
+
+
+def test_digits_fcn_alexnet_has_its_published_layers(tmp_path: Path) -> None:
+    (tmp_path / "n").write_text(digits_fcn_alexnet(suffix="_21classes"), "utf-8")
+    net = read_net(tmp_path / "n")
+    assert net.inputs[0].shape == (1, 3, 500, 356)
+    assert " ".join(layer.name for layer in net.layers) == (
+        "shift conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 "
+        "fc6 relu6 drop6 fc7 relu7 drop7 score_fr_21classes upscore_21classes score"
+    )
+    shift, upscore, score = net.layers[0], net.layers[-2], net.layers[-1]
+    assert shift.spec.power_param.shift == -116
+    assert MessageToDict(upscore.spec.convolution_param) == {
+        "numOutput": 21, "biasTerm": False, "kernelSize": [63], "stride": [32], "group": 21,
+        "weightFiller": {"type": "bilinear"},
+    }  # fmt: skip
+    assert score.bottoms == ("upscore_21classes", "data") and list(score.spec.crop_param.offset) == [18]
 
 
 @pytest.mark.parametrize(("classes", "widths"), [(0, (1,) * 6), (5, (1, 2, 3)), (5, (0,) * 6)])

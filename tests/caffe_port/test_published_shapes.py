@@ -14,7 +14,9 @@ import pytest
 from caffe_port import infer_shapes
 from caffe_port.match import wanted_blobs
 from caffe_port.net import Net
-from caffe_port.nets.fcn8s import Step, crop_offset
+from caffe_port.nets import FCNS, digits_fcn_alexnet
+from caffe_port.nets.building import net_text
+from caffe_port.nets.fcn import Fcn, Head, fcn_layers
 from tests.support.ported import read_text
 
 VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -26,71 +28,17 @@ def layer(name: str, kind: str, bottoms: str | Sequence[str], body: str = "", to
     return f'layer {{ name: "{name}" type: "{kind}" {reads} top: "{top or name}" {body} }}\n'
 
 
-def conv(name: str, bottom: str, outputs: int, kernel: int, rest: str = "") -> str:
-    body = f"convolution_param {{ num_output: {outputs} kernel_size: {kernel} {rest} }}"
-    return layer(name, "Convolution", bottom, body) + layer(f"relu_{name}", "ReLU", name, top=name)
-
-
-def pool(name: str, bottom: str, rest: str) -> str:
-    return layer(name, "Pooling", bottom, f"pooling_param {{ pool: MAX {rest} }}")
-
-
-def up(name: str, bottom: str, classes: int, stride: int, kernel: int) -> str:
-    fields = f"num_output: {classes} kernel_size: {kernel} stride: {stride} bias_term: false"
-    body = f"convolution_param {{ {fields} }}"
-    return layer(name, "Deconvolution", bottom, body)
-
-
-def crop(name: str, bottom: str, like: str, offset: int) -> str:
-    return layer(name, "Crop", [bottom, like], f"crop_param {{ axis: 2 offset: {offset} }}")
-
-
-def data(height: int, width: int, channels: int = 3) -> str:
-    dims = " ".join(f"dim: {d}" for d in (1, channels, height, width))
-    return f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {dims} }} }} }}\n'
-
-
-def vgg(first_pad: int = 100, bottom: str = "data", channels: int = 3) -> str:
-    text, last = data(500, 500, channels), bottom
-    for number, (width, depth) in enumerate(VGG, 1):
-        for index in range(1, depth + 1):
-            pad = first_pad if (number, index) == (1, 1) else 1
-            text += conv(f"conv{number}_{index}", last, width, 3, f"pad: {pad}")
-            last = f"conv{number}_{index}"
-        text += pool(f"pool{number}", last, "kernel_size: 2 stride: 2")
-        last = f"pool{number}"
-    text += conv("fc6", last, 4096, 7) + layer("drop6", "Dropout", "fc6", top="fc6")
-    return text + conv("fc7", "fc6", 4096, 1) + layer("drop7", "Dropout", "fc7", top="fc7")
-
-
-def path(pools: int, *rest: Step) -> list[Step]:
-    """Geometry of VGG with pad 100 up to a pool, then the given steps."""
-    steps: list[Step] = []
-    for number, (_, depth) in enumerate(VGG[:pools], 1):
-        steps += [("conv", 3, 1, 100 if (number, i) == (1, 0) else 1) for i in range(depth)]
-        steps.append(("conv", 2, 2, 0))
-    return [*steps, *rest]
-
-
-FC6: Step = ("conv", 7, 1, 0)
-
-
 def sizes(net: Net, height: int, width: int, blobs: Iterable[str]) -> dict[str, tuple[int, ...]]:
     channels = net.inputs[0].shape[1]
     shapes = infer_shapes(net, {"data": (1, channels, height, width)})
     return {blob: shapes[blob][2:] for blob in blobs}
 
 
-def score(name: str, bottom: str, classes: int) -> str:
-    return layer(name, "Convolution", bottom, f"convolution_param {{ num_output: {classes} kernel_size: 1 }}")
-
-
 @pytest.mark.parametrize("channels", [3, 4])
 def test_fcn32s(tmp_path: Path, channels: int) -> None:
-    offset = crop_offset(path(5, FC6, ("deconv", 64, 32, 0)))
-    assert offset == 19
-    text = vgg(channels=channels) + score("score_fr", "fc7", 21) + up("upscore", "score_fr", 21, 32, 64)
-    net = read_text(text + crop("score", "upscore", "data", offset), tmp_path)
+    text = net_text("fcn32s", fcn_layers(Fcn((Head(21),), 32, (("data", channels),))))
+    assert "offset: 19" in text
+    net = read_text(text, tmp_path)
     for (height, width), small in {(500, 500): (16, 16), (375, 500): (12, 16), (425, 560): (14, 18)}.items():
         found = sizes(net, height, width, ("score_fr", "upscore", "score"))
         assert found["score_fr"] == small
@@ -100,19 +48,8 @@ def test_fcn32s(tmp_path: Path, channels: int) -> None:
 
 def test_fcn16s_with_two_heads(tmp_path: Path) -> None:
     """SIFT Flow's net labels every pixel twice: 33 semantic and 3 geometric classes."""
-    first = crop_offset(path(4), path(5, FC6, ("deconv", 4, 2, 0)))
-    second = crop_offset(path(5, FC6, ("deconv", 4, 2, 0), ("deconv", 32, 16, 0)))
-    assert (first, second) == (5, 27)
-    text = vgg()
-    for head, classes in (("sem", 33), ("geo", 3)):
-        text += score(f"score_fr_{head}", "fc7", classes) + up(
-            f"upscore2_{head}", f"score_fr_{head}", classes, 2, 4
-        )
-        text += score(f"score_pool4_{head}", "pool4", classes)
-        text += crop(f"score_pool4c_{head}", f"score_pool4_{head}", f"upscore2_{head}", first)
-        text += layer(f"fuse_{head}", "Eltwise", [f"upscore2_{head}", f"score_pool4c_{head}"])
-        text += up(f"upscore16_{head}", f"fuse_{head}", classes, 16, 32)
-        text += crop(f"score_{head}", f"upscore16_{head}", "data", second)
+    text = net_text("siftflow", fcn_layers(FCNS["siftflow-fcn16s"]))
+    assert text.count("offset: 5\n") == 2 and text.count("offset: 27\n") == 2
     net = read_text(text, tmp_path)
     assert net.outputs == ("score_sem", "score_geo")
     assert sizes(net, 500, 500, ("pool4", "upscore2_sem", "upscore16_sem", "score_geo")) == {
@@ -127,31 +64,8 @@ def test_fcn16s_with_two_heads(tmp_path: Path) -> None:
     }
 
 
-def alexnet(height: int, width: int) -> str:
-    lrn = "lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 }"
-    return "".join([
-        data(height, width),
-        layer("shift", "Power", "data", "power_param { power: 1 scale: 1 shift: -116 }"),
-        conv("conv1", "shift", 96, 11, "stride: 4 pad: 100"),
-        pool("pool1", "conv1", "kernel_size: 3 stride: 2"),
-        layer("norm1", "LRN", "pool1", lrn),
-        conv("conv2", "norm1", 256, 5, "pad: 2 group: 2"),
-        pool("pool2", "conv2", "kernel_size: 3 stride: 2"),
-        layer("norm2", "LRN", "pool2", lrn),
-        conv("conv3", "norm2", 384, 3, "pad: 1"),
-        conv("conv4", "conv3", 384, 3, "pad: 1 group: 2"),
-        conv("conv5", "conv4", 256, 3, "pad: 1 group: 2"),
-        pool("pool5", "conv5", "kernel_size: 3 stride: 2"),
-        conv("fc6", "pool5", 4096, 6),
-        conv("fc7", "fc6", 4096, 1),
-        score("score_fr", "fc7", 21),
-        up("upscore", "score_fr", 21, 32, 63),
-        crop("score", "upscore", "data", 18),
-    ])  # fmt: skip
-
-
 def test_fcn_alexnet_of_digits(tmp_path: Path) -> None:
-    net = read_text(alexnet(375, 500), tmp_path)
+    net = read_text(digits_fcn_alexnet(size=(375, 500)), tmp_path)
     assert sizes(net, 375, 500, ("pool5", "fc6", "upscore", "score")) == {
         "pool5": (17, 21),
         "fc6": (12, 16),

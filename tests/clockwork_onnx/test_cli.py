@@ -53,6 +53,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "bench",
         "net",
         "weights",
+        "crop-offsets",
     ):
         assert name in shown
         assert run([name, "--help"]) == 0

@@ -8,7 +8,7 @@ import pytest
 import caffe_port
 import runtime
 import weights
-from caffe_port.nets.fcn8s import Step, crop_offset
+from caffe_port.coord_map import crop_offsets
 from clockwork_onnx.evaluation.datasets.shapes_video import CLASS_NAMES, shapes_video
 from clockwork_onnx.evaluation.demo.demo import NET, embedded_bundle
 from clockwork_onnx.evaluation.scoring.metrics import Confusion
@@ -45,23 +45,9 @@ def test_layers_are_named_and_ordered_as_in_clockworks_stage_net(net: caffe_port
 
 
 def test_crops_lie_where_the_geometry_puts_them(net: caffe_port.Net) -> None:
-    """The offsets follow from conv1_1's pad and fc6's kernel by the algebra of coord_map."""
-    by_name = {layer.name: layer.spec for layer in net.layers}
-    pad = by_name["conv1_1"].convolution_param.pad[0]
-    kernel = by_name["fc6"].convolution_param.kernel_size[0]
-    conv: Step = ("conv", 3, 1, 1)
-    pool: Step = ("conv", 2, 2, 0)
-    pool3: list[Step] = [("conv", 3, 1, pad), conv, pool, conv, conv, pool, conv, conv, conv, pool]
-    pool4: list[Step] = [*pool3, conv, conv, conv, pool]
-    upscore2: list[Step] = [*pool4, conv, conv, conv, pool, ("conv", kernel, 1, 0), ("deconv", 4, 2, 0)]
-    upscore_pool4: list[Step] = [*upscore2, ("deconv", 4, 2, 0)]
-    upscore8: list[Step] = [*upscore_pool4, ("deconv", 16, 8, 0)]
-    wanted = {
-        "score_pool4c": crop_offset(pool4, upscore2),
-        "score_pool3c": crop_offset(pool3, upscore_pool4),
-        "score": crop_offset(upscore8),
-    }
-    assert {name: by_name[name].crop_param.offset[0] for name in wanted} == wanted
+    rows = crop_offsets(net)
+    assert [row.layer for row in rows] == ["score_pool4c", "score_pool3c", "score"]
+    assert all(row.stated == row.computed for row in rows)
 
 
 @pytest.mark.parametrize("size", [(51, 60), (145, 176), (176, 240), (209, 175)])
