@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": "Time stages, schedules and the un-staged net in one run.",
     "net": "Write the prototxts of published nets.",
     "weights": "Look into weights files and write them anew.",
+    "data": "Prepare data sets and look at them.",
     "crop-offsets": "The offset of every Crop of a net, stated and computed.",
 }
 """Name and one line of help of each command, in the order of --help: known without importing any of them."""

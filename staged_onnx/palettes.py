@@ -12,7 +12,7 @@ import numpy as np
 
 from weights.errors import UsageError
 
-__all__ = ["Classes", "classes", "colour_table", "voc_palette"]
+__all__ = ["Classes", "classes", "colour_table", "file_palette", "voc_palette"]
 
 MAX_CLASSES = 256  # label maps are uint8
 MAX_NAMES_FILE = 1 << 20
@@ -110,6 +110,17 @@ def colour_table(palette: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
     table = np.zeros((MAX_CLASSES, 3), np.uint8)
     table[: len(palette)] = np.asarray(palette, np.uint8)
     return table
+
+
+def file_palette(palette: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
+    """The palette that an indexed file of labels carries: uint8 of shape (256, 3).
+
+    Where the colours are VOC's, the file has VOC's whole palette, as PASCAL VOC's own label images do: its
+    255, which stands for void, is (224, 224, 192). Other palettes are filled up with black.
+    """
+    table = colour_table(palette)
+    whole = np.array(voc_palette(), np.uint8)
+    return whole if np.array_equal(table[: len(palette)], whole[: len(palette)]) else table
 
 
 def voc_palette(count: int = MAX_CLASSES) -> tuple[Colour, ...]:

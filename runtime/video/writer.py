@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.video.threads import WriteBehind
-from staged_onnx.palettes import colour_table
+from staged_onnx.palettes import file_palette
 from weights.errors import UsageError, VideoError
 from weights.whole_file import whole_file
 
@@ -161,7 +161,7 @@ class LabelWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise VideoError("cannot be made a folder", file=folder, found=error.strerror) from error
-        self._palette = colour_table(palette).tobytes()
+        self._palette = file_palette(palette).tobytes()
         self._names: set[str] = set()
         self._thread = WriteBehind(self._save, depth)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from staged_onnx.palettes import Classes, classes, voc_palette
+from staged_onnx.palettes import Classes, classes, file_palette, voc_palette
 from tests.support.shared_data import shared
 from weights.errors import UsageError
 
@@ -118,3 +118,12 @@ def test_classes_refuse_a_palette_that_does_not_fit() -> None:
         Classes(("a", "b"), ((0, 0, 0),))
     with pytest.raises(UsageError, match="not a colour"):
         Classes(("a",), ((0, 0, 256),))
+
+
+def test_label_files_with_vocs_colours_have_its_whole_palette() -> None:
+    """As the label images of PASCAL VOC have it: void, 255, is (224, 224, 192)."""
+    whole = np.array(voc_palette(), np.uint8)
+    assert file_palette(classes("voc").palette).tobytes() == whole.tobytes()
+    assert whole[255].tolist() == [224, 224, 192]
+    other = file_palette(classes("camvid").palette)
+    assert other[:11].tolist() == [list(c) for c in classes("camvid").palette] and not other[11:].any()
