@@ -10,6 +10,7 @@ import click
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
+from weights.showing import plain_name
 from weights.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -78,7 +79,12 @@ def _print(rows: tuple[CropOffset, ...], output: Path | None) -> None:
         table.add_column(head, justify="left" if head in ("layer", "") else "right")
     for r in rows:
         differs = "" if r.stated == r.computed else r.why or "differs"
-        table.add_row(r.layer, str(_value(r.stated)), str(_value(r.computed) if r.computed else "?"), differs)
+        table.add_row(
+            plain_name(r.layer),
+            str(_value(r.stated)),
+            str(_value(r.computed) if r.computed else "?"),
+            differs,
+        )
     console.print(table)
     count = sum(bool(r.computed) and r.stated != r.computed for r in rows)
     console.print(f"{len(rows)} Crops, {count} with another offset than computed")

@@ -243,9 +243,10 @@ def _print_moves(made: Transplanted) -> None:
             rows[m.target, m.index] = (_shape(m.made), m.source, said)
     for layer, arrays in made.blobs.items():
         for index in range(len(arrays)):
-            table.add_row(layer, str(index), *rows[layer, index])
+            shape, source, how = rows[layer, index]
+            table.add_row(plain_name(layer), str(index), shape, plain_name(source), how)
     for m in made.dropped:
-        table.add_row("", str(m.index), _shape(m.found), m.source, "dropped")
+        table.add_row("", str(m.index), _shape(m.found), plain_name(m.source), "dropped")
     stdout_console().print(table)
 
 
@@ -299,5 +300,5 @@ def interp(
         print_json({"file": written.file, "layers": list(chosen)})
     else:
         for name in chosen:
-            click.echo(f"{name}: bilinear {_shape(filled[name][0].shape)}")
+            click.echo(f"{plain_name(name)}: bilinear {_shape(filled[name][0].shape)}")
         click.echo(f"wrote {written.file}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -18,6 +17,7 @@ from runtime.report.overlay import blend
 from runtime.video.images import read_image
 from staged_onnx.palettes import Classes
 from weights.errors import DataSetError
+from weights.showing import html_text
 from weights.whole_file import whole_file
 
 __all__ = ["Frequencies", "Pair", "count_classes", "find_pairs", "write_data_page"]
@@ -115,13 +115,13 @@ def _figure(pair: Pair, table: np.ndarray) -> str:
         )
     shown = _small(image), _small(table[label]), _small(blend(image, label, table, 0.5))
     pictures = "".join(
-        f'<img alt="{kind} of {escape(pair.name)}" src="{inline_png(picture)}">'
+        f'<img alt="{kind} of {html_text(pair.name)}" src="{inline_png(picture)}">'
         for kind, picture in zip(("image", "label", "overlay"), shown, strict=True)
     )
     name = "/".join(part for part in (pair.part, pair.name) if part)
     return (
         f'<figure class="card"><div class="three">{pictures}</div>'
-        f"<figcaption>{escape(name)}</figcaption></figure>"
+        f"<figcaption>{html_text(name)}</figcaption></figure>"
     )
 
 
@@ -141,7 +141,7 @@ def _rows(found: Frequencies, table: np.ndarray, classes: Classes, pictures: int
             continue
         rows.append(
             f'<tr><td>{label}</td><td class="name"><i style="background:#{bytes(table[label]).hex()}"></i>'
-            f"{escape(_name(label, classes))}</td><td>{count:,}</td><td>{count / total:.2%}</td>"
+            f"{html_text(_name(label, classes))}</td><td>{count:,}</td><td>{count / total:.2%}</td>"
             f"<td>{int(found.pictures[label])} of {pictures}</td>"
             f'<td class="bar"><span style="width:{100 * count / most:.1f}%"></span></td></tr>'
         )
@@ -177,8 +177,8 @@ def write_data_page(
     said = ", ".join(f"{number} {part}".strip() for part, number in parts.items())
     template = resources.files("clockwork_onnx.digits").joinpath("data_page.html").read_text("utf-8")
     page = Template(template).substitute(
-        title=escape(title),
-        subtitle=escape(f"{said} pictures; {count} shown"),
+        title=html_text(title),
+        subtitle=html_text(f"{said} pictures; {count} shown"),
         rows=_rows(found, table, classes, len(pairs)),
         figures="".join(_figure(pair, table) for pair in chosen),
     )

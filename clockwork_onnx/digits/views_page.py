@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from clockwork_onnx.digits.views import LINE_WIDTH, OPACITY, Views
+from weights.showing import html_text
 from weights.whole_file import whole_file
 
 __all__ = ["Sample", "inline_png", "write_views_page"]
@@ -41,16 +41,16 @@ def inline_png(picture: np.ndarray) -> str:
 def _figure(number: int, sample: Sample) -> str:
     legend = "".join(
         f'<span class="class" data-class="{entry.index}"><i style="background:{entry.hex_color}"></i>'
-        f"{escape(entry.text)}</span>"
+        f"{html_text(entry.text)}</span>"
         for entry in sample.views.legend
     )
     kind = "binary" if sample.views.is_binary else "segment"
     return (
         f'<figure class="card" data-number="{number}"><div class="stack">'
-        f'<img class="frame" alt="{escape(sample.name)}" src="{inline_png(sample.image)}">'
+        f'<img class="frame" alt="{html_text(sample.name)}" src="{inline_png(sample.image)}">'
         f'<img class="over {kind}" alt="its segmentation" src="{inline_png(sample.views.seg)}">'
         f'<img class="labels" alt="" src="{inline_png(sample.labels)}"></div>'
-        f'<figcaption><b>{escape(sample.name)}</b><div class="legend">{legend or "no class but 0"}</div>'
+        f'<figcaption><b>{html_text(sample.name)}</b><div class="legend">{legend or "no class but 0"}</div>'
         "</figcaption></figure>"
     )
 
@@ -67,8 +67,8 @@ def write_views_page(path: Path, samples: Iterable[Sample], *, title: str, subti
     kept = list(samples)
     template = resources.files("clockwork_onnx.digits").joinpath("views_page.html").read_text("utf-8")
     page = Template(template).substitute(
-        title=escape(title),
-        subtitle=escape(subtitle),
+        title=html_text(title),
+        subtitle=html_text(subtitle),
         figures="".join(_figure(number, sample) for number, sample in enumerate(kept)),
         settings=json.dumps({"opacity": OPACITY, "lineWidth": LINE_WIDTH}),
         threshold="" if any(sample.views.is_binary for sample in kept) else "hidden",

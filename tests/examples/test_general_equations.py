@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from itertools import pairwise
 
 import pytest
 
@@ -29,6 +30,6 @@ def test_the_slow_modules_of_the_clock_rn_stand_between_their_clocks() -> None:
 
     example["clock_recurrent_net"].__globals__["played"] = record
     example["clock_recurrent_net"]()
-    changes = [(a != b).tolist() for a, b in zip(seen, seen[1:], strict=False)]  # type: ignore[attr-defined]
+    changes = [(a != b).tolist() for a, b in pairwise(seen)]  # type: ignore[attr-defined]
     assert [c[0][2] for c in changes] == [t % 3 == 0 for t in range(1, 12)]
     assert all(c[0][0] for c in changes)
