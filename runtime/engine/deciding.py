@@ -112,5 +112,5 @@ class Deciding:
                 costs.append(ms[name])
 
     def _ready(self, probe: Probe) -> None:
-        if probe.entry is not None:
-            self._complete(probe.entry)
+        for entry in probe.entries:
+            self._complete(entry)

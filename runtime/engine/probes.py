@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from runtime.engine.cache import Entry, FeatureCache, Version
+from runtime.engine.learned_probe import ValuesProbe, names_values
 from runtime.engine.probe_graphs import sensor_graph
 from runtime.engine.transform_runner import TransformRunner
 from runtime.flow.paths import FlowPaths
@@ -23,8 +24,8 @@ class Probe(Protocol):
     """One thing that the clock of one stage measures."""
 
     @property
-    def entry(self) -> Entry | None:
-        """The value of the cache that it looks at, if any."""
+    def entries(self) -> tuple[Entry, ...]:
+        """The values of the cache that it looks at."""
 
     def start(self) -> None:
         """A shot's first frame, on which every stage fires: keep what later frames are compared with."""
@@ -62,6 +63,8 @@ def open_probe(
     if isinstance(what, Learned):
         if callable(what.model):
             return _CallableProbe(what)
+        if names_values(str(what.model)):
+            return ValuesProbe(str(what.model), stage, manifest, cache, device)
         return _ModelProbe(what, cache, device)
     return _SensorProbe(what, stage, manifest, cache, device)
 
@@ -100,6 +103,7 @@ class _SensorProbe:
     ) -> None:
         self.sensor = sensor
         self.entry = cache[sensor.value]
+        self.entries = (self.entry,)
         shape = self.entry.shape
         measure = measure_of(sensor, shape, manifest)
         mean = frame_mean(manifest) if sensor.value == "frame" else (0.0,)
@@ -159,7 +163,7 @@ class _SensorProbe:
 class _DriftProbe:
     """Measures how a value has been moved."""
 
-    entry = None
+    entries = ()
 
     def __init__(self, drift: Drift, transforms: TransformRunner, paths: FlowPaths) -> None:
         self.drift = drift
@@ -182,7 +186,7 @@ class _DriftProbe:
 class _CallableProbe:
     """Asks a function on the host about this frame and the one before."""
 
-    entry = None
+    entries = ()
 
     def __init__(self, clock: Learned) -> None:
         self.clock = clock
@@ -207,7 +211,8 @@ class _ModelProbe:
     """Asks an ONNX model about this frame and the one before, both where they lie."""
 
     def __init__(self, clock: Learned, cache: FeatureCache, device: Device) -> None:
-        self.entry = self.frame = cache["frame"]
+        self.frame = cache["frame"]
+        self.entries = (self.frame,)
         file = str(clock.model)
         names = list(read_dims(file))
         if len(names) != 2:

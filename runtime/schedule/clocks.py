@@ -166,10 +166,12 @@ class Watch:
 
 @dataclass(frozen=True)
 class Learned:
-    """Fires when a function of this frame and the one before reaches `theta`.
+    """Fires when a function of what the net has seen and computed reaches `theta`.
 
     model: a callable on two uint8 arrays (height, width, 3), the frame and the one before, that returns a
-    number; or the path of an ONNX model with two such inputs, in this order, and one number as output.
+    number; or the path of an ONNX model of one number. The model takes two such arrays, in this order, or
+    values of the cache by their names ("score_pool4"; "score_pool4@fired" is the one from when the stage
+    last fired).
     """
 
     model: Callable[[np.ndarray, np.ndarray], float] | str | PathLike[str]

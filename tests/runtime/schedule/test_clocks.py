@@ -13,6 +13,7 @@ import pytest
 import runtime
 from caffe_port.onnx_graph import OnnxGraph
 from runtime.schedule.clocks import Always, Budget, Learned, Not, Watch
+from runtime.video.frames import Frame
 from tests.support.toy_bundles import CLASSES, FLOAT, chain, frame_input, frame_of
 from weights.errors import BundleError, ScheduleError
 
@@ -188,8 +189,60 @@ def test_learned_clock_from_a_model(three: Path, tmp_path: Path, overlap: bool) 
     assert [step.signal for step in steps] == [None, 1, 8, 1]
 
 
+def values_model(path: Path, first: str, second: str, channels: int = 1) -> Path:
+    """Largest difference of two values of the cache."""
+    g = OnnxGraph()
+    values = [g.input(name, [1, channels, "h", "w"]) for name in (first, second)]
+    change = g.node("Abs", g.node("Sub", *values))
+    g.output(g.node("ReduceMax", change, keepdims=0), "fire", [])
+    onnx.save(g.model("clock"), path)
+    return path
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_learned_clock_of_values_against_those_that_it_fired_on(
+    three: Path, tmp_path: Path, overlap: bool
+) -> None:
+    """v2 is the frame's red and a constant: how far red has moved since the deep stage ran."""
+    file = values_model(tmp_path / "clock.onnx", "v2", "v2@fired")
+    frames = [frame_of(r, (H, W)) for r in (3, 6, 9, 11, 30, 31)]
+    steps = play(three, f"learned:{file}:6", frames, overlap=overlap)
+    assert [step.signal for step in steps] == [None, 3, 6, 2, 21, 1]
+    assert fires(steps) == [1, 0, 1, 0, 1, 0]
+
+
+def test_learned_clock_of_the_state_of_the_net(three: Path, tmp_path: Path) -> None:
+    """v3, which the clocked stage made, still stands: 1000 more than v2 was when it was made."""
+    file = values_model(tmp_path / "clock.onnx", "v2", "v3")
+    steps = play(three, f"learned:{file}:3005", [frame_of(r, (H, W)) for r in (9, 8, 3, 3)])
+    assert [step.signal for step in steps] == [None, 3001, 3006, 3000]
+    assert fires(steps) == [1, 0, 1, 0]
+
+
+def test_a_learned_clock_begins_anew_with_a_shot(three: Path, tmp_path: Path) -> None:
+    file = values_model(tmp_path / "clock.onnx", "v2@fired", "v2")
+    frames = [Frame(i, None, frame_of(r, (H, W)), "", i == 2) for i, r in enumerate((3, 4, 50, 52))]
+    steps = play(three, f"learned:{file}:40", frames)
+    assert [step.signal for step in steps] == [None, 1, None, 2]
+
+
+def test_a_learned_clock_names_what_it_cannot_have(three: Path, tmp_path: Path) -> None:
+    for first, second, message in (
+        ("v2", "nothing", 'found "nothing"; expected frame, v1, .*each also with @fired'),
+        ("v2", "v3@fired", "made after it is asked; found v3@fired"),
+    ):
+        file = values_model(tmp_path / "clock.onnx", first, second)
+        with pytest.raises(ScheduleError, match=message):
+            play(three, f"learned:{file}", SEQUENCE[:1])
+    g = OnnxGraph()
+    g.output(g.node("ReduceMax", g.input("frame", ["h", "w", 3]), keepdims=0), "fire", [])
+    onnx.save(g.model("clock"), tmp_path / "float.onnx")
+    with pytest.raises(ScheduleError, match='found "frame" as float32; expected uint8'):
+        play(three, f"learned:{tmp_path / 'float.onnx'}", SEQUENCE[:1])
+
+
 def test_a_learned_model_of_another_kind_is_refused(three: Path, tmp_path: Path) -> None:
-    with pytest.raises(ScheduleError, match="found 1 inputs; expected 2 inputs"):
+    with pytest.raises(ScheduleError, match="has other outputs than a clock's; expected one output"):
         play(three, f"learned:{three / 'stage1.onnx'}", SEQUENCE[:1])
     with pytest.raises(BundleError, match=r"nowhere\.onnx: frame 0: cannot be read; found No such file"):
         play(three, f"learned:{tmp_path / 'nowhere.onnx'}", SEQUENCE[:1])
