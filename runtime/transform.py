@@ -88,9 +88,9 @@ class Transform:
 
     Args:
         value: The value that is written.
-        graph: Called once per frame size with the value's shape and type, and with the shapes of what is read
-            and fed by the names of the graph's inputs; returns a model with these inputs and the output
-            `moved`, like the value.
+        graph: Called once per frame size with the value's shape, the type of the first version read, and the
+            shapes of what is read and fed by the names of the graph's inputs; returns a model with these
+            inputs and the output `moved`, like the value.
         feeds: Inputs made on the host.
         reads: Inputs from the cache; where nothing is said, the newest version of the value as `value`, which
             moves it on from frame to frame.

@@ -3,7 +3,8 @@
 What is to be moved from frame to frame (see `staged_onnx.warp`) must be in the feature cache. So the head
 becomes one more stage, which hands out what is carried, and a last part without weights makes labels of that:
 
-- "scores": the label map, and the scores on a grid that suits the warp, of which other label maps are made.
+- "scores": the label map, and the scores on a grid that suits the warp, h x w x C, of which other label maps
+  are made.
 - "labels": the label map itself; the last part hands it on.
 - "fresh": the scores, computed on every frame, and a copy of those of key frames, which is moved; where
   something has come into view since, as one more channel of the copy says, the last part takes fresh ones.
@@ -76,6 +77,7 @@ def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction 
         labels = _free("label_map", manifest)
         network = replace(network, outputs=(labels, name))
         values[labels] = ValueSpec(manifest.reference_size, "uint8")
+        values[name] = ValueSpec((height, width, scores.channels))
         return _joined(manifest, (network,), (labels,), values)
     kept = _free("kept_scores", manifest)
     copy = StageSpec(KEEP, "", (name,), (kept,), 0, 0, (), reads_pixels=False)
@@ -168,7 +170,11 @@ def _head_to_scores(bundle: Bundle, stage: StageSpec, scores: ScoresSpec, scale:
     for name in labels:
         made = _require(g, "labels", bundle.model_path(stage))
         g.output(made, name, ["height", "width"], TensorProto.UINT8)
-    g.output(resized, output, _map_dims(output, scores.channels, output))
+    if labels:
+        rows = g.node("Squeeze", g.node("Transpose", resized, perm=[0, 2, 3, 1]), g.ints(0))
+        g.output(rows, output, [f"{output}_d2", f"{output}_d3", scores.channels])
+    else:
+        g.output(resized, output, _map_dims(output, scores.channels, output))
     return g.model("head").SerializeToString()
 
 

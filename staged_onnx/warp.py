@@ -29,7 +29,7 @@ from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx.frame_graphs import emit_resize
 from weights.errors import UsageError
 
-__all__ = ["PADDINGS", "emit_moved", "path_graph", "warp_graph", "warp_labels_graph"]
+__all__ = ["PADDINGS", "emit_moved", "emit_moved_rows", "path_graph", "warp_graph", "warp_labels_graph"]
 
 PADDINGS = ("border", "zeros")
 """What is read beyond the value's edge: its nearest pixel, or zero."""
@@ -147,6 +147,36 @@ def emit_moved(
     """
     field = _emit_flow(g, flow, grid, shape, extent)
     return _emit_warp(g, value, field, shape, (grid[0] * extent[0], grid[1] * extent[1]), padding)
+
+
+def emit_moved_rows(
+    g: OnnxGraph, value: str, flow: str, shape: Sequence[int], grid: Sequence[int], padding: str
+) -> str:
+    """As `emit_moved` for a map whose channels lie together, h x w x C (`shape`); the result is h w x C.
+
+    Four rows per pixel are copied and mixed, which on a CPU takes a quarter of the time of reading planes.
+    """
+    height, width, channels = shape
+    field = _emit_flow(g, flow, grid, (1, channels, height, width), (1.0, 1.0))
+    steps = _emit_steps(g, field, (height, width), (grid[0], grid[1]))
+    wholes = [g.node("Floor", step) for step in steps]
+    rows = g.node("Reshape", value, g.ints(-1, channels))
+
+    def read(right: int, below: int) -> str:
+        index, moves = _emit_index(g, wholes, (height, width), right, below)
+        found = g.node("Gather", rows, index, axis=0)
+        if padding == "zeros":
+            inside = g.node("And", *(g.node("Equal", *move) for move in moves))
+            inside = g.node("Reshape", inside, g.ints(-1, 1))
+            found = g.node("Where", inside, found, g.const(np.float32(0)))
+        return found
+
+    x, y = (
+        g.node("Reshape", g.node("Sub", step, whole), g.ints(-1, 1))
+        for step, whole in zip(steps, wholes, strict=True)
+    )
+    above, under = (_emit_between(g, read(0, row), read(1, row), x) for row in (0, 1))
+    return _emit_between(g, above, under, y)
 
 
 def _check(flow: Sequence[int], padding: str) -> None:

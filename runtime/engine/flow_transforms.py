@@ -12,7 +12,7 @@ from runtime.flow.paths import FlowPaths
 from runtime.schedule.flow_schedules import Movement
 from runtime.transform import Feed, Read, Transform
 from staged_onnx import Manifest
-from staged_onnx.blend import BlendInput, blend_graph
+from staged_onnx.blend import BlendInput, blend_graph, blend_labels_graph
 from staged_onnx.warp import warp_graph, warp_labels_graph
 
 __all__ = ["flow_transforms"]
@@ -121,18 +121,16 @@ class _BlendGraph:
         self, shape: tuple[int, ...], dtype: np.dtype, inputs: Mapping[str, tuple[int, ...]]
     ) -> onnx.ModelProto:
         read = {each.name for each in self.blended}
+        feeds = {name: dims for name, dims in inputs.items() if name not in read}
         of = inputs[self.blended[0].name]
-        flow = next((inputs[each.flow] for each in self.blended if each.flow), None)
-        extent = _extent(self.manifest, self.paths, self.value, of, flow) if flow is not None else (1.0, 1.0)
-        return blend_graph(
-            self.blended,
-            of,
-            {name: dims for name, dims in inputs.items() if name not in read},
-            dtype=np.float32 if self.labels else dtype,
-            extent=extent,
-            padding=self.movement.options.padding,
-            labels=(shape[0], shape[1]) if self.labels else None,
-        )
+        padding = self.movement.options.padding
+        if self.labels:
+            return blend_labels_graph(
+                self.blended, of, feeds, (shape[0], shape[1]), dtype=dtype, padding=padding
+            )
+        flow = next(inputs[each.flow] for each in self.blended if each.flow)
+        extent = _extent(self.manifest, self.paths, self.value, of, flow)
+        return blend_graph(self.blended, of, feeds, dtype=dtype, extent=extent, padding=padding)
 
 
 def _extent(

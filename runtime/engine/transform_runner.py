@@ -184,7 +184,8 @@ class TransformRunner:
     def _open(self, transform: Transform, entry: Entry) -> Session:
         shapes = {feed.name: self._feeds[feed.name].shape for feed in transform.feeds}
         shapes |= {read.name: self._cache[read.value].shape for read in transform.reads}
-        model = transform.graph(entry.shape, entry.dtype, shapes).SerializeToString()
+        dtype = self._cache[transform.reads[0].value].dtype
+        model = transform.graph(entry.shape, dtype, shapes).SerializeToString()
         name = f"transform of {entry.name}"
         # Waking threads for so little takes longer than the work, the more so while they estimate flow.
         small = self._device.kind == "cpu" and max(map(math.prod, shapes.values())) <= SMALL

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from scipy import ndimage
 
-from staged_onnx.blend import BlendInput, blend_graph, residual_graph
+from staged_onnx.blend import BlendInput, blend_graph, blend_labels_graph, residual_graph
 
 H, W, C = 21, 27, 5
 
@@ -55,26 +55,45 @@ def test_a_moved_map_is_mixed_with_one_as_it_is_on_a_finer_grid_of_flow() -> Non
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def rows(planes: np.ndarray) -> np.ndarray:
+    """1 x C x h x w as h x w x C."""
+    return np.ascontiguousarray(planes[0].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+def test_rows_are_moved_as_planes_are(padding: str) -> None:
+    first, second = random(1, C, H, W, seed=1), random(1, C, H, W, seed=2)
+    flow = random(2 * H, 2 * W, 2, seed=3, scale=6)
+    share = np.random.default_rng(5).uniform(size=(1, 1, H, W)).astype(np.float32)
+    inputs = (BlendInput("a", "way"), BlendInput("b"))
+    feeds = {"way": flow.shape, "share": share.shape}
+    planes = blend_graph(inputs, (1, C, H, W), feeds, padding=padding)
+    together = blend_graph(inputs, (H, W, C), feeds, padding=padding)
+    expected = run(planes, a=first, b=second, way=flow, share=share)
+    found = run(together, a=rows(first), b=rows(second), way=flow, share=share)
+    np.testing.assert_allclose(found, rows(expected), atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(H, W), (2 * H, 2 * W)])
 def test_labels_are_the_best_of_the_mixed_scores_at_the_frames_size(size: tuple[int, int]) -> None:
     scores, flow = random(1, C, H, W, seed=1), random(H, W, 2, seed=3, scale=2)
-    model = blend_graph((BlendInput("a", "way"),), (1, C, H, W), {"way": (H, W, 2)}, labels=size)
+    model = blend_labels_graph((BlendInput("a", "way"),), (H, W, C), {"way": (H, W, 2)}, size)
     moved = read_along(scores[0], flow)
     if size != (H, W):
-        rows, columns = (np.clip((np.arange(2 * n) + 0.5) / 2 - 0.5, 0, n - 1) for n in (H, W))
-        places = np.meshgrid(rows, columns, indexing="ij")
+        down, across = (np.clip((np.arange(2 * n) + 0.5) / 2 - 0.5, 0, n - 1) for n in (H, W))
+        places = np.meshgrid(down, across, indexing="ij")
         moved = np.stack([ndimage.map_coordinates(plane, places, order=1) for plane in moved])
     best = np.sort(moved, axis=0)
     clear = best[-1] - best[-2] > 1e-4
-    found = run(model, a=scores, way=flow)
+    found = run(model, a=rows(scores), way=flow)
     assert found.dtype == np.uint8 and clear.mean() > 0.99
     np.testing.assert_array_equal(found[clear], moved.argmax(0)[clear])
 
 
 def test_one_channel_is_a_probability() -> None:
-    scores = np.random.default_rng(0).uniform(size=(1, 1, H, W)).astype(np.float32)
-    model = blend_graph((BlendInput("a"),), (1, 1, H, W), {}, labels=(H, W))
-    np.testing.assert_array_equal(run(model, a=scores), scores[0, 0] > 0.5)
+    scores = np.random.default_rng(0).uniform(size=(H, W, 1)).astype(np.float32)
+    model = blend_labels_graph((BlendInput("a"),), (H, W, 1), {}, (H, W))
+    np.testing.assert_array_equal(run(model, a=scores), scores[..., 0] > 0.5)
 
 
 def test_the_residual_is_a_mean_over_a_window_that_shrinks_at_the_edge() -> None:

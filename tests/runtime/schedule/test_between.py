@@ -75,7 +75,8 @@ def scores_of(bundle: Path, frames: list[np.ndarray]) -> list[np.ndarray]:
         found = []
         for _ in player.play(frames):
             entry = player.cache["scores"]
-            found.append(np.array(entry.buffers[entry.read(0).buffer].numpy())[0])
+            rows = np.array(entry.buffers[entry.read(0).buffer].numpy())
+            found.append(rows.transpose(2, 0, 1))
     return found
 
 
