@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runtime.engine.cache import EntryState, FeatureCache
+from runtime.open_player import open_player as open
 from runtime.player import Player
-from runtime.player import open_player as open
 from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Edge, Schedule
 from runtime.sessions.device import Device, choose_device

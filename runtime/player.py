@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from fractions import Fraction
-from os import PathLike
 from threading import RLock
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,22 +15,22 @@ import numpy as np
 
 from runtime.engine.cache import FeatureCache
 from runtime.engine.engine import Engine
-from runtime.engine.executors import Executor, Inline, Threads
+from runtime.engine.executors import Executor, Inline
 from runtime.engine.in_flight import InFlight
-from runtime.engine.opening import open_schedule
+from runtime.engine.open_schedule import open_schedule
 from runtime.flow.estimators import FlowSource
 from runtime.flow.paths import FlowPaths
 from runtime.schedule.flow_schedules import played_bundle, played_manifest
 from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Schedule, check_schedule
-from runtime.sessions.device import Device, choose_device
+from runtime.sessions.device import Device
 from runtime.sessions.stage_sessions import StageSessions
 from runtime.step import Step
 from runtime.video.threads import prefetch
-from staged_onnx import Bundle, Manifest, check_files, read_bundle
+from staged_onnx import Bundle, Manifest
 from weights.errors import ClockworkError, UsageError, VideoError
 
-__all__ = ["Player", "open_player", "threads_per_stage"]
+__all__ = ["Player", "as_schedule"]
 
 SIZES_KEPT = 2
 
@@ -141,7 +138,7 @@ class Player:
             self._turn += 1
             self._engine = None
             if schedule is not None:
-                self.schedule = _as_schedule(schedule, self.bundle, signal)
+                self.schedule = as_schedule(schedule, self.bundle, signal)
                 self._paths = self._open_paths()
                 self._close_engines()
 
@@ -340,69 +337,12 @@ class Player:
         self._engines.clear()
 
 
-def open_player(
-    path: str | PathLike[str],
-    device: str = "auto",
-    schedule: str | Schedule | None = None,
-    signal: str | None = None,
-    *,
-    flow: FlowSource | None = None,
-    precision: str = "fp32",
-    provider_options: Mapping[str, object] | None = None,
-    threads: int = 0,
-    spin: bool = False,
-    overlap: bool = False,
-    ahead: int = 1,
-    verify: bool = False,
-) -> Player:
-    """Open the bundle at `path` for playing.
-
-    Args:
-        path: The bundle's folder.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        schedule: Text or a Schedule, by default the bundle's.
-        signal: The value that adaptive clocks watch, by default the bundle's.
-        flow: The optical flow estimator, instead of the one that the schedule names; see `runtime.flow`.
-        precision: "fp32", "tf32" or "fp16".
-        provider_options: Over the defaults for CUDA.
-        threads: Of one operator on the CPU, 0 for automatic.
-        spin: See `choose_device`.
-        overlap: Run stages in threads of their own, so that those that do not wait for each other run at the
-            same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
-            stay the same.
-        ahead: 0 to 8.
-        verify: First compare every file of the bundle with the hash that its manifest has of it.
-
-    Raises:
-        BundleError, ScheduleError, DeviceError, FlowError, UsageError: What cannot be opened, and why.
-    """
-    if not 0 <= ahead <= 8:
-        raise UsageError("bad number of frames to run ahead", found=ahead, expected="0 to 8")
-    bundle = read_bundle(path)
-    if verify:
-        check_files(bundle)
-    chosen = _as_schedule(schedule, bundle, signal)
-    where = choose_device(
-        device, precision=precision, provider_options=provider_options, threads=threads, spin=spin
-    )
-    if overlap:
-        where = replace(where, threads=threads_per_stage(bundle, where))
-    return Player(bundle, where, chosen, executor=Threads(ahead) if overlap else None, flow=flow)
-
-
-def threads_per_stage(bundle: Bundle, device: Device) -> int:
-    """Threads of one operator where stages run side by side: those asked for, else a share of the cores."""
-    if device.threads:
-        return device.threads
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // len(bundle.manifest.stages))
-
-
-def _as_schedule(
+def as_schedule(
     schedule: str | Schedule | None,
     bundle: Bundle,
     signal: str | None,
 ) -> Schedule:
+    """A schedule for a bundle: the one given, the text given, or the bundle's own; checked against it."""
     if isinstance(schedule, Schedule):
         check_schedule(schedule, bundle.manifest)
         return schedule

@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 
 from runtime.engine.cache import Entry
-from runtime.engine.opening import OpenSchedule, OpenStage
+from runtime.engine.open_schedule import OpenSchedule, OpenStage
 from runtime.engine.probes import Probe
 from runtime.schedule.clocks import Measured
 

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from runtime.engine.cache import Entry, Version
 from runtime.engine.executors import Executor, Task
 from runtime.engine.in_flight import InFlight, Labels, Work
-from runtime.engine.opening import OpenHead, OpenSchedule, OpenStage
+from runtime.engine.open_schedule import OpenHead, OpenSchedule, OpenStage
 from runtime.engine.transform_runner import Slot
 
 __all__ = ["Dispatch"]

@@ -17,7 +17,7 @@ from runtime.engine.deciding import Deciding
 from runtime.engine.dispatch import Dispatch
 from runtime.engine.executors import Executor
 from runtime.engine.in_flight import InFlight, Work
-from runtime.engine.opening import OpenSchedule
+from runtime.engine.open_schedule import OpenSchedule
 from runtime.schedule.clocks import has_budget
 from runtime.step import Step
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from runtime.engine.executors import Executor, Inline, Threads
 from runtime.measure.end_to_end import WholeRun
-from runtime.player import Player, threads_per_stage
+from runtime.open_player import threads_per_stage
+from runtime.player import Player
 from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Schedule
 from runtime.sessions.device import Device
