@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import numpy as np
 
 from clockwork_onnx.digits.views import colour_map
-from clockwork_onnx.digits.views_page import inline_png
 from clockwork_onnx.evaluation.datasets.base import VOID, list_files, read_label
+from runtime.report.html import inline_picture, write_page
 from runtime.report.overlay import blend
 from runtime.video.images import read_image
 from staged_onnx.palettes import Classes
 from weights.errors import DataSetError
-from weights.showing import html_text
-from weights.whole_file import whole_file
 
 __all__ = ["Frequencies", "Pair", "count_classes", "find_pairs", "write_data_page"]
 
 IMAGES = ("images", "frames", "JPEGImages")
 LABELS = ("labels", "SegmentationClass", "annotations")
-MAX_SIDE = 640
-"""Wider or higher pictures are shown smaller, by a whole factor."""
+MAX_WIDTH = 480
+"""Wider pictures are shown smaller, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +96,7 @@ def count_classes(pairs: Sequence[Pair], seen: Callable[[], None] = lambda: None
     return Frequencies(pixels, pictures)
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
-    step = -(-max(picture.shape[:2]) // MAX_SIDE)
-    return np.ascontiguousarray(picture[::step, ::step])
-
-
-def _figure(pair: Pair, table: np.ndarray) -> str:
+def _pictures(pair: Pair, table: np.ndarray) -> dict[str, Any]:
     image, label = read_image(pair.image), read_label(pair.label)
     if image.shape[:2] != label.shape:
         raise DataSetError(
@@ -113,16 +105,14 @@ def _figure(pair: Pair, table: np.ndarray) -> str:
             found=label.shape,
             expected=image.shape[:2],
         )
-    shown = _small(image), _small(table[label]), _small(blend(image, label, table, 0.5))
-    pictures = "".join(
-        f'<img alt="{kind} of {html_text(pair.name)}" src="{inline_png(picture)}">'
-        for kind, picture in zip(("image", "label", "overlay"), shown, strict=True)
-    )
-    name = "/".join(part for part in (pair.part, pair.name) if part)
-    return (
-        f'<figure class="card"><div class="three">{pictures}</div>'
-        f"<figcaption>{html_text(name)}</figcaption></figure>"
-    )
+    return {
+        "name": "/".join(part for part in (pair.part, pair.name) if part),
+        "pictures": [
+            ("image", inline_picture(image, MAX_WIDTH)),
+            ("label", inline_picture(table[label], MAX_WIDTH, "labels")),
+            ("overlay", inline_picture(blend(image, label, table, 0.5), MAX_WIDTH)),
+        ],
+    }
 
 
 def _name(label: int, classes: Classes) -> str:
@@ -131,21 +121,19 @@ def _name(label: int, classes: Classes) -> str:
     return "void" if label in (VOID, *classes.ignore) else f"label {label}, which has no class"
 
 
-def _rows(found: Frequencies, table: np.ndarray, classes: Classes, pictures: int) -> str:
-    total = int(found.pixels.sum())
-    most = max(1, int(found.pixels.max()))
-    rows = []
-    for label in range(256):
-        count = int(found.pixels[label])
-        if not count and label >= len(classes):
-            continue
-        rows.append(
-            f'<tr><td>{label}</td><td class="name"><i style="background:#{bytes(table[label]).hex()}"></i>'
-            f"{html_text(_name(label, classes))}</td><td>{count:,}</td><td>{count / total:.2%}</td>"
-            f"<td>{int(found.pictures[label])} of {pictures}</td>"
-            f'<td class="bar"><span style="width:{100 * count / most:.1f}%"></span></td></tr>'
-        )
-    return "".join(rows)
+def _rows(found: Frequencies, table: np.ndarray, classes: Classes, pictures: int) -> list[dict[str, Any]]:
+    """One row per class, and one per label that has no class and occurs."""
+    total, most = int(found.pixels.sum()), max(1, int(found.pixels.max()))
+    return [
+        {
+            "label": label, "colour": "#" + bytes(table[label]).hex(), "name": _name(label, classes),
+            "pixels": f"{int(found.pixels[label]):,}", "share": f"{found.pixels[label] / total:.2%}",
+            "pictures": f"{int(found.pictures[label])} of {pictures}",
+            "width": f"{100 * found.pixels[label] / most:.1f}%",
+        }
+        for label in range(256)
+        if found.pixels[label] or label < len(classes)
+    ]  # fmt: skip
 
 
 def write_data_page(
@@ -175,12 +163,8 @@ def write_data_page(
     chosen = [pairs[i * len(pairs) // count] for i in range(count)]
     parts = {pair.part: sum(p.part == pair.part for p in pairs) for pair in pairs}
     said = ", ".join(f"{number} {part}".strip() for part, number in parts.items())
-    template = resources.files("clockwork_onnx.digits").joinpath("data_page.html").read_text("utf-8")
-    page = Template(template).substitute(
-        title=html_text(title),
-        subtitle=html_text(f"{said} pictures; {count} shown"),
-        rows=_rows(found, table, classes, len(pairs)),
-        figures="".join(_figure(pair, table) for pair in chosen),
-    )
-    with whole_file(path) as partial:
-        partial.write_text(page, "utf-8")
+    write_page(path, Path(__file__).with_name("data_page.html"), {
+        "title": title, "subtitle": f"{said} pictures; {count} shown",
+        "rows": _rows(found, table, classes, len(pairs)),
+        "samples": [_pictures(pair, table) for pair in chosen],
+    })  # fmt: skip

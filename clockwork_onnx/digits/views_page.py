@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from clockwork_onnx.digits.views import LINE_WIDTH, OPACITY, Views
-from weights.showing import html_text
-from weights.whole_file import whole_file
+from runtime.report.html import write_page
 
 __all__ = ["Sample", "inline_png", "write_views_page"]
 
@@ -32,27 +29,18 @@ class Sample:
 
 
 def inline_png(picture: np.ndarray) -> str:
-    """A picture, uint8 with 1, 3 or 4 channels, as a data address."""
+    """A picture, uint8 with 1, 3 or 4 channels, as a data address: without losses, since alpha is data."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _figure(number: int, sample: Sample) -> str:
-    legend = "".join(
-        f'<span class="class" data-class="{entry.index}"><i style="background:{entry.hex_color}"></i>'
-        f"{html_text(entry.text)}</span>"
-        for entry in sample.views.legend
-    )
-    kind = "binary" if sample.views.is_binary else "segment"
-    return (
-        f'<figure class="card" data-number="{number}"><div class="stack">'
-        f'<img class="frame" alt="{html_text(sample.name)}" src="{inline_png(sample.image)}">'
-        f'<img class="over {kind}" alt="its segmentation" src="{inline_png(sample.views.seg)}">'
-        f'<img class="labels" alt="" src="{inline_png(sample.labels)}"></div>'
-        f'<figcaption><b>{html_text(sample.name)}</b><div class="legend">{legend or "no class but 0"}</div>'
-        "</figcaption></figure>"
-    )
+def _values(sample: Sample) -> dict[str, Any]:
+    return {
+        "name": sample.name, "frame": inline_png(sample.image), "seg": inline_png(sample.views.seg),
+        "labels": inline_png(sample.labels), "legend": sample.views.legend,
+        "is_binary": sample.views.is_binary,
+    }  # fmt: skip
 
 
 def write_views_page(path: Path, samples: Iterable[Sample], *, title: str, subtitle: str = "") -> None:
@@ -64,14 +52,9 @@ def write_views_page(path: Path, samples: Iterable[Sample], *, title: str, subti
         title: of the page.
         subtitle: a line below it.
     """
-    kept = list(samples)
-    template = resources.files("clockwork_onnx.digits").joinpath("views_page.html").read_text("utf-8")
-    page = Template(template).substitute(
-        title=html_text(title),
-        subtitle=html_text(subtitle),
-        figures="".join(_figure(number, sample) for number, sample in enumerate(kept)),
-        settings=json.dumps({"opacity": OPACITY, "lineWidth": LINE_WIDTH}),
-        threshold="" if any(sample.views.is_binary for sample in kept) else "hidden",
-    )
-    with whole_file(path) as partial:
-        partial.write_text(page, "utf-8")
+    kept = [_values(sample) for sample in samples]
+    write_page(path, Path(__file__).with_suffix(".html"), {
+        "title": title, "subtitle": subtitle, "samples": kept,
+        "has_binary": any(sample["is_binary"] for sample in kept),
+        "settings": {"opacity": OPACITY, "lineWidth": LINE_WIDTH},
+    })  # fmt: skip

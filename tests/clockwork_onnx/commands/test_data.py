@@ -137,7 +137,7 @@ def test_show_counts_every_label_and_shows_pictures(
     assert found["pictures"] == 4 and sum(row["pixels"] for row in found["labels"]) == 4 * 12 * 16
     assert found["labels"][-1] == {"label": 255, "pixels": 4 * 16, "pictures": 4}
     page = (tmp_path / "out.html").read_text("utf-8")
-    assert page.count("<figure") == 4 and page.count("data:image/png;base64,") == 12
+    assert page.count("<figure") == 4 and page.count("data:image/") == 12
     assert "tvmonitor" in page and "void" in page and "val/2007_000033" in page
     assert run(["data", "show", str(out)]) == 2
     assert run(["data", "show", str(out / "train"), "-o", str(tmp_path / "t.html"), "--most", "1"]) == 0
