@@ -140,6 +140,7 @@ def test_files_of_many_frames(tmp_path: Path) -> None:
     writer.finish("<title>")
     assert len(list((tmp_path / "views").glob("*.png"))) == 200
     page = (tmp_path / "views/views.html").read_text("utf-8")
+    assert page.count("<label hidden>") == 1 and page.count("<label") == 5
     assert 6 <= page.count("<figure") <= 12 and "&lt;title&gt;" in page
     legends = json.loads((tmp_path / "views/views.json").read_text("utf-8"))["frames"]
     assert len(legends) == 40 and legends[1]["frame"] == "a_b_1"
