@@ -32,6 +32,8 @@ SPLITS = ("train", "val")
 MAX_LIST = 1 << 20
 MAX_PICTURE = 64 << 20
 MAX_MEMBERS = 1_000_000
+MAX_TOTAL = 64 << 30
+"""Bytes of all files of the archive: what has to be decompressed to walk through it."""
 MAX_NAMES = 200_000
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 
@@ -58,10 +60,15 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _members(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
+    total = 0
     for count, member in enumerate(tar):
-        if count >= MAX_MEMBERS:
+        total += member.size
+        if count >= MAX_MEMBERS or total > MAX_TOTAL:
             raise DataSetError(
-                "too many files in the archive", file=archive, expected=f"at most {MAX_MEMBERS}"
+                "too much in the archive",
+                file=archive,
+                found=f"{count + 1} files of {total} bytes",
+                expected=f"at most {MAX_MEMBERS} files of {MAX_TOTAL} bytes",
             )
         if member.isreg() and member.sparse is None:
             yield member

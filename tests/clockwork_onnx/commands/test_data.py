@@ -118,6 +118,16 @@ def test_nothing_leaves_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "out/train/images/2007_000032.jpg").read_bytes() == jpeg(0)
 
 
+def test_an_archive_that_claims_too_much(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is decompressed to get past a file that claims a terabyte."""
+    tar = archive(tmp_path / "voc.tar")
+    member = tarfile.TarInfo("VOCdevkit/huge")
+    member.size = 1 << 40
+    tar.write_bytes(member.tobuf() + tar.read_bytes())
+    assert run(["data", "prepare-voc", str(tar), "-o", str(tmp_path / "out")]) == 2
+    assert "too much in the archive" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [b"", b"not a tar", b"\x1f\x8b\x08broken"])
 def test_what_is_no_archive(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "voc.tar").write_bytes(content)
