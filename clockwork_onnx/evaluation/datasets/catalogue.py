@@ -14,10 +14,12 @@ __all__ = ["NAMES", "read"]
 
 _READERS: dict[str, Callable[[Path], DataSet]] = {
     "camvid": camvid.read,
+    "camvid-video": camvid.read_video,
     "cityscapes": cityscapes.read,
     "cityscapes-sequences": lambda root: cityscapes.read(root, length=20),
     "nyudv2": nyudv2.read,
     "nyudv2-clips": nyudv2.read_clips,
+    "nyudv2-whole-clips": lambda root: nyudv2.read_clips(root, following=True),
     "pascal-voc": pascal_voc.read,
     "youtube-objects": youtube_objects.read,
 }

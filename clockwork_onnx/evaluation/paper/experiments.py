@@ -287,9 +287,12 @@ def _youtube(data: Path, options: Options) -> Experiment:
 
 
 def _nyudv2(data: Path, options: Options) -> Experiment:
-    clips = nyudv2.read_clips(_folder(data, "nyudv2"), subsample=SPACING)
+    # The adaptive clock's firing rate is counted over whole clips, on frames after the labelled one, too.
+    clips = nyudv2.read_clips(_folder(data, "nyudv2"), subsample=SPACING, following=True)
     need = max(method.lead for method in METHODS.values())
-    long_enough = tuple(shot for shot in clips.shots if len(shot.samples) > need)
+    long_enough = tuple(
+        shot for shot in clips.shots if any(sample.read_label is not None for sample in shot.samples[need:])
+    )
     left_out = len(clips.shots) - len(long_enough)
     kept = replace(clips, shots=long_enough)
     return Experiment(

@@ -220,6 +220,7 @@ def difference_bars(differences: Mapping[str, Difference]) -> Figure:
     axes.set_xticks(range(len(layers)), [shown.get(name, name) for name in layers])
     axes.set_ylim(bottom=0)
     axes.set_ylabel("change from frame to frame\n(mean and deviation over shots)")
+    axes.set_axisbelow(True)
     axes.grid(axis="y")
     _legend_above(axes)
     return figure
@@ -230,7 +231,7 @@ def difference_traces(traces: Mapping[str, Mapping[str, Sequence[float]]]) -> Fi
     """Draw the relative difference of layers over the frames of shots (the paper's Figure 2).
 
     Args:
-        traces: For each shot, by name, the differences of each layer, frame by frame.
+        traces: For each shot, by name, the differences of each layer, frame by frame from the second one on.
 
     Returns:
         The figure, a panel per shot with a line per layer; all panels have one scale.
@@ -241,10 +242,14 @@ def difference_traces(traces: Mapping[str, Mapping[str, Sequence[float]]]) -> Fi
         for (layer, values), colour, marker in zip(
             layers.items(), cycle((BLUE, VERMILLION, GREEN, PURPLE)), cycle(MARKERS)
         ):
-            panel.plot(values, color=colour, label=shown(layer), marker=marker, markersize=3, linewidth=1.2)
+            frames = range(1, 1 + len(values))
+            panel.plot(
+                frames, values, color=colour, label=shown(layer), marker=marker, markersize=3, linewidth=1.2
+            )
         panel.set_title(shown(name, 60), fontsize=9, loc="right")
-        panel.set_ylim(bottom=0)
         panel.grid(axis="y")
+    highest = max((v for layers in traces.values() for line in layers.values() for v in line), default=0.0)
+    panels[0].set_ylim(0, 1.08 * highest or 1.0)  # of all panels, which share the axis
     if traces:
         _legend_above(panels[0])
     panels[-1].set_xlabel("frame of the shot")

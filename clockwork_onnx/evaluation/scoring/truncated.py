@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from runtime.video.frames import Frame
 from staged_onnx import Bundle
 from weights.errors import UsageError
 
-__all__ = ["StageRunner", "TruncatedPlayer", "has_scores_of"]
+__all__ = ["StageRunner", "TruncatedPlayer", "graphs_of", "has_scores_of"]
 
 
 def has_scores_of(bundle: Bundle, stages: int) -> bool:
@@ -27,16 +28,38 @@ def has_scores_of(bundle: Bundle, stages: int) -> bool:
     return not made.isdisjoint(bundle.manifest.head.inputs)
 
 
+def graphs_of(bundle: Bundle) -> dict[str, onnx.ModelProto]:
+    """The graph of each stage and of the head, without weights, by name and in order."""
+    parts = (*bundle.manifest.stages, bundle.manifest.head)
+    return {part.name: onnx.load(bundle.model_path(part), load_external_data=False) for part in parts}
+
+
+def _with_outputs(model: onnx.ModelProto, blobs: Collection[str]) -> onnx.ModelProto:
+    """The graph with those of the blobs that it makes among its outputs."""
+    made = {name for node in model.graph.node for name in node.output}
+    known = {output.name for output in model.graph.output}
+    for blob in blobs:
+        if blob in made - known:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(blob))
+    return model
+
+
 class _Opened:
     """Sessions and buffers for one frame size. Deeper values than are run stay zero."""
 
-    def __init__(self, bundle: Bundle, device: Any, size: tuple[int, int]) -> None:
+    def __init__(
+        self, bundle: Bundle, device: Any, size: tuple[int, int], blobs: Collection[str] = ()
+    ) -> None:
+        graphs = graphs_of(bundle) if blobs else {}
         self.buffers: dict[str, ort.OrtValue] = {"frame": allocate((*size, 3), np.uint8, device)}
         self.runs: dict[str, tuple[Session, ort.IOBinding]] = {}
         for part in (*bundle.manifest.stages, bundle.manifest.head):
             inputs = {name: self.buffers[name] for name in part.inputs}
             shapes = {name: tuple(value.shape()) for name, value in inputs.items()}
-            session = Session(bundle.model_path(part), device, shapes, name=part.name)
+            graph = graphs.get(part.name)
+            model = _with_outputs(graph, blobs).SerializeToString() if graph else bundle.model_path(part)
+            folder = bundle.model_path(part).parent if graph else None
+            session = Session(model, device, shapes, name=part.name, folder=folder)
             outputs = {
                 name: allocate(shape, session.outputs[name].dtype, device)
                 for name, shape in session.output_shapes(inputs).items()
@@ -52,10 +75,23 @@ class _Opened:
 class StageRunner:
     """All stages on every frame, with every carried value to look at.
 
-    `stages` limits it to the first ones: what the head would read from deeper ones is zero.
+    Args:
+        bundle: What to run.
+        device: As for `runtime.open`.
+        stages: Run only so many, and the head: what that would read from deeper ones is zero.
+        blobs: Values inside of stages or the head that are to be looked at, too.
+
+    Raises:
+        UsageError: The net has not so many stages.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", stages: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        stages: int | None = None,
+        blobs: Collection[str] = (),
+    ) -> None:
         count = len(bundle.manifest.stages)
         if stages is not None and not 1 <= stages <= count:
             raise UsageError(
@@ -66,13 +102,14 @@ class StageRunner:
         self.fired = tuple(part.name for part in bundle.manifest.stages[:stages]) + (
             bundle.manifest.head.name,
         )
+        self._blobs = tuple(blobs)
         self._opened: tuple[tuple[int, int], _Opened] | None = None
 
     def run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Labels of an H x W x 3 RGB image, and the milliseconds of each stage and in total."""
         size = (image.shape[0], image.shape[1])
         if self._opened is None or self._opened[0] != size:
-            self._opened = (size, _Opened(self.bundle, self.device, size))
+            self._opened = (size, _Opened(self.bundle, self.device, size, self._blobs))
         opened = self._opened[1]
         start = perf_counter()
         opened.buffers["frame"].update_inplace(np.ascontiguousarray(image))
@@ -86,7 +123,7 @@ class StageRunner:
         return labels, ms
 
     def value(self, name: str) -> NDArray[np.float32]:
-        """A carried value as the last `run` left it (N x C x H x W)."""
+        """A carried value, or one of the blobs asked for, as the last `run` left it (N x C x H x W)."""
         assert self._opened is not None, "nothing has been run yet"
         return self._opened[1].buffers[name].numpy()
 

@@ -16,6 +16,7 @@ from runtime.report.page import difference_from, write_report
 from runtime.report.run_record import RunRecord
 from runtime.report.samples import Sample
 from staged_onnx.palettes import classes
+from tests.support.browser import overflow_at
 from tests.support.steps import FakeStep, adaptive_run
 from weights.errors import UsageError, VideoError
 
@@ -218,6 +219,31 @@ def test_many_problems_are_counted(tmp_path: Path) -> None:
     )
     text = Page(tmp_path / "r.html").text
     assert "problem 49" in text and "problem 50" not in text and "and 30 more" in text
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_lies_beyond_the_edge_of_a_phone(tmp_path: Path, width: int) -> None:
+    """With long names, which a browser would rather not break."""
+    long = "a_very_long_name_of_a_stage_that_somebody_gave_to_it_and_that_nothing_divides_" * 2
+    steps = adaptive_run(200, shots=(90,))
+    for step in steps:
+        step.fired, step.ages = (*step.fired, long), {**step.ages, long: 3}
+    summary = {**SUMMARY, "source": f"/{long}.mp4", "problems": [long] * 3, long: {long: long}}
+    write_report(
+        tmp_path / "r.html",
+        RunRecord.of(steps),
+        summary,
+        [sample(step, (300, 400)) for step in steps[:4]],
+        classes=replace(CLASSES, names=(long, *CLASSES.names[1:])),
+        theta=0.25,
+    )
+    assert overflow_at(tmp_path / "r.html", width) == (width, "")
+
+
+def test_the_browser_sees_what_lies_beyond(tmp_path: Path) -> None:
+    page = tmp_path / "wide.html"
+    page.write_text('<!doctype html><body style="margin: 0"><p class="wide" style="width: 500px">wide</p>')
+    assert overflow_at(page, 390) == (500, "P.wide")
 
 
 def test_parts_without_content_are_left_out(tmp_path: Path) -> None:

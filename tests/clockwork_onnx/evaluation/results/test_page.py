@@ -10,12 +10,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from clockwork_onnx.evaluation.results import plots
 from clockwork_onnx.evaluation.results.page import Page, ShownFrame, difference_picture, write_page
 from clockwork_onnx.evaluation.results.tables import Table
 from staged_onnx.palettes import classes
+from tests.support.browser import overflow_at
 
 
 class Collector(HTMLParser):
@@ -93,6 +95,21 @@ def test_large_pictures_are_made_smaller_and_labels_stay_labels(tmp_path: Path) 
     assert [picture.size for picture in pictures] == [(480, 72)] * 5
     colours = {tuple(colour) for colour in np.asarray(pictures[1].convert("RGB")).reshape(-1, 3).tolist()}
     assert colours <= set(classes("camvid").palette[:2])
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_lies_beyond_the_edge_of_a_phone(tmp_path: Path, width: int) -> None:
+    """With a long name and as many schedules as a page shows."""
+    name = "warp-feature:adaptive:0.123@flow=dis:ultrafast@scale=1/4@min=2@max=16_and_what_else_there_is" * 2
+    page = make_page(name)
+    frame = page.frames[0]
+    outputs = {**frame.outputs, **{f"{name} {i}": frame.outputs["skip:2"] for i in range(6)}}
+    table = Table(name, tuple(f"column {i}" for i in range(14)), ((name, *[0.5] * 13),))
+    page = replace(
+        page, frames=[replace(frame, name=name, outputs=outputs)], tables=[table], findings=[name] * 9
+    )
+    write_page(tmp_path / "r.html", page)
+    assert overflow_at(tmp_path / "r.html", width) == (width, "")
 
 
 def test_text_is_escaped(tmp_path: Path) -> None:

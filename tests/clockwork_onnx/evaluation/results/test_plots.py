@@ -128,6 +128,33 @@ def test_difference_bars_pair_the_two_measures_of_a_layer() -> None:
     assert [t.get_text() for t in axes.get_xticklabels()] == ["pixels", "score", "true label"]
 
 
+def test_traces_of_two_shots_share_one_scale_that_holds_both() -> None:
+    traces = {
+        "still": {"pool4": [0.01, 0.0], "fc7": [0.0, 0.0]},
+        "busy": {"pool4": [0.3, 0.2], "fc7": [0.1, 0.4]},
+    }
+    figure = plots.difference_traces(traces)
+    upper, lower = figure.axes
+    for panel, layers in zip((upper, lower), traces.values(), strict=True):
+        assert panel.get_ylim() == pytest.approx((0, 0.432))
+        lines = {line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()}
+        assert lines == {name: [[1, a], [2, b]] for name, (a, b) in layers.items()}
+    assert [text.get_text() for text in upper.get_legend().get_texts()] == ["pool4", "fc7"]
+    assert lower.get_legend() is None
+    assert plots.png(plots.difference_traces({}))
+
+
+def test_no_legend_covers_what_is_drawn() -> None:
+    bars = plots.difference_bars({"data": Difference(0.2, 0.1, 3), "label": Difference(0.04, 0.01, 3)})
+    for figure in (bars, sweep(), plots.accuracy_cost([SKIP], [], SKIP.points)):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        for axes in figure.axes:
+            if axes.get_legend() is not None:
+                box = axes.get_legend().get_window_extent(canvas.get_renderer())
+                assert not box.overlaps(axes.get_window_extent().shrunk(1, 0.999))
+
+
 def test_saved_files_are_pictures_and_the_same_twice(tmp_path: Path) -> None:
     plots.save(sweep(), tmp_path / "a.png")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
