@@ -193,9 +193,12 @@ def command(
             not no_times,
         )
         outcome = _Outcome()
-        for number in (int(text) for text in tables if text != "1"):
-            _table(number, request, outcome)
-        if "1" in tables or "2" in pictures:
+        for number in (int(text) for text in tables):
+            if number == 1:
+                _table_1(request, outcome)
+            else:
+                _table(number, request, outcome)
+        if "2" in pictures and "1" not in tables:
             _table_1(request, outcome)
         if "6" in pictures:
             _figure_6(request, outcome)

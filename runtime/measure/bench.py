@@ -37,7 +37,7 @@ __all__ = ["Bench", "ScheduleTimes", "Timing", "bench", "moving_frames"]
 PAPER_LATENCY = {"pipeline:2": 0.77, "pipeline:3": 0.59}
 """Latency as a share of the full pass that the paper gives for its pipelines."""
 AHEAD = (0, 1)
-"""Frames begun ahead where stages have threads: none for early labels, one for more frames a second."""
+"""Frames begun ahead where stages have threads: none for early labels, one for more frames per second."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ScheduleTimes:
     """One schedule's times.
 
     frame: a whole frame, arrival to labels. stages: one pass of a stage, of the head, of the optical flow and
-    the warp, by name. fires: share of the frames on which it ran. fps: frames a second, source not counted.
+    the warp, by name. fires: share of the frames on which it ran. fps: frames per second, source not counted.
     throughput: times the oracle's. predicted: share of the oracle's time that the fired stages took there,
     and flow and warp here; measured: share that this schedule really took. latency: median frame time as a
     share of the oracle's; what a pipeline does between frames is not in it. overlap: stages ran in threads of
@@ -84,8 +84,8 @@ class ScheduleTimes:
 class Bench:
     """A whole bench run; `whole` is the un-staged net, and `staging` the oracle's time as a multiple of it.
 
-    host_copies: copies between host and device that a profile of the oracle counted, a frame. cpu_nodes:
-    nodes that ran on the CPU although the device is a GPU, with their number a frame. end_to_end: runs from
+    host_copies: copies between host and device that a profile of the oracle counted, per frame. cpu_nodes:
+    nodes that ran on the CPU although the device is a GPU, with their number per frame. end_to_end: runs from
     a video to files, where they were asked for.
     """
 
@@ -109,7 +109,7 @@ class Bench:
 
 
 def moving_frames(size: tuple[int, int], count: int, seed: int = 0) -> list[np.ndarray]:
-    """Frames of coarse noise that moves 3 pixels a frame: uint8 (height, width, 3)."""
+    """Frames of coarse noise that moves 3 pixels per frame: uint8 (height, width, 3)."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (size[0] // 16 + 2, size[1] // 16 + 2, 3), np.uint8)
     picture = np.kron(coarse, np.ones((16, 16, 1), np.uint8))
@@ -129,13 +129,27 @@ def bench(
     whole: str | PathLike[str] | None = None,
     signal: str | None = None,
 ) -> Bench:
-    """Time the bundle under each of `schedules`; the oracle is always among them, for the ratios.
+    """Time a bundle under schedules that take turns, so that a busy machine slows all of them.
 
-    size: (height, width) of made-up frames, by default the bundle's; frames: real ones of one size
-    instead. count: frames a round, rounds: how often all take turns, after `warm_up` frames each. whole:
-    the un-staged net's ONNX file, by default the bundle's own, if it has one. Schedules with lags are
-    timed with stages in threads too, without and with a frame begun ahead. Raises UsageError, ScheduleError,
-    BundleError or DeviceError.
+    Schedules with lags are timed with stages in threads, too, without and with a frame begun ahead.
+
+    Args:
+        bundle: What to time.
+        device: Where it runs.
+        schedules: As text; the oracle is always among them, for the ratios.
+        size: (height, width) of made-up frames, by default the bundle's reference size.
+        frames: Real ones of one size instead, uint8 RGB.
+        count: Frames per round.
+        rounds: How often all take turns.
+        warm_up: Frames that each plays before.
+        whole: The un-staged net's ONNX file, by default the bundle's own, if it has one.
+        signal: The blob that adaptive clocks watch.
+
+    Returns:
+        Times in milliseconds, and the ratios of their medians.
+
+    Raises:
+        UsageError, ScheduleError, BundleError, DeviceError: Something does not fit, or cannot run.
     """
     if min(count, rounds, warm_up) < 1:
         raise UsageError("count, rounds and warm_up begin at 1", found=f"{count}, {rounds}, {warm_up}")
@@ -145,11 +159,7 @@ def bench(
     if not pictures:
         raise UsageError("no frames to time", found="an empty sequence")
     shape = (pictures[0].shape[0], pictures[0].shape[1])
-    names = list(dict.fromkeys(["oracle", *schedules]))
-    plans: list[tuple[Schedule, Executor]] = [
-        (parse_schedule(name, bundle.manifest, signal=signal), Inline()) for name in names
-    ]
-    plans += [(plan, Threads(ahead)) for plan, _ in plans if plan.lagged_values for ahead in AHEAD]
+    plans = _plans(bundle, schedules, signal)
     file = Path(whole) if whole is not None else _own_whole(bundle)
     with ExitStack() as stack:
         # sessions are shared: weights lie in memory once for all schedules, and once more for threads
@@ -162,13 +172,7 @@ def bench(
             for plan, executor in plans
         ]
         net = stack.enter_context(closing(_Whole(file, device, shape))) if file is not None else None
-        contestants: list[_Run | _Whole] = [*([net] if net is not None else []), *runs]
-        for one in contestants:
-            one.play(pictures[:warm_up])
-            one.clear()
-        for _ in range(rounds):
-            for one in contestants:
-                one.play(pictures)
+        _take_turns([*([net] if net is not None else []), *runs], pictures, rounds, warm_up)
     copies, on_cpu = _profile(bundle, device, pictures[:warm_up])
     oracle = runs[0]
     staging = None
@@ -179,6 +183,26 @@ def bench(
         Timing.of(net.ms) if net is not None else None, staging,
         tuple(run.times(oracle) for run in runs), copies, on_cpu,
     )  # fmt: skip
+
+
+def _plans(bundle: Bundle, schedules: Sequence[str], signal: str | None) -> list[tuple[Schedule, Executor]]:
+    """Each schedule with its executor, the oracle first; those with lags in threads, too, at the end."""
+    names = dict.fromkeys(["oracle", *schedules])
+    plans: list[tuple[Schedule, Executor]] = [
+        (parse_schedule(name, bundle.manifest, signal=signal), Inline()) for name in names
+    ]
+    return plans + [(plan, Threads(ahead)) for plan, _ in plans if plan.lagged_values for ahead in AHEAD]
+
+
+def _take_turns(
+    contestants: Sequence[_Run | _Whole], pictures: Sequence[np.ndarray], rounds: int, warm_up: int
+) -> None:
+    for one in contestants:
+        one.play(pictures[:warm_up])
+        one.clear()
+    for _ in range(rounds):
+        for one in contestants:
+            one.play(pictures)
 
 
 def _own_whole(bundle: Bundle) -> Path | None:

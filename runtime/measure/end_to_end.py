@@ -33,9 +33,9 @@ _FLOW, _WARP = "flow", frozenset({"path", "residual", "transform", "labels"})
 class WholeRun:
     """What one schedule took.
 
-    frames: of one round. seconds: of one round, the mean. fps: frames a second, from the source to the last
-    file written. throughput: times the first schedule's, the median over the rounds. ms: milliseconds a frame
-    of each of PARTS, whichever thread did it.
+    frames: of one round. seconds: of one round, the mean. fps: frames per second, from the source to the last
+    file written. throughput: times the first schedule's, the median over the rounds. ms: milliseconds per
+    frame of each of PARTS, whichever thread did it.
     """
 
     schedule: str

@@ -121,7 +121,7 @@ def legend(classes: Classes, width: int, max_height: int = 10_000) -> np.ndarray
 
 
 def status_line(step: StepLike, stages: Sequence[str], width: int) -> np.ndarray:
-    """A strip `width` pixels wide: frame number, a box a stage, signal and time.
+    """A strip `width` pixels wide: frame number, a box per stage, signal and time.
 
     A box is filled where the stage fired on this frame, else hollow; the number in it is the age of the
     stage's output in the picture, where that is not 0. Where the room is short, the stages' names go

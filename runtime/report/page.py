@@ -140,7 +140,8 @@ def _sample(sample: Sample, classes: Classes | None, alpha: float, schedule: str
     step = sample.step
     moment = "" if step.time is None else f" · {float(step.time):.2f} s"
     oldest = [stage for stage, age in step.ages.items() if age == sample.age]
-    age = "every stage ran" if sample.age == 0 else f"{', '.join(oldest)} {_frames(sample.age)} old"
+    who = "every stage" if len(oldest) == len(step.ages) > 1 else ", ".join(oldest)
+    age = "every stage ran" if sample.age == 0 else f"{who} {_frames(sample.age)} old"
     ran = ", ".join(step.fired) or "nothing"
 
     def mixed(labels: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""The log of a run, `steps.jsonl`: one JSON object a line for every step.
+"""The log of a run, `steps.jsonl`: one JSON object per line for every step.
 
 Fields: `frame` (index in the source), `time` (seconds, or null), `name`, `shot`, `fired` (names of the
 stages that ran), `ages` (stage: frames since the output that the head used was computed), `signal` (null

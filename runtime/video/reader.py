@@ -10,6 +10,7 @@ import glob
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from os import PathLike, fspath
@@ -150,53 +151,79 @@ def open_video(
         UsageError: An option is out of range.
     """
     _check_options(start, stride, max_frames, live)
-    problems, closed, wanted = _Problems(on_problem), threading.Event(), slice(start, None, stride)
+    problems, closed = _Problems(on_problem), threading.Event()
     with ExitStack() as resources:
-        rate, total, counts = None, None, None
-        files = _named_images(source)
-        if files is not None:
-            address = fspath(source) if isinstance(source, str | PathLike) else str(files[0])
-            name = files[0].stem if len(files) == 1 else files[0].resolve().parent.name
-            total = len(files)
-            frames = read_images(files, start, stride, problems.report)
-        else:
-            text = fspath(source)  # type: ignore[arg-type]
-            stream = open_stream(text)
-            resources.callback(stream.close)
-            address, name, rate, total = stream.address, stream.name, stream.rate, stream.length
-            if stream.is_live:
-                counts, total, live = LiveCounts(), None, live or "drop"
-                again = reconnecting(stream, text, problems.report, counts, closed, wanted)
-                resources.callback(again.close)
-                frames = again
-            else:
-                frames = read_stream(stream, problems.report, wanted)
+        opened = _open(source, slice(start, None, stride), problems, closed, resources)
+        frames, counts = opened.frames, opened.counts
         first = next(frames, None)
         if first is None:
-            raise _no_frame(address, start, problems.kept)
+            raise _no_frame(opened.address, start, problems.kept)
         frames = chain([first], frames)
+        live = live or ("drop" if counts is not None else None)
         if live is not None:
             if counts is None:
-                if first.time is None:
-                    raise UsageError(
-                        "a source without frame times cannot be played live",
-                        file=address,
-                        hint="leave out live",
-                    )
                 counts = LiveCounts()
-                frames = at_own_pace(frames, first.time, closed)
+                frames = at_own_pace(frames, _time_of(first, opened.address), closed)
             taken = live_frames(frames, live, counts)
             resources.callback(taken.close)
             resources.callback(closed.set)  # first: no pause is waited for
             frames = taken
-        count = None if total is None else len(range(start, total, stride))
+        count = None if opened.total is None else len(range(start, opened.total, stride))
         if max_frames is not None:
             frames = islice(frames, max_frames)
             count = max_frames if count is None else min(count, max_frames)
-        height, width = first.image.shape[:2]
-        fps = rate / stride if rate else None
-        kept = resources.pop_all()
-    return VideoReader(frames, name, address, (height, width), fps, count, problems, counts, kept)
+        return VideoReader(
+            frames=frames,
+            name=opened.name,
+            address=opened.address,
+            size=(first.image.shape[0], first.image.shape[1]),
+            fps=opened.rate / stride if opened.rate else None,
+            frame_count=count,
+            problems=problems,
+            live=counts,
+            resources=resources.pop_all(),
+        )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A source's frames, and what is known of it; `counts` where it is live."""
+
+    frames: Iterator[Frame]
+    name: str
+    address: str
+    rate: Fraction | None
+    total: int | None
+    counts: LiveCounts | None = None
+
+
+def _open(
+    source: Source, wanted: slice, problems: _Problems, closed: threading.Event, resources: ExitStack
+) -> _Opened:
+    files = _named_images(source)
+    if files is not None:
+        address = fspath(source) if isinstance(source, str | PathLike) else str(files[0])
+        name = files[0].stem if len(files) == 1 else files[0].resolve().parent.name
+        images = read_images(files, wanted.start, wanted.step, problems.report)
+        return _Opened(images, name, address, None, len(files))
+    text = fspath(source)  # type: ignore[arg-type]
+    stream = open_stream(text)
+    resources.callback(stream.close)
+    if not stream.is_live:
+        frames = read_stream(stream, problems.report, wanted)
+        return _Opened(frames, stream.name, stream.address, stream.rate, stream.length)
+    counts = LiveCounts()
+    again = reconnecting(stream, text, problems.report, counts, closed, wanted)
+    resources.callback(again.close)
+    return _Opened(again, stream.name, stream.address, stream.rate, None, counts)
+
+
+def _time_of(frame: Frame, address: str) -> Fraction:
+    if frame.time is None:
+        raise UsageError(
+            "a source without frame times cannot be played live", file=address, hint="leave out live"
+        )
+    return frame.time
 
 
 def _check_options(start: int, stride: int, max_frames: int | None, live: str | None) -> None:

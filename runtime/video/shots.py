@@ -28,7 +28,7 @@ class ShotDetector:
 
     A cut changes both what colours there are and where they are, so the score of a frame is
     sqrt(h * s), 0 to 1, of its thumbnail and the last one's. h is the share of pixels whose colour (8
-    levels a channel) changed in the histogram: a moving camera hardly touches it. s is 1 minus the greatest
+    levels per channel) changed in the histogram: a moving camera hardly touches it. s is 1 minus the greatest
     correlation of the grey levels, at least 0, with one thumbnail moved by up to a quarter: a flash,
     a change of exposure or a pan hardly touches it. The frame starts a shot where the score reaches
     `threshold`. Dissolves and fades are not found.

@@ -20,22 +20,17 @@ def prefetch(
     drop: bool = False,
     on_drop: Callable[[T], None] | None = None,
 ) -> Generator[T, None, None]:
-    """Read ahead of a loop, in a thread.
+    """Yield the items of `iterable`, read ahead by a thread.
 
-    An exception in `iterable` is raised here, after the items that came before it. The thread starts with the
-    first item asked for and is joined when this generator ends or is closed, also on an error or an early
-    exit of the consumer; use `contextlib.closing` where the moment matters. `iterable` itself stays its
-    owner's to close.
+    An exception in `iterable` is raised here, after the items before it. The thread starts with the first
+    item asked for and is joined when this generator ends or is closed; use `contextlib.closing` where the
+    moment matters. `iterable` itself stays its owner's to close.
 
     Args:
         iterable: What to read.
         depth: How many items the thread stays ahead at most.
-        drop: The thread never waits: when `depth` items lie ready, the oldest is thrown away, so that the
-            consumer always gets recent ones.
+        drop: The thread never waits: when `depth` items lie ready, the oldest is thrown away.
         on_drop: Is called with each item thrown away.
-
-    Yields:
-        The items, in order.
     """
     ready: deque[T] = deque()
     changed = Condition()

@@ -32,7 +32,7 @@ _TICKS = 90_000  # the usual clock of video containers; frame times are kept at 
 
 
 class VideoWriter:
-    """Writes a video of (height, width) = `size` at exactly `fps` frames a second; use it in a `with`.
+    """Writes a video of (height, width) = `size` at exactly `fps` frames per second; use it in a `with`.
 
     H.264 in yuv420p with BT.709 colours where the FFmpeg at hand can encode it, else MPEG-4 part 2.
     Odd sizes grow by one row or column, a copy of the last. A frame of another size is scaled to fit,

@@ -238,7 +238,7 @@ def listed_names(path: Path, data_set: str, source: str) -> list[str]:
         raise DataSetError(
             f"the list of the {data_set} data set is missing",
             file=path,
-            expected="one name a line",
+            expected="one name per line",
             hint=f"get it from {source}",
         ) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -53,7 +53,9 @@ def read(
             found=f"{len(orphans)}, the first is {orphans[0]}",
         )
     if not truths:
-        raise DataSetError("no label images here", file=labels, expected="one a frame, with the frame's name")
+        raise DataSetError(
+            "no label images here", file=labels, expected="one per frame, with the frame's name"
+        )
     samples = tuple(
         Sample(
             name=path.stem,

@@ -13,7 +13,7 @@ from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot
 __all__ = ["TRANSLATED_SIZE", "pictures", "read"]
 
 TRANSLATED_SIZE = (240, 400)
-"""Height and width of pictures for translated sequences: 32 pixels a frame leave 240 x 240 of them."""
+"""Height and width of pictures for translated sequences: 32 pixels per frame leave 240 x 240 of them."""
 
 
 def read(

@@ -70,7 +70,7 @@ class _Object:
     label: int
     radius: int
     position: tuple[int, int]  # y, x
-    velocity: tuple[int, int]  # y, x a frame
+    velocity: tuple[int, int]  # y, x per frame
     angle: int
     spin: int
     stays: bool  # turns round at the border of the frame instead of leaving
@@ -297,7 +297,7 @@ def shapes_shot(
     ``objects`` objects move over a mottled background and hide one another (later ones lie in front).
     Two in three turn round at the border, the third leaves and comes back; one in four is there for a
     part of the shot only. ``speed``: ``static`` nothing moves and every frame is the same, ``slow`` 0.4
-    to 1.7 pixels a frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera, too (0.5 to 5 pixels a frame):
+    to 1.7 pixels per frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera, too (0.5 to 5 pixels per frame):
     it takes the background along, and the objects that come and go. Every frame of a moving shot has
     its own sensor noise.
     Raises ``ValueError`` for an unknown speed, no frames, or a size below 16 x 16.

@@ -1,6 +1,6 @@
 """Video made of one labelled picture: a window that slides along its longer side.
 
-For a picture of H x W, F frames and a shift of s pixels a frame: L = max(H, W), along that axis (rows when
+For a picture of H x W, F frames and a shift of s pixels per frame: L = max(H, W), along that axis (rows when
 H = W) frame k is the window [k s, k s + L - s (F - 1)), and the whole of the other axis. So all frames have
 one size, the last window ends at the border, and the labels are cut the same way. The clockwork paper uses
 F = 6 and shifts of 16 and 32 pixels: 500 pixels become 420 and 340.
@@ -58,7 +58,7 @@ def translated(data_set: DataSet, shift: int, frames: int = FRAMES) -> DataSet:
         for sample in shot.samples
         if sample.read_label is not None
     ]
-    return replace(data_set, name=f"{data_set.name}, translated {shift} pixels a frame", shots=tuple(shots))
+    return replace(data_set, name=f"{data_set.name}, translated {shift} pixels per frame", shots=tuple(shots))
 
 
 def _image(sample: Sample, frame: int, shift: int, frames: int) -> NDArray[np.uint8]:

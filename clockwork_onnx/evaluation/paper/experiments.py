@@ -88,7 +88,7 @@ def table_methods(table: int, thresholds: Sequence[float]) -> list[Method]:
 def experiments(table: int, data: Path, options: Options, shifts: Sequence[int] = SHIFTS) -> list[Experiment]:
     """What a table plays, from the folder `data` (or `SHAPES`): every data set of the table that is there.
 
-    `shifts`: pixels a frame of tables 3 and 5.
+    `shifts`: pixels per frame of tables 3 and 5.
     """
     if data == SHAPES:
         return _shapes(table, options, shifts)

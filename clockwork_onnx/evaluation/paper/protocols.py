@@ -241,7 +241,7 @@ def last_frame(
 ) -> Iterator[Clip]:
     """Sequences of which only the last frame has labels: Cityscapes, NYUDv2.
 
-    phases = coin tosses a coin a sequence (Cityscapes' notebook, seed 0xCAFFE): the state comes from the
+    phases = coin tosses a coin per sequence (Cityscapes' notebook, seed 0xCAFFE): the state comes from the
     frame before with probability 1/2, else the frame is run in full. `coin_tosses` have been made before:
     the notebook goes on tossing from one method to the next. `paper_phases` is what phases = paper means.
     """

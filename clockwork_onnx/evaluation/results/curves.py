@@ -107,16 +107,16 @@ def deepest_rate(schedule: str, stages: int) -> int | None:
 
 
 def cost_of(result: Result, oracle: Result | None) -> float:
-    """Multiply-accumulates a frame as a share of the oracle's; what has none counts by its time."""
+    """Multiply-accumulates per frame as a share of the oracle's; what has none counts by its time."""
     moving = result.moving_ms / oracle.ms_per_frame if oracle is not None and result.moving_ms else 0.0
     return result.macs_of_oracle + moving
 
 
 def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
-    """One curve a family, the oracle being a member of each; cost by "macs" or "time".
+    """One curve per family, the oracle being a member of each; cost by "macs" or "time".
 
-    Cost by time is the milliseconds a frame as a share of the oracle's. Pipelines trade lag for latency, not
-    accuracy for compute, and make no curve; nor do nets cut off early, which are nets of their own.
+    Cost by time is the milliseconds per frame as a share of the oracle's. Pipelines trade lag for latency,
+    not accuracy for compute, and make no curve; nor do nets cut off early, which are nets of their own.
     """
     results = list(results)
     oracle = next((r for r in results if family_of(r.schedule) == "oracle"), None)

@@ -96,6 +96,21 @@ def accuracy_cost(
             label="Pareto front",
             zorder=1,
         )
+    notes = _draw_curves(axes, curves)
+    for point in others:
+        axes.plot([point.cost], [point.accuracy], "D", color=SOFT, markersize=5, zorder=2)
+        notes[point.schedule] = (point.schedule, point.cost, point.accuracy, SOFT)
+    axes.margins(x=0.08, y=0.08)
+    axes.set_xlabel(cost_name)
+    axes.set_ylabel("mean IU")
+    axes.grid()
+    _legend_above(axes)
+    _place_notes(axes, list(notes.values()))
+    return figure
+
+
+def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> dict[str, _Note]:
+    """Draw a line per curve; gives the name of each point, by schedule."""
     notes: dict[str, _Note] = {}
     looks = zip(curves, _family_colours([c.family for c in curves]), cycle(MARKERS))
     for curve, colour, marker in looks:
@@ -114,16 +129,7 @@ def accuracy_cost(
             is_oracle = family_of(p.schedule) == "oracle"
             text = p.schedule.partition(":")[2] or p.schedule
             notes[p.schedule] = (text, p.cost, p.accuracy, FAMILIES["oracle"] if is_oracle else colour)
-    for point in others:
-        axes.plot([point.cost], [point.accuracy], "D", color=SOFT, markersize=5, zorder=2)
-        notes[point.schedule] = (point.schedule, point.cost, point.accuracy, SOFT)
-    axes.margins(x=0.08, y=0.08)
-    axes.set_xlabel(cost_name)
-    axes.set_ylabel("mean IU")
-    axes.grid()
-    _legend_above(axes)
-    _place_notes(axes, list(notes.values()))
-    return figure
+    return notes
 
 
 @style()

@@ -85,12 +85,12 @@ class Summary:
         }
 
     def table(self, timings: bool = True) -> Table:
-        """One row a schedule."""
+        """One row per schedule."""
         table = schedule_table(self.title, self.results, self.stages)
         return table if timings else table.without(TIMES)
 
     def class_table(self) -> Table:
-        """IU of every class, one column a schedule."""
+        """IU of every class, one column per schedule."""
         rows: list[tuple[Cell, ...]] = []
         for i, name in enumerate(self.classes):
             shown: list[Cell] = [result.scores.class_iu[i] for result in self.results]
@@ -195,7 +195,7 @@ class Summary:
             curves_of(self.results, cost="time"),
             [point for point in by_time if point.schedule in names],
             pareto_front(by_time),
-            f"measured time / oracle's {whole:.1f} ms a frame",
+            f"measured time / oracle's {whole:.1f} ms per frame",
             compared[0] if compared else None,
         )
 

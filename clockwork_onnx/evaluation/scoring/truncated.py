@@ -148,7 +148,7 @@ class TruncatedPlayer:
         self._runner = StageRunner(bundle, device, stages)
 
     def play(self, frames: Iterable[Frame]) -> Iterator[Step]:
-        """One step a frame; there is no state between frames."""
+        """One step per frame; there is no state between frames."""
         shot = -1
         ages = dict.fromkeys(self._runner.fired[:-1], 0)
         for frame in frames:

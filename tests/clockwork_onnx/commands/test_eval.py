@@ -318,6 +318,7 @@ def test_eval_paper_writes_what_it_prints(
         assert words in out
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "differences.png",
+        "figure-2.png",
         *(f"figure-6.{kind}" for kind in ("csv", "md", "png")),
         "figure-7.png",
         "results.json",
@@ -330,6 +331,10 @@ def test_eval_paper_writes_what_it_prints(
     ]
     document = json.loads((tmp_path / "out/results.json").read_text())
     assert [t["table"] for t in document["tables"]] == [1, 3, 3, 5, 5, 6]
+    assert [f["figure"] for f in document["figures"]] == [2, 6, 7]
+    assert {
+        len(trace) for layers in document["figures"][0]["shots"].values() for trace in layers.values()
+    } == {3}
     assert document["options"]["fill"] == "paper"
     rows = document["tables"][3]["rows"]
     assert rows[0]["method"] == "frame oracle" and 0 < rows[0]["boundary"]["fw_iu"] < 1

@@ -21,7 +21,7 @@ def starts(images: Sequence[np.ndarray], threshold: float = THRESHOLD) -> list[i
 
 
 def pan(picture: np.ndarray, count: int, step: int) -> list[np.ndarray]:
-    """A window of 240 x 200 pixels that moves to the right by `step` pixels a frame."""
+    """A window of 240 x 200 pixels that moves to the right by `step` pixels per frame."""
     return [picture[20:220, step * i : step * i + 240] for i in range(count)]
 
 

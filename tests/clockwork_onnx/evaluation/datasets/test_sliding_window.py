@@ -54,4 +54,4 @@ def test_too_small_a_picture() -> None:
 
 
 def test_the_name_tells_the_shift() -> None:
-    assert translated(data_set(40, 200), 16, frames=3).name == "toy, translated 16 pixels a frame"
+    assert translated(data_set(40, 200), 16, frames=3).name == "toy, translated 16 pixels per frame"

@@ -29,7 +29,7 @@ def read(folder: str) -> dict[str, Any]:
 
 def translated(folder: str, shift: int) -> dict[str, dict[str, Any]]:
     """Rows of tables 3 and 5 at one shift, by method."""
-    tables = [t for t in read(folder)["tables"] if t["data"].endswith(f"translated {shift} pixels a frame")]
+    tables = [t for t in read(folder)["tables"] if t["data"].endswith(f"translated {shift} pixels per frame")]
     return {row["method"]: row for table in tables for row in table["rows"]}
 
 
