@@ -14,7 +14,7 @@ from staged_onnx.manifest import FileSpec, Manifest, StageSpec, from_json
 from weights import limits
 from weights.errors import BundleError
 from weights.regular_file import open_regular, read_regular
-from weights.showing import one_line
+from weights.shown import one_line
 
 __all__ = ["MANIFEST", "Bundle", "check_files", "hash_files", "read_bundle", "stored_files"]
 

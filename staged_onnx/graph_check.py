@@ -21,7 +21,7 @@ from weights import limits
 from weights.errors import BundleError
 from weights.numbers import BadNumber, whole
 from weights.regular_file import read_regular
-from weights.showing import one_line
+from weights.shown import one_line
 
 __all__ = ["OPERATORS", "check_graph"]
 
@@ -64,6 +64,7 @@ def check_graph(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
         ) from error
     try:
         _check_operators(model)
+        _check_stored(model.graph)
         _check_outside_weights(model, file)
         return _check_sizes(model, shapes)
     except BundleError as error:
@@ -125,14 +126,18 @@ def _check_shape(name: str, shape: tuple[int, ...], most: int) -> int:
     return count
 
 
-def _check_sizes(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Bound every array, and those the more that follow from constants: opening the graph computes them."""
-    graph = model.graph
+def _check_stored(graph: GraphProto) -> None:
+    """Only shapes that arrays can have."""
     for tensor in _tensors(graph):
         _check_shape(tensor.name, tuple(tensor.dims), limits.ELEMENTS)
     for value in (*graph.input, *graph.output, *graph.value_info):
         if len(value.type.tensor_type.shape.dim) > limits.AXES:
             raise BundleError(f'"{value.name[:80]}" has too many axes', expected=f"at most {limits.AXES}")
+
+
+def _check_sizes(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Bound every array, and those the more that follow from constants: opening the graph computes them."""
+    graph = model.graph
     known = {tensor.name for tensor in graph.initializer}
     made: list[str] = []
     for node in graph.node:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from os import PathLike, fspath
 
 from weights import limits
-from weights.showing import one_line, without_credentials
+from weights.shown import shown, without_credentials
 
 __all__ = [
     "BundleError",
@@ -85,7 +85,7 @@ class ClockworkError(Exception):
             parts.append(self.hint)
         # Parts come out of files and addresses: the line must be fit for a terminal and give no password
         # away.
-        return one_line(without_credentials(": ".join([*where, "; ".join(parts)])), limits.MESSAGE_TEXT)
+        return shown(without_credentials(": ".join([*where, "; ".join(parts)])), limits.MESSAGE_TEXT)
 
     def located(
         self,

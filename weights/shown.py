@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["one_line", "shown"]
+import re
+
+__all__ = ["one_line", "shown", "without_credentials"]
 
 LONGEST_MESSAGE = 200
+
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]{0,20}://)(?P<rest>[^\s\"'<>]+)")
+_SECRET = re.compile(
+    r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|key|api_?key|secret|auth|sig(?:nature)?|user(?:name)?|login)=)[^&;#\s]*"
+)
 
 
 def shown(text: object, longest: int | None = None) -> str:
@@ -41,3 +48,21 @@ def one_line(error: BaseException, longest: int = LONGEST_MESSAGE) -> str:
         Its message, safe to show; its class where it has none.
     """
     return shown(error, longest) or type(error).__name__
+
+
+def _public(match: re.Match[str]) -> str:
+    """One address without its secrets."""
+    place, question, query = match["rest"].partition("?")
+    authority = place.partition("/")[0]
+    # A password may hold a slash or an at sign itself: the host begins after the last at sign.
+    if "@" in (place if ":" in authority else authority):
+        place = "***@" + place.rpartition("@")[2]
+    return match["scheme"] + place + _SECRET.sub(r"\1***", question + query)
+
+
+def without_credentials(text: str) -> str:
+    """`text` with the user, password and tokens of every address in it left out.
+
+    `rtsp://ann:secret@host/1?token=x` becomes `rtsp://***@host/1?token=***`.
+    """
+    return _URL.sub(_public, text)

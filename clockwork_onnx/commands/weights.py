@@ -12,7 +12,7 @@ import numpy as np
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
-from weights.showing import plain_name
+from weights.shown import shown
 from weights.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ def show(path: str, as_json: bool) -> None:
     for layer in description.layers:
         shapes = ", ".join("x".join(map(str, s)) or "scalar" for s in layer.shapes)
         kind = layer.type or ", ".join(layer.arrays)
-        table.add_row(
-            plain_name(layer.name), plain_name(kind), shapes, f"{layer.parameters:,}" if layer.shapes else ""
-        )
+        table.add_row(shown(layer.name), shown(kind), shapes, f"{layer.parameters:,}" if layer.shapes else "")
     console = stdout_console()
     console.print(table)
     console.print(
@@ -244,9 +242,9 @@ def _print_moves(made: Transplanted) -> None:
     for layer, arrays in made.blobs.items():
         for index in range(len(arrays)):
             shape, source, how = rows[layer, index]
-            table.add_row(plain_name(layer), str(index), shape, plain_name(source), how)
+            table.add_row(shown(layer), str(index), shape, shown(source), how)
     for m in made.dropped:
-        table.add_row("", str(m.index), _shape(m.found), plain_name(m.source), "dropped")
+        table.add_row("", str(m.index), _shape(m.found), shown(m.source), "dropped")
     stdout_console().print(table)
 
 
@@ -300,5 +298,5 @@ def interp(
         print_json({"file": written.file, "layers": list(chosen)})
     else:
         for name in chosen:
-            click.echo(f"{plain_name(name)}: bilinear {_shape(filled[name][0].shape)}")
+            click.echo(f"{shown(name)}: bilinear {_shape(filled[name][0].shape)}")
         click.echo(f"wrote {written.file}")
