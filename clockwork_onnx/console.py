@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from weights.shown import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,11 +22,20 @@ T = TypeVar("T")
 
 
 def stdout_console() -> Console:
-    """Standard output without highlighting and markup: what is printed may hold a user's names."""
+    """Standard output without highlighting and markup: what is printed may hold names out of files.
+
+    Whatever a terminal would act upon in a text is shown as an escape; only rich itself moves the cursor.
+    """
     from rich.console import Console
+    from rich.segment import Segment
+
+    class SafeConsole(Console):
+        def render(self, *arguments: Any, **options: Any) -> Iterator[Segment]:
+            for segment in super().render(*arguments, **options):
+                yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False)
+    return SafeConsole(width=width, highlight=False, markup=False)
 
 
 class FrameBar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
 
 FORMAT = "clockwork-bundle"
 FORMAT_VERSION = 1
+LARGEST_REAL = 1e30
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.onnx")
 _LISTED_NAME = re.compile(r"(weights/)?[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
@@ -141,6 +143,14 @@ def _stage_json(stage: StageSpec) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
 
 
+def _short(value: Any) -> str:
+    """What was found, as far as a message has room for it; Python writes no whole number of 5,000 digits."""
+    try:
+        return repr(value)[:80]
+    except ValueError:
+        return f"a {type(value).__name__} with a very long number"
+
+
 class _Reader:
     """Picks typed fields out of JSON data and says where one is wrong."""
 
@@ -151,7 +161,7 @@ class _Reader:
         return BundleError(
             f"bad {what} in the manifest",
             file=self.file,
-            found=repr(found)[:80],
+            found=_short(found),
             expected=expected,
             hint="convert the net again",
         )
@@ -172,7 +182,15 @@ class _Reader:
     def sizes(self, values: Any, what: str) -> tuple[int, ...]:
         if not (isinstance(values, list) and all(type(v) is int and 0 < v < 1 << 31 for v in values)):
             raise self.fail(what, values, "a list of whole numbers above 0")
+        if len(values) > limits.AXES or prod(values) > limits.ELEMENTS:
+            raise self.fail(what, values, f"at most {limits.AXES} and {limits.ELEMENTS}")
         return tuple(values)
+
+    def real(self, value: Any, what: str) -> float:
+        """A finite number that float32 can hold; JSON has room for 10^400, NaN and Infinity."""
+        if type(value) not in (int, float) or not abs(value) <= LARGEST_REAL:
+            raise self.fail(what, value, "a finite number")
+        return float(value)
 
     def model(self, data: Any, what: str) -> str:
         name = self.get(data, "model", str, what)
@@ -182,8 +200,8 @@ class _Reader:
 
     def stage(self, data: Any, what: str) -> StageSpec:
         macs, parameters = self.get(data, "macs", int, what), self.get(data, "parameters", int, what)
-        if macs < 0 or parameters < 0:
-            raise self.fail(f"cost of {what}", (macs, parameters), "0 or more")
+        if not (0 <= macs < 1 << 63 and 0 <= parameters < 1 << 63):
+            raise self.fail(f"cost of {what}", (macs, parameters), "0 or more, in 63 bits")
         return StageSpec(
             self.get(data, "name", str, what), self.model(data, what), self.strings(data, "inputs", what),
             self.strings(data, "outputs", what), macs, parameters, self.strings(data, "layers", what),
@@ -238,17 +256,15 @@ def _files(r: _Reader, data: Any) -> dict[str, FileSpec]:
 def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
     what = "preprocessing"
     size = data.get("size") if isinstance(data, dict) else None
-    mean = r.get(data, "mean", list, what)
-    if not all(isinstance(m, (int, float)) for m in mean):
-        raise r.fail("mean", mean, "a list of numbers")
+    mean = tuple(r.real(m, "mean") for m in r.get(data, "mean", list, what))
     sizes = r.sizes(size, "preprocessing size") if size is not None else None
     if sizes is not None and len(sizes) != 2:
         raise r.fail("preprocessing size", size, "[height, width]")
     return Preprocessing(
         (sizes[0], sizes[1]) if sizes else None,
         r.get(data, "channels", str, what),
-        tuple(float(m) for m in mean),
-        float(r.get(data, "scale", (int, float), what)),
+        mean,
+        r.real(r.get(data, "scale", (int, float), what), "scale"),
     )
 
 
@@ -286,6 +302,8 @@ def from_json(data: Any, file: Path) -> Manifest:
     stages = tuple(
         r.stage(s, f"stage {i + 1}") for i, s in enumerate(r.get(data, "stages", list, "the bundle"))
     )
+    if len(stages) > limits.STAGES:
+        raise r.fail("number of stages", len(stages), f"at most {limits.STAGES}")
     head = r.stage(data.get("head"), "the head")
     values = {name: _value(r, name, v) for name, v in r.get(data, "values", dict, "the bundle").items()}
     _check_wiring(r, stages, head, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["one_line", "shown", "without_credentials"]
+__all__ = ["one_line", "shown", "visible", "without_credentials"]
 
 LONGEST_MESSAGE = 200
 
@@ -12,6 +12,13 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]{0,20}://)(?P<rest>[^\s\"'
 _SECRET = re.compile(
     r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|key|api_?key|secret|auth|sig(?:nature)?|user(?:name)?|login)=)[^&;#\s]*"
 )
+
+
+def visible(text: str) -> str:
+    """`text` with its blanks and line breaks as they are, and what a terminal would act upon as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(text: object, longest: int | None = None) -> str:
@@ -29,9 +36,7 @@ def shown(text: object, longest: int | None = None) -> str:
     Returns:
         One line of printable text.
     """
-    line = " ".join(str(text).split())
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    line = visible(" ".join(str(text).split()))
     if longest is not None and len(line) > longest:
         line = line[:longest] + "..."
     return line
