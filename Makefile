@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test fuzz lint docs clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clockwork-onnx needs Python 3.11 or newer; set PYTHON=")'
@@ -27,6 +27,9 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz.run $(FUZZ_ARGS)
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m tools.layers_page --write docs/layers.md

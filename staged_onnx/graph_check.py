@@ -63,12 +63,26 @@ def check_graph(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
             "not an ONNX model", file=file, found="a damaged or cut file", expected="a graph", hint=HINT
         ) from error
     try:
+        _check_names(model.graph)
         _check_operators(model)
         _check_stored(model.graph)
         _check_outside_weights(model, file)
         return _check_sizes(model, shapes)
     except BundleError as error:
         raise error.located(file=file) from None
+    except (TypeError, UnicodeError) as error:
+        # protobuf hands out names that are not UTF-8 as bytes.
+        raise BundleError(
+            "a damaged graph", file=file, found="a name that is not UTF-8", hint=HINT
+        ) from error
+
+
+def _check_names(graph: GraphProto) -> None:
+    """Only text in UTF-8; whatever reads the names later may rely on it."""
+    names = [name for node in graph.node for name in (node.op_type, node.domain, *node.input, *node.output)]
+    names += [value.name for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer)]
+    if not all(isinstance(name, str) for name in names):
+        raise BundleError("a damaged graph", found="a name that is not UTF-8", hint=HINT)
 
 
 def _check_operators(model: ModelProto) -> None:

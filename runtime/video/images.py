@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -82,7 +83,16 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
             found=seems_to_be(Path(path)),
             expected="PNG, JPEG, BMP, TIFF, WebP or PNM",
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        TypeError,
+        KeyError,
+        IndexError,
+        struct.error,
+    ) as error:  # what Pillow's decoders raise
         raise VideoError("damaged image", file=path, found=str(error)) from error
 
 

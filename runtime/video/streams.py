@@ -140,13 +140,16 @@ def _open_container(text: str, shown: str) -> Any:
     camera = camera_device(text)
     try:
         if camera is not None:
-            return av.open(camera[0], format=camera[1])
+            return av.open(camera[0], format=camera[1], metadata_errors="replace")
         if is_address(text):
             # The list of protocols keeps a remote playlist from opening files of this machine.
             options = {"protocol_whitelist": _NETWORK_PROTOCOLS}
-            return av.open(text, timeout=_NETWORK_TIMEOUT, options=options)
+            return av.open(text, timeout=_NETWORK_TIMEOUT, options=options, metadata_errors="replace")
         options = {"protocol_whitelist": "file,pipe", "format_whitelist": _VIDEO_FORMATS}
-        return av.open(sys.stdin.buffer if text == "-" else f"file:{text}", options=options)
+        # Titles in other encodings than UTF-8 are common in AVI files, and of no use here.
+        return av.open(
+            sys.stdin.buffer if text == "-" else f"file:{text}", options=options, metadata_errors="replace"
+        )
     except av.error.FFmpegError as error:
         if camera is not None or is_address(text):
             what = "camera" if camera is not None else "address"
