@@ -10,7 +10,7 @@ import click
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
-from weights.showing import plain_name
+from weights.shown import shown
 from weights.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _print(rows: tuple[CropOffset, ...], output: Path | None) -> None:
     for r in rows:
         differs = "" if r.stated == r.computed else r.why or "differs"
         table.add_row(
-            plain_name(r.layer),
+            shown(r.layer),
             str(_value(r.stated)),
             str(_value(r.computed) if r.computed else "?"),
             differs,

@@ -10,7 +10,7 @@ import click
 
 from clockwork_onnx.options import SIZE, NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
-from weights.showing import plain_name
+from weights.shown import shown
 from weights.whole_file import whole_file
 
 ACCEL_VERSIONS = ("18", "34", "50", "101")
@@ -228,9 +228,8 @@ def convolutionalise(
         })  # fmt: skip
         return
     for name, now in made.changed:
-        click.echo(f"{plain_name(name)}: {now}")
+        click.echo(f"{shown(name)}: {now}")
     click.echo(
-        f"scores of {plain_name(made.score)} every {made.stride} pixels; "
-        f"first pad {made.pad}, crop {made.offset}"
+        f"scores of {shown(made.score)} every {made.stride} pixels; first pad {made.pad}, crop {made.offset}"
     )
     click.echo(f"wrote {output}")
