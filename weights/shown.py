@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import re
 
-__all__ = ["html_text", "one_line", "shown", "visible", "without_credentials"]
+__all__ = ["one_line", "shown", "visible", "without_credentials"]
 
 LONGEST_MESSAGE = 200
 
@@ -13,11 +12,6 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]{0,20}://)(?P<rest>[^\s\"'
 _SECRET = re.compile(
     r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|key|api_?key|secret|auth|sig(?:nature)?|user(?:name)?|login)=)[^&;#\s]*"
 )
-
-
-def html_text(text: object) -> str:
-    """`text` for HTML, in an element or an attribute: as `visible`, with `<`, `&` and quotes escaped."""
-    return html.escape(visible(str(text)), quote=True)
 
 
 def visible(text: str) -> str:
