@@ -4,7 +4,7 @@
 `budget:MS`; or a clock for the last stage: `adaptive:THETA`, `pixels:THETA`, `confidence:THETA`,
 `learned:MODEL.onnx[:THETA]`, `every:N[@PHASE]`, `any(..., ...)`, `all(..., ...)`, `not(...)`; or one clock
 per stage, separated by `;`. Values follow the picture between the frames of a clock in `warp:K`,
-`warp-feature:K`, `correct:K`, `warp:adaptive:THETA` and `warp:distance:THETA` (see
+`between:K`, `warp-feature:K`, `correct:K`, `warp:adaptive:THETA` and `warp:distance:THETA` (see
 `runtime.schedule.flow_schedules`).
 """
 
@@ -39,7 +39,7 @@ __all__ = ["parse_schedule"]
 SCHEDULES = (
     "oracle, skip:N, rates:A,B,..., alternating, exponential, pipeline:K, adaptive:THETA, pixels:THETA, "
     "confidence:THETA, learned:MODEL.onnx:THETA, budget:MS, every:N, any(...), all(...), not(...), "
-    "warp:K, warp-feature:K, correct:K, warp:adaptive:THETA, warp:distance:THETA, "
+    "warp:K, between:K, warp-feature:K, correct:K, warp:adaptive:THETA, warp:distance:THETA, "
     "or one clock per stage, separated by ;"
 )
 _CLOCKS = "always, never, every, adaptive, pixels, confidence, learned, budget, any, all or not"

@@ -32,7 +32,9 @@ __all__ = [
 ]
 
 
-MOVING = ("warp", "warp-feature", "correct")
+MOVING = ("warp", "between", "warp-feature", "correct")
+FLAGS = ("fuse", "chained")
+"""Options without a value that make another kind of schedule."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def family_of(schedule: str) -> str:
     if kind in MOVING:
         clock, *options = schedule.partition(":")[2].split("@")
         how = [] if clock.isdigit() else [clock.split(":")[0]]
-        given = [f"@{option}" for option in options if "=" in option and option[:4] not in ("min=", "max=")]
+        bounds = ("min=", "max=")
+        given = [f"@{o}" for o in options if o in FLAGS or ("=" in o and not o.startswith(bounds))]
         return " ".join([kind, *how, *given])
     if kind in ("rates", "alternating", "exponential"):
         rates = schedule.partition(":")[2].split(",")

@@ -53,6 +53,10 @@ def test_families_of_moving_values() -> None:
         "warp:adaptive:0.2": "warp adaptive",
         "warp:adaptive:0.2@max=9@min=2": "warp adaptive",
         "warp:4@flow=dis:fast@of=scores": "warp @flow=dis:fast @of=scores",
+        "warp:adaptive:0.2@strict": "warp adaptive",
+        "between:8@2": "between",
+        "between:4@fuse": "between @fuse",
+        "warp:1@fuse=0.5": "warp @fuse=0.5",
         "correct:distance:0.1@scale=1/2": "correct distance @scale=1/2",
     }
     assert {name: family_of(name) for name in names} == names
