@@ -33,6 +33,7 @@ fuzz: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m tools.layers_page --write docs/layers.md
+	$(BIN)/python -m tools.forks_page --write docs/forks.md
 
 clean:
 	rm -rf demo-out .pytest_cache .mypy_cache .ruff_cache build *.egg-info

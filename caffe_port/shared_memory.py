@@ -25,7 +25,9 @@ IN_PLACE = frozenset({
     "BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "ELU", "Eltwise", "Exp", "Log", "LRN", "MVN", "Power",
     "PReLU", "ReLU", "Scale", "Sigmoid", "Softmax", "Swish", "TanH", "Threshold",
     # forks
-    "BN", "BReLU", "Python", "ReLU6", "SpatialDropout",
+    "Atan", "BN", "BReLU", "Ceil", "ChannelScale", "Cos", "Floor", "GRN", "GroupNorm", "HardSigmoid",
+    "HardSwish", "MaskPooling", "Mish", "NegReLU", "Python", "ReLU6", "RReLU", "SeLU", "Sin", "Softplus",
+    "Softsign", "SpatialDropout", "Sqrt",
 })  # fmt: skip
 """Layers that may write over their first bottom."""
 

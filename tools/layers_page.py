@@ -23,7 +23,7 @@ from caffe_port.shared_memory import IN_PLACE
 from weights.errors import UnsupportedError
 from weights.reading import read
 
-__all__ = ["figures_in", "main", "measure", "page"]
+__all__ = ["figures_in", "main", "measure", "page", "table"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PARITY = ROOT / "tests" / "parity"
@@ -68,7 +68,7 @@ def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [_row(*head), _row(*("---" for _ in head)), *(_row(*row) for row in rows), ""]
 
 
@@ -113,12 +113,12 @@ def page(figures: Mapping[str, str]) -> str:
                 ", ".join(where),
             )
         )
-    lines = [HEAD, *_table(("Layer", "Fork", "Status", "Note", "Error", "Tests"), rows), OUTSIDE_HEAD]
+    lines = [HEAD, *table(("Layer", "Fork", "Status", "Note", "Error", "Tests"), rows), OUTSIDE_HEAD]
     outside = sorted((kind, known.fork, known.does) for kind, known in OUTSIDE.items())
-    lines += [*_table(("Layer", "Fork", "What it does"), outside), DROPPED]
+    lines += [*table(("Layer", "Fork", "What it does"), outside), DROPPED]
     lines += [IN_PLACE_HEAD, ", ".join(f"`{kind}`" for kind in sorted(IN_PLACE)) + "\n", HARMLESS_HEAD]
     harmless = sorted((f"`{message}.{field}`", why) for (message, field), why in HARMLESS.items())
-    lines += _table(("Field", "Why"), harmless)
+    lines += table(("Field", "Why"), harmless)
     return "\n".join(lines).rstrip() + "\n"
 
 

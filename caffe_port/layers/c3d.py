@@ -4,7 +4,8 @@ Convolution3D out = floor((n + 2 p - k) / s) + 1, Deconvolution3D out = s (n - 1
 kernel_depth, temporal_stride and temporal_pad along L and kernel_size, stride and pad along H and W;
 `filter_group` splits the work, not the result. Pooling3D out = ceil((n + 2 p - k) / s) + 1 without Caffe's
 clip rule; only AVE takes a pad, along H and W, and counts it. Version 1.1 calls the parameters
-convolution3d_param and pooling3d_param.
+convolution3d_param and pooling3d_param. caffe-3Dstn (xyyu-callen/caffe-3Dstn, pooling3d_layer.cpp) says
+kernel_l, stride_l and pad_l along L, takes pads in MAX too, and has Caffe's clip rule where there is a pad.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ CONVOLUTION_FIELDS = (
     *("num_output", "bias_term", "weight_filler", "bias_filler", "engine"),
     *("kernel_size", "stride", "pad", "kernel_depth", "temporal_stride", "temporal_pad", "filter_group"),
 )
-POOLING_FIELDS = ("pool", "kernel_size", "stride", "pad", "engine", "kernel_depth", "temporal_stride")
+POOLING_FIELDS = (
+    *("pool", "kernel_size", "stride", "pad", "engine", "kernel_depth", "temporal_stride"),
+    *("kernel_l", "stride_l", "pad_l"),
+)
 
 
 def _spec(layer: Layer) -> Any:
@@ -117,6 +121,8 @@ def _pool(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
     if len(bottom) != 5:
         raise ShapeError("a volume is needed", found=bottom, expected="(N, C, L, H, W)")
     kernel, stride, pad = _single(spec.kernel_size, spec.stride, spec.pad)
+    if spec.HasField("kernel_l"):
+        return _pool_of_3dstn(spec, kernel, stride, pad)
     if not spec.kernel_depth or not kernel or not stride or not spec.temporal_stride:
         raise PrototxtError("kernel or stride is 0", expected="kernel_size and kernel_depth of 1 or more")
     if spec.pool not in (MAX, AVE) or (pad and spec.pool != AVE):
@@ -128,11 +134,28 @@ def _pool(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
     )
 
 
+def _pool_of_3dstn(spec: Any, kernel: int, stride: int, pad: int) -> tuple[Triple, Triple, Triple]:
+    """Kernel, stride and pad of caffe-3Dstn's layer, which takes pads in MAX too."""
+    if 0 in (spec.kernel_l, kernel, spec.stride_l, stride) or spec.pool not in (MAX, AVE):
+        raise PrototxtError("bad kernel, stride or pool", expected="1 or more, MAX or AVE")
+    if spec.pad_l >= spec.kernel_l or pad >= kernel:
+        raise PrototxtError("pad is not smaller than the kernel", found=(spec.pad_l, pad))
+    if spec.pool == AVE and (pad or spec.pad_l):
+        raise UnsupportedError(
+            "AVE pooling with pads in caffe-3Dstn", found=(spec.pad_l, pad), expected="pad 0"
+        )
+    return ((spec.kernel_l, kernel, kernel), (spec.stride_l, stride, stride), (spec.pad_l, pad, pad))
+
+
 def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
     sizes = []
-    for n, k, s, p in zip(bottom[2:], *_pool(layer, bottom), strict=True):
+    kernel, stride, pad = _pool(layer, bottom)
+    drops = _spec(layer).HasField("kernel_l") and any(pad)
+    for n, k, s, p in zip(bottom[2:], kernel, stride, pad, strict=True):
         size = -(-(n + 2 * p - k) // s) + 1
+        if drops and (size - 1) * s >= n + p:
+            size -= 1
         if (size - 1) * s >= n + p:
             raise UnsupportedError(
                 "a window that starts beyond the volume", found=f"kernel {k}, stride {s} on {n} points"
@@ -144,12 +167,30 @@ def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
 def emit_pool(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
-    kernel, stride, pad = _pool(layer, g.shape(layer.bottoms[0]))
+    bottom = g.shape(layer.bottoms[0])
+    kernel, stride, pad = _pool(layer, bottom)
     g.require_fixed(layer, "whether a window starts beyond the volume is known for one size")
-    common: dict[str, Any] = {"kernel_shape": list(kernel), "strides": list(stride), "ceil_mode": 1}
     if _spec(layer).pool == MAX:
-        return (g.node("MaxPool", bottoms[0], **common),)
-    return (g.node("AveragePool", bottoms[0], pads=list(pad) * 2, count_include_pad=1, **common),)
+        # As many points behind the end as the last window needs: no more, so that none is added or dropped.
+        ends = [
+            max(0, (size - 1) * s + k - n - p)
+            for size, k, s, p, n in zip(
+                pool_shape(layer, (bottom,))[0][2:], kernel, stride, pad, bottom[2:], strict=True
+            )
+        ]
+        pads = [*pad, *ends]
+        return (g.node("MaxPool", bottoms[0], kernel_shape=list(kernel), strides=list(stride), pads=pads),)
+    return (
+        g.node(
+            "AveragePool",
+            bottoms[0],
+            kernel_shape=list(kernel),
+            strides=list(stride),
+            pads=list(pad) * 2,
+            ceil_mode=1,
+            count_include_pad=1,
+        ),
+    )
 
 
 register(

@@ -13,7 +13,8 @@ gklz1982/caffe-yolov2, eric612/Caffe-YOLOv3-Windows and others move numbers as d
 bottom, read as (C / s^2, H s, W s), goes space to depth, and the result is read as the top; they demand a
 stride, and with `reverse: true` they make (C / s^2, H s, W s), depth to space. choasup/caffe-yolo9000 moves
 them the other way, depth to space and then read as the top; there is no `reverse` there, and its nets leave
-the stride at 2 without saying so. A file that gives a stride and no `reverse` may be either's: refused.
+the stride at 2 without saying so. So a file that gives a stride is read as darknet's, whose forks all demand
+one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from caffe_port.graph import GraphBuilder
 from caffe_port.layers.activation import same_shape
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
-from weights.errors import PrototxtError, ShapeError, UnsupportedError
+from weights.errors import PrototxtError, ShapeError
 
 END = 2**31 - 1
 LEAST_SQUARE = 1e-12
@@ -138,11 +139,7 @@ def _reorg(layer: Layer) -> tuple[int, bool | None]:
     if spec.HasField("reverse"):
         return spec.stride, spec.reverse
     if spec.HasField("stride"):
-        raise UnsupportedError(
-            "Reorg moves numbers one way in darknet's forks and the other way in choasup/caffe-yolo9000",
-            found="a stride, and nothing that says which",
-            expected="reverse: false for darknet's way, or no reorg_param for choasup's (stride 2)",
-        )
+        return spec.stride, False
     return spec.stride, None
 
 

@@ -2,7 +2,8 @@
 
 top = bottom[0], cut on every axis >= `axis` (default 2) to the size of bottom[1], starting at `offset`: none
 given is 0, one serves all cropped axes, else one each. A window that leaves bottom[0] is an error, in a graph
-for every frame size one of its run. The size is read when the graph runs.
+for every frame size one of its run. The size is read when the graph runs. AutoCrop is a Crop whose offset
+reading/automatic_crop.py has found.
 """
 
 from __future__ import annotations
@@ -68,4 +69,9 @@ def emit_crop(
     return (g.node("Reshape", top, g.node("Concat", *kept, sizes, axis=0)),)
 
 
-register(LayerRule("Crop", crop_shape, emit_crop, bottoms=(2, 2), module=__name__))
+register(
+    LayerRule("Crop", crop_shape, emit_crop, bottoms=(2, 2), module=__name__),
+    LayerRule(
+        "AutoCrop", crop_shape, emit_crop, bottoms=(2, 2), fork="FCN's early branch, RCF", module=__name__
+    ),
+)

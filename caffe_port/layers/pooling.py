@@ -9,6 +9,9 @@ may be dropped, its graph has pads that leave it out instead of ONNX's ceil_mode
 With kernel < stride and no pad Caffe keeps a window that starts beyond the picture: MAX gives -FLT_MAX
 there (and -1 in its mask), AVE 0 / 0 or 0 / negative; all are reproduced.
 
+With naibaf7's `dilation` d (pooling_layer.cpp for sizes, .cu for numbers) a window's points are d apart, and
+k stands for (k - 1) d + 1 above; there for MAX without a mask.
+
 Forks pool volumes (N, C, ...) too, with one value an axis (yjxiong/caffe and others, pooling_layer.cpp for
 N axes); their AVE differ at the border, so only averages over whole windows are taken there.
 """
@@ -39,11 +42,18 @@ class Window:
     pad: tuple[int, ...]
     ceil: bool
     whole: bool
+    dilation: tuple[int, ...] = ()
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """From the first to the last point of a window, both counted."""
+        steps = self.dilation or (1,) * len(self.kernel)
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, steps, strict=True))
 
     def sizes(self, bottom: Shape) -> tuple[int, ...]:
         """Height and width of the result (all axes but the first two)."""
         out = []
-        for n, k, s, p in zip(bottom[2:], self.kernel, self.stride, self.pad, strict=True):
+        for n, k, s, p in zip(bottom[2:], self.reach, self.stride, self.pad, strict=True):
             span = n + 2 * p - k
             size = (-(-span // s) if self.ceil else span // s) + 1
             if any(self.pad) and (size - 1) * s >= n + p:
@@ -53,8 +63,8 @@ class Window:
 
     def drops(self) -> bool:
         """Whether the last window is dropped at some sizes because it starts beyond the pad."""
-        reach = zip(self.kernel, self.stride, self.pad, strict=True)
-        return self.ceil and any(self.pad) and any(k < s + p for k, s, p in reach)
+        axes = zip(self.reach, self.stride, self.pad, strict=True)
+        return self.ceil and any(self.pad) and any(k < s + p for k, s, p in axes)
 
     def ends(self) -> tuple[int, ...]:
         """Pads below and right at which windows counted by rounding down are Caffe's, at every size.
@@ -62,13 +72,11 @@ class Window:
         Caffe's count is the lesser of ceil((n + 2p - k) / s) + 1, which an end of p + s - 1 gives, and
         ceil((n + p) / s), which an end of k - 1 gives.
         """
-        return tuple(
-            min(p + s - 1, k - 1) for k, s, p in zip(self.kernel, self.stride, self.pad, strict=True)
-        )
+        return tuple(min(p + s - 1, k - 1) for k, s, p in zip(self.reach, self.stride, self.pad, strict=True))
 
     def parted(self, bottom: Shape) -> bool:
         """Whether some windows do not lie in the bottom as a whole."""
-        axes = zip(bottom[2:], self.sizes(bottom), self.kernel, self.stride, self.pad, strict=True)
+        axes = zip(bottom[2:], self.sizes(bottom), self.reach, self.stride, self.pad, strict=True)
         return any(p > 0 or (size - 1) * s + k > n for n, size, k, s, p in axes)
 
     def beyond(self) -> bool:
@@ -76,7 +84,7 @@ class Window:
         return (
             self.ceil
             and not any(self.pad)
-            and any(k < s for k, s in zip(self.kernel, self.stride, strict=True))
+            and any(k < s for k, s in zip(self.reach, self.stride, strict=True))
         )
 
 
@@ -130,7 +138,25 @@ def window(layer: Layer, bottom: Shape) -> Window:
             found=f"pad {pad}, kernel {kernel}",
             expected="pad < kernel, as Caffe demands",
         )
-    return Window(kernel, stride, pad, ceil, False)
+    dilation = _dilation(layer, axes)
+    if dilation and any(p >= k for p, k in zip(pad, kernel, strict=True)):
+        raise PrototxtError("dilation with so large a pad", found=pad, expected=f"pads below {kernel}")
+    return Window(kernel, stride, pad, ceil, False, dilation)
+
+
+def _dilation(layer: Layer, axes: int) -> tuple[int, ...]:
+    """One value per axis, () where it is 1 on all."""
+    spec = layer.spec.pooling_param
+    values = list(spec.dilation)
+    if len(values) not in (0, 1, axes) or 0 in values:
+        raise PrototxtError("bad dilation", found=values, expected=f"1 or {axes} values of 1 or more")
+    if all(value == 1 for value in values):
+        return ()
+    if spec.pool != MAX or len(layer.tops) == 2:
+        raise UnsupportedError(
+            "dilation in pooling other than MAX", found=f"dilation {values}", expected="pool: MAX, one top"
+        )
+    return tuple(values) * (axes if len(values) == 1 else 1)
 
 
 def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -162,7 +188,8 @@ def _beyond(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> st
     """Pooling whose last window may lie beyond the picture: pad explicitly, then round down."""
     if method == MAX:
         padded = _widened(g, x, w, LOWEST)
-        return g.node("MaxPool", padded, kernel_shape=list(w.kernel), strides=list(w.stride))
+        steps = list(w.dilation) or None
+        return g.node("MaxPool", padded, kernel_shape=list(w.kernel), strides=list(w.stride), dilations=steps)
     g.require_fixed(layer, "average windows that start beyond the picture")
     # Multiplied (by more than 1) before it is pooled: ONNX Runtime merges a Pad straight before AveragePool
     # into its pads, and then refuses a pad as large as the kernel.
@@ -217,7 +244,7 @@ def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
     if w.beyond():
         return _beyond(g, layer, x, w, method)
     if method == MAX:
-        return g.node("MaxPool", x, **_common(w))
+        return g.node("MaxPool", x, dilations=list(w.dilation) or None, **_common(w))
     return _average(g, x, w)
 
 

@@ -32,7 +32,7 @@ from caffe_port.shapes import count
 from weights.errors import PrototxtError, ShapeError
 
 
-def _check(bottoms: tuple[Shape, ...]) -> None:
+def check_regions(bottoms: tuple[Shape, ...]) -> None:
     data, rois = bottoms
     if len(data) != 4:
         raise ShapeError("regions of what is no map", found=data, expected="(N, C, H, W)")
@@ -40,7 +40,7 @@ def _check(bottoms: tuple[Shape, ...]) -> None:
         raise ShapeError("bad regions", found=rois, expected="(R, 5): image, x1, y1, x2, y2")
 
 
-def _bins(spec: object) -> tuple[int, int]:
+def pooled(spec: object) -> tuple[int, int]:
     bins = (spec.pooled_h, spec.pooled_w)  # type: ignore[attr-defined]
     if min(bins) < 1:
         raise PrototxtError("no bins", found=bins, expected="pooled_h and pooled_w of 1 or more")
@@ -48,8 +48,8 @@ def _bins(spec: object) -> tuple[int, int]:
 
 
 def roi_pooling_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    _check(bottoms)
-    return ((bottoms[1][0], bottoms[0][1], *_bins(layer.spec.roi_pooling_param)),)
+    check_regions(bottoms)
+    return ((bottoms[1][0], bottoms[0][1], *pooled(layer.spec.roi_pooling_param)),)
 
 
 def _widened(g: GraphBuilder, rois: str, ratio: float) -> str:
@@ -78,14 +78,14 @@ def emit_roi_pooling(
             "MaxRoiPool",
             bottoms[0],
             rois,
-            pooled_shape=list(_bins(spec)),
+            pooled_shape=list(pooled(spec)),
             spatial_scale=float(spec.spatial_scale),
         ),
     )
 
 
 def psroi_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    _check(bottoms)
+    check_regions(bottoms)
     spec = layer.spec.psroi_pooling_param
     outputs, bins = spec.output_dim, spec.group_size
     if outputs < 1 or bins < 1:
@@ -160,8 +160,8 @@ def emit_psroi(
 
 
 def roi_align_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    _check(bottoms)
-    rows, columns = _bins(layer.spec.roi_pooling_param)
+    check_regions(bottoms)
+    rows, columns = pooled(layer.spec.roi_pooling_param)
     return ((bottoms[1][0], bottoms[0][1], rows + 1, columns + 1),)
 
 
@@ -173,7 +173,7 @@ def emit_roi_align(
     image, x1, y1, x2, y2 = columns_of(g, rois)
     plane = plane_of(g, layer.bottoms[0], bottoms[0])
     scale, one, half, zero = (g.const(np.float32(v)) for v in (spec.spatial_scale, 1, 0.5, 0))
-    rows, columns = _bins(spec)
+    rows, columns = pooled(spec)
 
     def corners(first: str, last: str, bins: int, size: str) -> tuple[str, str, str, str]:
         """Lower and upper point, weight of the upper one, and whether the corner counts: (R, bins + 1)."""
@@ -194,7 +194,7 @@ def emit_roi_align(
 
     top, bottom, down, row_counts = corners(y1, y2, rows, plane.height)
     left, right, across, column_counts = corners(x1, x2, columns, plane.width)
-    values = _in_bins(g, layer, bottoms[0], plane, image, (top, bottom, down), (left, right, across))
+    values = in_bins(g, layer, bottoms[0], plane, image, (top, bottom, down), (left, right, across))
     counts = g.node(
         "And", g.node("Unsqueeze", row_counts, g.ints(2)), g.node("Unsqueeze", column_counts, g.ints(1))
     )
@@ -202,7 +202,7 @@ def emit_roi_align(
     return (g.node("Transpose", g.node("Where", counts, values, zero), perm=[0, 3, 1, 2]),)
 
 
-def _in_bins(
+def in_bins(
     g: GraphBuilder,
     layer: Layer,
     x: str,
@@ -222,8 +222,8 @@ def _in_bins(
 
 
 def roi_alignment_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    _check(bottoms)
-    return ((bottoms[1][0], bottoms[0][1], *_bins(layer.spec.roi_alignment_param)),)
+    check_regions(bottoms)
+    return ((bottoms[1][0], bottoms[0][1], *pooled(layer.spec.roi_alignment_param)),)
 
 
 def emit_roi_alignment(
@@ -233,7 +233,7 @@ def emit_roi_alignment(
     image, x1, y1, x2, y2 = columns_of(g, bottoms[1])
     plane = plane_of(g, layer.bottoms[0], bottoms[0])
     scale, one, zero = (g.const(np.float32(v)) for v in (spec.spatial_scale, 1, 0))
-    rows, columns = _bins(spec)
+    rows, columns = pooled(spec)
 
     def centres(first: str, last: str, bins: int, size: str) -> tuple[str, str, str]:
         """Lower and upper point and weight of the upper one at the middle of each bin: (R, bins)."""
@@ -250,7 +250,7 @@ def emit_roi_alignment(
         return low, g.node("Ceil", centre), g.node("Sub", centre, low)
 
     tall, wide = centres(y1, y2, rows, plane.height), centres(x1, x2, columns, plane.width)
-    values = _in_bins(g, layer, bottoms[0], plane, image, tall, wide)
+    values = in_bins(g, layer, bottoms[0], plane, image, tall, wide)
     return (g.node("Transpose", values, perm=[0, 3, 1, 2]),)
 
 

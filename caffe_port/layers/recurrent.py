@@ -96,7 +96,7 @@ def recurrent_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, 
     return r.streams * (r.steps * (rows * (r.length + r.hidden) + out) + rows * r.static_length)
 
 
-def _step(g: GraphBuilder, gates: str, cont: str, memory: str | None, hidden: int) -> tuple[str, str]:
+def lstm_step(g: GraphBuilder, gates: str, cont: str, memory: str | None, hidden: int) -> tuple[str, str]:
     """One LSTMUnit on N x 4D gates, N x 1 cont and N x D memory (None: zeros) -> memory, output."""
     inner, candidate = g.nodes("Split", gates, g.ints(3 * hidden, hidden), axis=1, outputs=2)
     take, keep, give = g.nodes(
@@ -108,7 +108,7 @@ def _step(g: GraphBuilder, gates: str, cont: str, memory: str | None, hidden: in
     return new, g.node("Mul", give, g.node("Tanh", new))
 
 
-def _pieces(g: GraphBuilder, name: str, steps: int, rows: int) -> Sequence[str]:
+def pieces(g: GraphBuilder, name: str, steps: int, rows: int) -> Sequence[str]:
     """A (steps * rows) x ... value, cut into its steps."""
     if steps == 1:
         return (name,)
@@ -127,7 +127,7 @@ def emit_recurrent(
     weights = [g.const(b) for b in blobs]
     flat = g.node("Reshape", bottoms[0], g.ints(r.steps * r.streams, r.length))
     driven = g.node("Gemm", flat, weights.pop(0), weights.pop(0), transB=1)
-    conts = _pieces(g, g.node("Reshape", bottoms[1], g.ints(r.steps * r.streams, 1)), r.steps, r.streams)
+    conts = pieces(g, g.node("Reshape", bottoms[1], g.ints(r.steps * r.streams, 1)), r.steps, r.streams)
     static = None
     if r.static_length:
         flat = g.node("Reshape", bottoms[2], g.ints(r.streams, r.static_length))
@@ -141,12 +141,12 @@ def emit_recurrent(
     else:
         g.notes.append(f'layer "{layer.name}" ({layer.type}): every run starts from a state of zeros')
     outputs = []
-    for x, cont in zip(_pieces(g, driven, r.steps, r.streams), conts, strict=True):
+    for x, cont in zip(pieces(g, driven, r.steps, r.streams), conts, strict=True):
         gates = x if static is None else g.node("Add", x, static)
         if h is not None:
             gates = g.node("Gemm", g.node("Mul", h, cont), weights[0], gates, transB=1)
         if layer.type == "LSTM":
-            c, h = _step(g, gates, cont, c, r.hidden)
+            c, h = lstm_step(g, gates, cont, c, r.hidden)
             outputs.append(h)
         else:
             h = g.node("Tanh", gates)
@@ -177,7 +177,7 @@ def emit_unit(
         g.node("Reshape", b, g.ints(streams, width))
         for b, width in zip(bottoms, (hidden, 4 * hidden, 1), strict=True)
     )
-    return tuple(g.node("Reshape", y, g.ints(*shape)) for y in _step(g, gates, cont, memory, hidden))
+    return tuple(g.node("Reshape", y, g.ints(*shape)) for y in lstm_step(g, gates, cont, memory, hidden))
 
 
 register(

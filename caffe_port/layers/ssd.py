@@ -3,13 +3,17 @@
 Normalize: y = scale * x / sqrt(sum(x^2) + eps), the sum over the channels of one place, or over the whole
 picture with `across_spatial` (the default); one scale a channel, or one for all with `channel_shared`.
 
-PriorBox: the boxes of every place of bottom 0, as fractions of the picture (bottom 1, or img_size), and their
-variances: (1, 2, places * priors * 4). Around ((w + offset) step_w, (h + offset) step_h) it sets, for each
-min_size, a square of sqrt(min_size * max_size), and min_size * sqrt(r) by min_size / sqrt(r) for every other
-aspect ratio r; sizes are cut to whole numbers first, as the fork does. (One state of the fork, 3b97386, takes
-sqrt(min_size * max_size) for the other ratios too; the published SSD nets and OpenCV's importer do not.) The
-step is the picture over the bottom where none is given. With `denser_prior_boxes` (MhLiao/TextBoxes_plusplus,
-prior_box_layer.cpp) each box is followed by the same one around (h + 1) step_h.
+PriorBox: the boxes of every place of bottom 0, as fractions of the picture (bottom 1, or img_size), and
+their variances: (1, 2, places * priors * 4). Around ((w + offset) step_w, (h + offset) step_h) it sets, for
+each min_size, a square of sqrt(min_size * max_size), and min_size * sqrt(r) by min_size / sqrt(r) for every
+other aspect ratio r; sizes are cut to whole numbers first, as the fork does. (One state of the fork,
+3b97386, takes sqrt(min_size * max_size) for the other ratios too; the published SSD nets and OpenCV's
+importer do not.) The step is the picture over the bottom where none is given. With `denser_prior_boxes`
+(MhLiao/TextBoxes_plusplus, prior_box_layer.cpp) each box is followed by the same one around (h + 1) step_h.
+
+`fixed_size` with `density` d (FaceBoxes; after OpenVINO's PriorBox-8, the one reader that has it) comes
+first: for each size and each of `fixed_ratio`, else of the aspect ratios, d x d boxes whose centres are
+int(size / d) apart within a square of that size around the place, always clipped to the picture.
 
 PriorBoxClustered (openvinotoolkit/training_toolbox_caffe, prior_box_clustered_layer.cpp) has the widths and
 heights of the boxes as parameters.
@@ -70,9 +74,51 @@ def _check_finite(**fields: Iterable[float]) -> None:
                 raise PrototxtError(f"bad {name}", found=number, expected="finite numbers")
 
 
+def _ratios(layer: Layer) -> list[np.float32]:
+    """1 and the other aspect ratios, each with its inverse where `flip` says so."""
+    spec = layer.spec.prior_box_param
+    ratios = [np.float32(1)]
+    for ratio in spec.aspect_ratio:
+        if ratio <= 0:
+            raise PrototxtError("bad aspect_ratio", found=ratio, expected="above 0")
+        if all(abs(np.float32(ratio) - known) >= 1e-6 for known in ratios):
+            ratios.append(np.float32(ratio))
+            if spec.flip:
+                ratios.append(np.float32(1.0 / np.float64(np.float32(ratio))))
+    return ratios
+
+
+def _dense(layer: Layer) -> np.ndarray:
+    """What is added to a place's (x, y, x, y) for each box of fixed_size and density: (boxes, 4)."""
+    spec = layer.spec.prior_box_param
+    sizes, densities, fixed = list(spec.fixed_size), list(spec.density), list(spec.fixed_ratio)
+    _check_finite(fixed_size=sizes, density=densities, fixed_ratio=fixed)
+    if len(densities) != len(sizes) or min([*sizes, *densities, *fixed], default=1) <= 0:
+        raise PrototxtError(
+            "fixed_size, density and fixed_ratio do not fit",
+            found=f"{sizes}, {densities} and {fixed}",
+            expected="as many densities as sizes, all above 0",
+        )
+    pairs = list(zip(sizes, densities, strict=True))
+    if any(density != int(density) or int(size / density) < 1 for size, density in pairs):
+        raise PrototxtError("bad density", found=densities, expected="whole numbers, at most the size")
+    limited("boxes at a place", sum(int(density) ** 2 for density in densities))
+    boxes = []
+    for size, density in pairs:
+        shift = int(size / density)
+        steps = -size / 2 + shift / 2 + shift * np.arange(int(density))
+        for ratio in fixed or _ratios(layer):
+            half = size / 2 * np.sqrt(np.float64(ratio)), size / 2 / np.sqrt(np.float64(ratio))
+            y, x = np.meshgrid(steps, steps, indexing="ij")
+            boxes.append(np.stack([x - half[0], y - half[1], x + half[0], y + half[1]], -1).reshape(-1, 4))
+    return np.concatenate(boxes) if boxes else np.zeros((0, 4))
+
+
 def _square_sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
     """Width and height of the priors of one place, in the fork's order."""
     spec = layer.spec.prior_box_param
+    if spec.fixed_size and not spec.min_size:
+        return []
     if not spec.min_size or min(spec.min_size) <= 0:
         raise PrototxtError("no min_size above 0", found=list(spec.min_size), expected="one or more")
     _check_finite(min_size=spec.min_size, max_size=spec.max_size, aspect_ratio=spec.aspect_ratio)
@@ -84,14 +130,7 @@ def _square_sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
         )
     if any(high <= low for low, high in zip(spec.min_size, spec.max_size, strict=False)):
         raise PrototxtError("max_size is not greater than min_size")
-    ratios = [np.float32(1)]
-    for ratio in spec.aspect_ratio:
-        if ratio <= 0:
-            raise PrototxtError("bad aspect_ratio", found=ratio, expected="above 0")
-        if all(abs(np.float32(ratio) - known) >= 1e-6 for known in ratios):
-            ratios.append(np.float32(ratio))
-            if spec.flip:
-                ratios.append(np.float32(1.0 / np.float64(np.float32(ratio))))
+    ratios = _ratios(layer)
     sizes: list[tuple[float, float]] = []
     for position, smallest in enumerate(spec.min_size):
         low = int(smallest)
@@ -154,8 +193,8 @@ def prior_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
         _pair(layer, *names)
     if layer.type == "PriorBoxClustered" and layer.spec.prior_box_param.denser_prior_boxes:
         raise PrototxtError("denser_prior_boxes in PriorBoxClustered", expected="PriorBox")
-    numbers = bottoms[0][2] * bottoms[0][3] * len(_sizes(layer)) * 4
-    numbers *= 2 if layer.spec.prior_box_param.denser_prior_boxes else 1
+    priors = len(_sizes(layer)) * (2 if layer.spec.prior_box_param.denser_prior_boxes else 1)
+    numbers = bottoms[0][2] * bottoms[0][3] * (priors + len(_dense(layer))) * 4
     limited("prior boxes", numbers // 4, MOST // 8)
     return ((1, 2, numbers),)
 
@@ -173,13 +212,17 @@ def prior_boxes(layer: Layer, bottoms: tuple[Shape, ...]) -> np.ndarray:
     offsets = [offset, np.float32(1)] if spec.denser_prior_boxes else [offset]
     y = [((np.arange(rows, dtype=np.float32) + o) * np.float32(step[0])).astype(np.float64) for o in offsets]
     x = ((np.arange(columns, dtype=np.float32) + offset) * np.float32(step[1])).astype(np.float64)
-    sizes = np.array(_sizes(layer), np.float64)
+    sizes = np.array(_sizes(layer), np.float64).reshape(-1, 2)
     across, down = np.broadcast_arrays(x[None, :, None, None], np.stack(y, -1)[:, None, None])
     places = np.stack([across, down, across, down], -1)
     halves = np.stack([-sizes[:, 0], -sizes[:, 1], sizes[:, 0], sizes[:, 1]], -1)[:, None] / 2
-    boxes = ((places + halves) / np.array([width, height, width, height], np.float64)).astype(np.float32)
+    picture = np.array([width, height, width, height], np.float64)
+    boxes = ((places + halves) / picture).astype(np.float32).reshape(rows, columns, -1, 4)
     if spec.clip:
         boxes = boxes.clip(0, 1)
+    if spec.fixed_size:
+        dense = ((places[:, :, 0, :1] + _dense(layer)) / picture).clip(0, 1).astype(np.float32)
+        boxes = np.concatenate([dense, boxes], axis=2)
     variances = np.broadcast_to(np.array(_variances(layer), np.float32), boxes.shape)
     return np.stack([boxes.reshape(-1), variances.reshape(-1)])[None]
 

@@ -24,6 +24,7 @@ __all__ = [
     "is_random",
     "is_source",
     "is_training_only",
+    "is_training_type",
     "random_inputs",
     "transformed",
 ]
@@ -50,6 +51,11 @@ def is_training_only(layer: Block) -> bool:
     kind = layer.text("type")
     if kind == "Python" and layer.has("loss_weight"):
         return True
+    return is_training_type(kind)
+
+
+def is_training_type(kind: str) -> bool:
+    """Whether all layers of a type only measure."""
     return bool(_TRAINING.search(kind))
 
 

@@ -18,6 +18,8 @@ from typing import Any
 from caffe_port.net import Input, Net, Shape, resolve
 from caffe_port.reading import data_layers as boundary
 from caffe_port.reading import detached as postprocessing
+from caffe_port.reading.aliases import by_known_name
+from caffe_port.reading.automatic_crop import with_offsets
 from caffe_port.reading.phase import NetState, keeps
 from caffe_port.reading.schema import bare_message, layer_message
 from caffe_port.reading.text_format import Block, parse_text
@@ -139,7 +141,10 @@ def read_net(
             found=len(root.all("layer", "layers")),
             expected=f"at most {limits.LAYERS}",
         )
-    raw = [upgrade_layer(entry, file) for entry in merge_v0_padding(root.all("layer", "layers"), file)]
+    raw = [
+        by_known_name(upgrade_layer(entry, file))
+        for entry in merge_v0_padding(root.all("layer", "layers"), file)
+    ]
     layers = [block for block in raw if keeps(state, block, file=file)]
     if not layers:
         raise PrototxtError(
@@ -232,6 +237,7 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str,
         reads=reads,
         refusals=refusals,
     )
+    net = with_offsets(net)
     shared = check_shared_memory(net)
     if shared and not tolerant:
         raise next(iter(shared.values()))

@@ -1,8 +1,8 @@
 """The text tree of one layer -> a `LayerParameter` message, every field checked by name.
 
 A field that the schema does not know is refused, because a fork's field usually changes the result
-(`ceil_mode`, `hole`, ...); the exceptions, known to change nothing at TEST time, are listed here with the
-reason.
+(`ceil_mode`, `hole`, ...), unless it is written with the value that it has unwritten (`fork_facts`); the
+exceptions, known to change nothing at TEST time, are listed here with the reason.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from caffe_port.proto import caffe_pb2
+from caffe_port.reading.fork_facts import is_neutral
 from caffe_port.reading.text_format import Block, Entry, Scalar, real_number, whole_number
 from weights.errors import PrototxtError, UnsupportedError
 
@@ -31,6 +32,7 @@ HARMLESS: dict[tuple[str, str], str] = {
     ("LayerParameter", "blobs_lr"): "V1 learning rates, left in a V2 layer",
     ("LayerParameter", "weight_decay"): "V1 weight decay, left in a V2 layer",
     ("LayerParameter", "need_backward"): "training only",
+    ("LayerParameter", "engine"): "Intel: chooses an implementation",
     ("BatchNormParameter", "filler"): "Intel: initial values for training",
     ("BatchNormParameter", "engine"): "chooses an implementation",
     ("ConvolutionParameter", "cudnn_convolution_algo_seeker"): "NVIDIA: chooses an implementation",
@@ -50,6 +52,9 @@ ONLY_FOR: dict[tuple[str, str], frozenset[str]] = {
     ("ConvolutionParameter", "deformable_group"): frozenset({"DeformableConvolution"}),
     ("PoolingParameter", "kernel_depth"): _C3D,
     ("PoolingParameter", "temporal_stride"): _C3D,
+    ("PoolingParameter", "kernel_l"): frozenset({"Pooling3D"}),
+    ("PoolingParameter", "stride_l"): frozenset({"Pooling3D"}),
+    ("PoolingParameter", "pad_l"): frozenset({"Pooling3D"}),
     ("PriorBoxParameter", "width"): frozenset({"PriorBoxClustered"}),
     ("PriorBoxParameter", "height"): frozenset({"PriorBoxClustered"}),
     ("ConvolutionParameter", "hole"): frozenset({"Convolution"}),
@@ -146,6 +151,8 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
         if fd is None and (kind, name) in HARMLESS:
             continue
         if fd is None or where["layer_type"] not in ONLY_FOR.get((kind, name), (where["layer_type"],)):
+            if isinstance(entry.value, Scalar) and is_neutral(f"{kind}.{name}", entry.value.text):
+                continue
             raise _unknown(kind, entry, where)
         if fd.message_type is not None:
             if not isinstance(entry.value, Block):

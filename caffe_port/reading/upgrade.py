@@ -70,6 +70,9 @@ V1_TYPES: dict[str, str] = {
     "UPSAMPLE": "Upsample",
     "DENSE_IMAGE_DATA": "DenseImageData",
     "PRELU": "PReLU",
+    # FCN's early branch, CRF-RNN
+    "CROP": "AutoCrop",
+    "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
     # C3D
     "CONVOLUTION3D": "Convolution3D",
     "POOLING3D": "Pooling3D",

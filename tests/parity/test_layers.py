@@ -22,9 +22,10 @@ NOT_SUPPORTED: frozenset[str] = frozenset()
 
 # Nets with a layer whose windows or boxes depend on the input's size in a way that ONNX cannot express: they
 # become models of one size, and say why.
-ONE_SIZE = frozenset(
-    {"net_ssd_head", "pool_gaps_ave", "pool_grid_ave_gaps", "prior_box", "prior_box_denser", "spp_resized"}
-)
+ONE_SIZE = frozenset({
+    "net_ssd_head", "pool_3dstn", "pool_gaps_ave", "pool_grid_ave_gaps", "prior_box", "prior_box_dense",
+    "prior_box_denser", "spp_resized",
+})  # fmt: skip
 
 # Nets whose shapes depend on the numbers in an input, so that they cannot be told before.
 COUNTED = frozenset({"filter"})

@@ -40,7 +40,7 @@ REFUSED = [
     ("Convolution", "convolution_param", "is_eltwise_sum", "true"),
     ("Pooling", "pooling_param", "fused_eltwise", "true"),
     ("Resize", "resize_param", "is_pyramid_test", "true"),
-    ("PriorBox", "prior_box_param", "density", "2"),
+    ("PriorBox", "prior_box_param", "img_scale", "2"),
     ("Convolution", "convolution_param", "kernel_depth", "3"),
     ("Convolution", "convolution_param", "temporal_stride", "2"),
     ("Pooling", "pooling_param", "kernel_depth", "3"),

@@ -9,7 +9,7 @@ import pytest
 
 from caffe_port.convert import to_onnx
 from tests.support.ported import noise, one_layer, read_text, run
-from weights.errors import PrototxtError, ShapeError, UnsupportedError
+from weights.errors import PrototxtError, ShapeError
 
 
 def test_shuffled_channels(tmp_path: Path) -> None:
@@ -114,14 +114,17 @@ def test_reorg_permutes_memory_as_darknet_does(tmp_path: Path, stride: int) -> N
     np.testing.assert_array_equal(back.reshape(x.shape), x)
 
 
-def test_a_reorg_that_may_go_either_way_is_refused(tmp_path: Path) -> None:
-    net = read_text(one_layer("Reorg", {"x": (1, 4, 2, 2)}, "reorg_param { stride: 2 }"), tmp_path)
-    message = (
-        r'layer "l" \(Reorg\): Reorg moves numbers one way in darknet.* found a stride, and nothing that '
-        r"says which; expected reverse: false for darknet's way, or no reorg_param for choasup's"
-    )
-    with pytest.raises(UnsupportedError, match=message):
-        to_onnx(net, {})
+def test_a_reorg_with_a_stride_is_darknets(tmp_path: Path) -> None:
+    """The forks that go darknet's way all demand a stride; choasup's published nets never give one."""
+    x = noise(1, 8, 4, 6)
+    found = [
+        run(
+            read_text(one_layer("Reorg", {"x": x.shape}, f"reorg_param {{ stride: 2 {rest} }}"), tmp_path),
+            {"x": x},
+        )["y"]
+        for rest in ("", "reverse: false")
+    ]
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""Other names of known layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import caffe_port
+from caffe_port.reading.aliases import ALIASES
+from caffe_port.registry import is_known
+
+
+@pytest.mark.parametrize("alias", sorted(ALIASES))
+def test_stands_for_a_known_type_and_is_none_itself(alias: str) -> None:
+    assert is_known(ALIASES[alias][0])
+    assert not is_known(alias)
+
+
+def test_layer_is_read_by_its_known_name(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'input: "data" input_shape { dim: 1 dim: 2 dim: 3 dim: 4 }\n'
+        'layer { name: "a" type: "LeakyReLU" bottom: "data" top: "a" relu_param { negative_slope: 0.5 } }\n'
+    )
+
+    net = caffe_port.read_net(path)
+
+    assert net.layers[0].type == "ReLU"
+    assert net.layers[0].spec.relu_param.negative_slope == 0.5
