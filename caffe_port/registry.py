@@ -70,7 +70,7 @@ class LayerRule:
     adapt(layer, arrays, bottom_shapes) -> Adapted: accepts other layouts of the weights file, where a fork or
     an older version wrote them.
     fork: whose layer this is. status: "exact", or "approximated" with `note` saying how far.
-    counted: the first dimension of its tops is known only when it runs; `shape` gives the most it can be.
+    counted: the axis of its tops whose size is known only when it runs; `shape` gives the most it can be.
     """
 
     type: str
@@ -85,7 +85,7 @@ class LayerRule:
     status: Literal["exact", "approximated"] = "exact"
     note: str = ""
     module: str = ""
-    counted: bool = False
+    counted: int | None = None
 
 
 _RULES: dict[str, LayerRule] = {}

@@ -42,8 +42,9 @@ def layer_shapes(
         tops = rule.shape(layer, bottoms)
     except ClockworkError as error:
         raise error.located(**net.where(layer)) from None
-    if recount and rule.counted:
-        tops = tuple((top[0] + 1, *top[1:]) for top in tops)
+    axis = rule.counted
+    if recount and axis is not None:
+        tops = tuple((*top[:axis], top[axis] + 1, *top[axis + 1 :]) for top in tops)
     for top, shape in zip(layer.tops, tops, strict=True):
         if any(dim <= 0 for dim in shape) or count(shape) > MAX_ELEMENTS:
             raise ShapeError(
@@ -91,7 +92,7 @@ def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool 
     size is fixed.
     """
     shapes = infer_shapes(net, inputs)
-    counted = any(rule_for(layer, net).counted for layer in net.layers)
+    counted = any(rule_for(layer, net).counted is not None for layer in net.layers)
     frozen = _open(shapes, infer_shapes(net, inputs, recount=True) if counted else shapes)
     if fixed:
         return Sizes(shapes, frozen, True)

@@ -140,6 +140,7 @@ class NetOptions:
     phase: str
     level: int
     net_stage: tuple[str, ...]
+    postprocess: bool = False
 
     def read(self, prototxt: Path, *, tolerant: bool = False) -> Net:
         """The net; `tolerant` as in `read_net`."""
@@ -153,6 +154,7 @@ class NetOptions:
             define=dict(self.define),
             inputs=dict(self.shape),
             tolerant=tolerant,
+            postprocess=self.postprocess,
         )
 
 
@@ -160,8 +162,10 @@ def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a prototxt is read; the command takes them as `reading: NetOptions`."""
 
     @wraps(command)
-    def with_reading(*, define: Any, shape: Any, phase: str, level: int, net_stage: Any, **rest: Any) -> Any:
-        return command(reading=NetOptions(define, shape, phase, level, net_stage), **rest)
+    def with_reading(
+        *, define: Any, shape: Any, phase: str, level: int, net_stage: Any, postprocess: bool, **rest: Any
+    ) -> Any:
+        return command(reading=NetOptions(define, shape, phase, level, net_stage, postprocess), **rest)
 
     options = (
         click.option(
@@ -179,6 +183,11 @@ def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--level", type=WholeNumber(), default=0, help="NetState level for the include / exclude rules."
         ),
         click.option("--net-stage", multiple=True, help="NetState stage for the include / exclude rules."),
+        click.option(
+            "--postprocess",
+            is_flag=True,
+            help="Keep layers that end in boxes in the graph (DetectionOutput).",
+        ),
     )
     for option in reversed(options):
         with_reading = option(with_reading)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from caffe_port.convert import ancestors, check_values
 from caffe_port.match import wanted_blobs
 from caffe_port.net import Layer, Net, Shape
+from caffe_port.reading.detached import OUTSIDE
 from caffe_port.registry import rule_for
 from caffe_port.shapes import count, infer_shapes
 from weights.errors import BundleError
@@ -222,6 +223,15 @@ def plan_cuts(
                 found=f'"{cut}"',
                 expected="a blob that a layer makes",
             )
+    maker = next((layer for layer in net.layers if output in layer.tops), None)
+    if maker is not None and maker.type in OUTSIDE and maker.type != "Python":
+        raise BundleError(
+            "boxes are no scores",
+            **net.where(maker),
+            found=f'"{output}", rows of boxes',
+            expected="a blob of scores or a picture",
+            hint="write a plain model (-o NAME.onnx), or leave --postprocess out",
+        )
     scores = score_value(net, output)
     needed = {layer.key for layer in ancestors(net, [scores, *cuts])}
     layers = [layer for layer in net.layers if layer.key in needed]

@@ -74,7 +74,7 @@ def _does(kind: str) -> str:
     if kind == "Python":
         return "outside, but for those of layers.md"
     if is_known(kind):
-        return "exact"
+        return "outside, exact with --postprocess" if kind in OUTSIDE else "exact"
     if kind in ALIASES:
         return f"as {ALIASES[kind][0]}"
     if kind in OUTSIDE:

@@ -41,7 +41,8 @@ on the CPU; the reference is real Caffe, or the program named. **Tests** says wh
 OUTSIDE_HEAD = """\
 ## Layers that stay outside the graph
 
-Their inputs become outputs of the model; where the net goes on with their result, it becomes an input.
+Their inputs become outputs of the model; where the net goes on with their result, it becomes an input. Those
+that the table above has too stay in the graph where it is asked for (`--postprocess`).
 """
 DROPPED = """\
 ## Layers that are left out or become inputs

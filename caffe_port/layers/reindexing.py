@@ -58,6 +58,6 @@ register(
         tops=(1, None),
         note="the number of items that pass is counted when the net runs",
         module=__name__,
-        counted=True,
+        counted=0,
     ),
 )

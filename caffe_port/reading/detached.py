@@ -10,7 +10,7 @@ notes say so, layer by layer.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,10 +149,14 @@ def python_class(layer: Block) -> tuple[str, str]:
     return (params[-1].text("module"), params[-1].text("layer")) if params else ("", "")
 
 
-def is_outside(layer: Block) -> bool:
-    """Whether the layer is taken out of the net."""
+def is_outside(layer: Block, inside: Collection[str] = ()) -> bool:
+    """Whether the layer is taken out of the net; `inside` are types that stay in it this time."""
     kind = layer.text("type")
-    return kind in OUTSIDE and not (kind == "Python" and python_class(layer) in INSIDE_PYTHON)
+    return (
+        kind in OUTSIDE
+        and kind not in inside
+        and not (kind == "Python" and python_class(layer) in INSIDE_PYTHON)
+    )
 
 
 @dataclass(frozen=True)
@@ -213,8 +217,9 @@ def cut(
     given: Mapping[str, Shape],
     *,
     file: str,
+    inside: Collection[str] = (),
 ) -> Cut:
-    """Take the layers of OUTSIDE out of a net.
+    """Take the layers of OUTSIDE out of a net, but for the types of `inside`.
 
     layers: the layers that are left of the net, in order; training: those left out already. A layer whose
     tops only training layers read goes without a trace in the outputs. `given` has shapes (N, C, H, W) by
@@ -226,10 +231,10 @@ def cut(
     new_inputs: list[Input] = []
     notes: list[str] = []
     found: list[tuple[int, Block, str]] = []
-    own = {i.name for i in inputs} | {top for b in layers if is_outside(b) for top in b.texts("top")}
+    own = {i.name for i in inputs} | {top for b in layers if is_outside(b, inside) for top in b.texts("top")}
     for layer in reversed(layers):
         bottoms, tops = layer.texts("bottom"), layer.texts("top")
-        if not is_outside(layer):
+        if not is_outside(layer, inside):
             read.update(bottoms)
             kept.append(layer)
             continue

@@ -107,13 +107,15 @@ def read_net(
     define: Mapping[str, str] | None = None,
     inputs: Mapping[str, Shape] | None = None,
     tolerant: bool = False,
+    postprocess: bool = False,
 ) -> Net:
     """Read a prototxt of any generation into a Net.
 
     `phase`, `level` and `stages` choose layers by their include / exclude rules; `define` gives the values of
     template variables (`${NAME}`); `inputs` states or overrides the shapes of inputs (N, C, H, W); a blob
     that no layer makes becomes an input that way. With `tolerant`, layers that cannot be ported stay in the
-    net with the reason, for `inspect_net` to report.
+    net with the reason, for `inspect_net` to report. With `postprocess`, layers that end in boxes stay in the
+    net where there is a rule for them (DetectionOutput, ...) instead of being cut off.
 
     Raises PrototxtError for text that is not a net or that Caffe would refuse, UnsupportedError for fields
     and layers that cannot be ported; both name the file, the layer and the line.
@@ -153,7 +155,8 @@ def read_net(
             found=f"{len(raw)} layers in all, none for {phase}",
             expected="a net definition with at least one layer for this phase",
         )
-    return _build(root, layers, given, file, tolerant)
+    inside = frozenset(kind for kind in postprocessing.OUTSIDE if postprocess and is_known(kind)) - {"Python"}
+    return _build(root, layers, given, file, tolerant, inside)
 
 
 def _message(block: Block, file: str) -> Any:
@@ -167,7 +170,14 @@ def _inputs(inputs: Sequence[Input]) -> str:
     return "input " + ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in inputs)
 
 
-def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str, tolerant: bool) -> Net:
+def _build(
+    root: Block,
+    layers: list[Block],
+    given: dict[str, Shape],
+    file: str,
+    tolerant: bool,
+    inside: frozenset[str],
+) -> Net:
     net_inputs: list[Input] = boundary.legacy_inputs(root, given, file=file)
     notes: list[str] = []
     labels: set[str] = set()
@@ -202,7 +212,7 @@ def _build(root: Block, layers: list[Block], given: dict[str, Shape], file: str,
     notes += [f'layer "{name}" left out: made from labels alone' for name in gone]
     silenced = {b for block in running if block.text("type") == "Silence" for b in block.texts("bottom")}
     running = [block for block in running if block.text("type") != "Silence"]
-    cut = postprocessing.cut(running, training, net_inputs, given, file=file)
+    cut = postprocessing.cut(running, training, net_inputs, given, file=file, inside=inside)
     net_inputs += cut.inputs
     notes += cut.notes
     made = {i.name for i in net_inputs} | {top for block in cut.kept for top in block.texts("top")}
