@@ -127,8 +127,8 @@ def layer_map(layer: Layer, axes: int, offset: Sequence[int] | None = None) -> C
         if layer.spec.pooling_param.global_pooling:
             return None
         p = pooling.window(layer, rank)
-        return _window_map(p.kernel, p.stride, p.pad)
-    if layer.type == "Crop":
+        return _window_map(p.reach, p.stride, p.pad)
+    if layer.type in ("Crop", "AutoCrop"):
         cut, stated = crop_axes(layer, axes)
         maps = [AxisMap()] * axes
         for position, value in zip(cut, offset or stated, strict=False):
