@@ -80,6 +80,7 @@ OF_MESSAGE = {
     "PoolingParameter": ("Pooling", "pooling_param {{ kernel_size: 3 {} }}"),
     "InnerProductParameter": ("InnerProduct", "inner_product_param {{ num_output: 2 {} }}"),
     "BNParameter": ("BN", "bn_param {{ {} }}"),
+    "DetectionOutputParameter": ("DetectionOutput", "detection_output_param {{ num_classes: 2 {} }}"),
 }
 
 
@@ -87,8 +88,8 @@ OF_MESSAGE = {
 def test_harmless_fields_leave_the_layer_as_it_is(tmp_path: Path, message: str, field: str) -> None:
     assert len(HARMLESS[message, field]) > 10, "each has its reason"
     kind, form = OF_MESSAGE[message]
-    with_field = read_text(one_layer(kind, MAP, form.format(f"{field}: 1")), tmp_path)
-    without = read_text(one_layer(kind, MAP, form.format("")), tmp_path)
+    with_field = read_text(one_layer(kind, MAP, form.format(f"{field}: 1")), tmp_path, postprocess=True)
+    without = read_text(one_layer(kind, MAP, form.format("")), tmp_path, postprocess=True)
     assert with_field.layers[0].spec == without.layers[0].spec
 
 
