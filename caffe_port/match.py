@@ -15,8 +15,11 @@ import numpy as np
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.registry import Adapted, Blob, rule_for
 from weights.errors import ClockworkError, WeightsError
+from weights.mapped import release
 
 __all__ = ["Matched", "match_weights", "survey_weights", "wanted_blobs"]
+
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,18 @@ class _Shared:
         return tuple(placed)
 
 
+def _not_finite(arrays: tuple[np.ndarray, ...]) -> int:
+    """How many numbers are NaN or infinite; looks at a piece at a time and lets go of mapped memory."""
+    found = 0
+    for array in arrays:
+        flat = array.reshape(-1)
+        for start in range(0, flat.size, _PIECE):
+            piece = flat[start : start + _PIECE]
+            found += piece.size - int(np.isfinite(piece).sum())
+        release(array)
+    return found
+
+
 def survey_weights(
     net: Net,
     shapes: Mapping[str, Shape],
@@ -187,6 +202,9 @@ def survey_weights(
         fitted[layer.key] = adapted.arrays
         if adapted.how:
             layouts[layer.key] = adapted.how
+        count = _not_finite(adapted.arrays)
+        if count:
+            notes.append(f'layer "{layer.name}" ({layer.type}): {count} weights are NaN or infinite')
         if adapted.note:
             notes.append(f'layer "{layer.name}" ({layer.type}): {adapted.note}')
     by_key = {layer.key: layer for layer in net.layers}

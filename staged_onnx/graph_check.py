@@ -72,6 +72,8 @@ def check_graph(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
         return _check_sizes(model, shapes)
     except BundleError as error:
         raise error.located(file=file) from None
+    except OSError as error:  # a name that is too long for the system
+        raise BundleError("cannot be read", file=file, found=error.strerror, hint=HINT) from error
     except (TypeError, UnicodeError) as error:
         # protobuf hands out names that are not UTF-8 as bytes.
         raise BundleError(

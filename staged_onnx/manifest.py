@@ -27,8 +27,8 @@ __all__ = [
 FORMAT = "clockwork-bundle"
 FORMAT_VERSION = 1
 LARGEST_REAL = 1e30
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.onnx")
-_LISTED_NAME = re.compile(r"(weights/)?[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,150}\.onnx")
+_LISTED_NAME = re.compile(r"(weights/)?[A-Za-z0-9_][A-Za-z0-9_.\-]{0,150}")
 
 
 @dataclass(frozen=True)

@@ -158,12 +158,21 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether the open file is the one that has the name now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Keep others who lock it out of `folder`, which exists, until the end of the block.
 
     The lock is the system's own on a hidden file in the folder, so that it ends with the process, however
-    that ends. The file stays: removing it would let two processes lock two files of one name.
+    that ends. Whoever has it removes the file at the end, and whoever gets it looks whether it is still the
+    file of that name: else two processes could hold the locks of two files.
 
     Raises:
         UsageError: If another process is writing into the folder.
@@ -175,11 +184,15 @@ def locked_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError("cannot be locked", file=path, found=error.strerror or str(error)) from error
     with open(descriptor, "r+b") as file:
-        if not _lock(file):
+        if not _lock(file) or not _is_at(file, path):
             raise UsageError(
                 "another run is writing into this folder",
                 file=folder,
                 expected="a folder that no other run writes into",
                 hint="wait until that run has ended, or choose another folder",
             )
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file: there it stays
+                path.unlink()

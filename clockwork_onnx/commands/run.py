@@ -18,6 +18,7 @@ from runtime.report.run_record import RunRecord
 from runtime.report.samples import Sample, SampleKeeper, with_oracle
 from staged_onnx.palettes import Classes
 from weights.errors import UsageError
+from weights.whole_file import locked_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -218,6 +219,7 @@ class _Outputs:
             "views": "views",
         }
         self.view_options: dict[str, Any] = {}
+        self._folder = folder
         self.paths = {kind: folder / names[kind] for kind, on in wanted.items() if on and folder is not None}
         self.player = player
         self.fps = fps or reader.fps or FALLBACK_FPS
@@ -262,6 +264,9 @@ class _Outputs:
 
         for path in self.paths.values():
             path.parent.mkdir(parents=True, exist_ok=True)
+        if self._folder is not None:
+            # Two runs into one folder would mix their files.
+            self._stack.enter_context(locked_folder(self._folder))
         manifest = self.player.bundle.manifest
         if "labels" in self.paths:
             self._writers["labels"] = self._stack.enter_context(

@@ -31,6 +31,7 @@ from runtime.schedule.clocks import (
 from runtime.schedule.flow_schedules import KINDS, MAX_INTERVAL, Movement, movement_of, played_manifest
 from runtime.schedule.schedule import Schedule, check_schedule, edges_of
 from staged_onnx import Manifest
+from weights import limits
 from weights.errors import ScheduleError
 from weights.numbers import BadNumber, real, whole
 
@@ -43,8 +44,8 @@ SCHEDULES = (
     "or one clock per stage, separated by ;"
 )
 _CLOCKS = "always, never, every, adaptive, pixels, confidence, learned, budget, any, all or not"
-_MAX_TEXT = 4096
-_MAX_NESTING = 8
+_MAX_TEXT = limits.SCHEDULE_TEXT
+_MAX_NESTING = limits.SCHEDULE_NESTING
 
 
 def parse_schedule(
@@ -130,7 +131,7 @@ class _Parser:
         text = self.text
         if len(text) > _MAX_TEXT:
             raise ScheduleError(
-                "schedule too long", found=f"{len(text)} letters", expected=f"{_MAX_TEXT} at most"
+                "schedule too long", found=f"{len(text)} letters", expected=f"at most {_MAX_TEXT}"
             )
         name, colon, value = text.partition(":")
         always: tuple[Clock, ...] = (Always(),) * self.stages

@@ -7,9 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from weights import limits
+
 __all__ = ["MAX_PIXELS", "Frame", "Problem"]
 
-MAX_PIXELS = 85 << 20
+MAX_PIXELS = int(limits.FRAME_PIXELS)
 """The most pixels of a frame, 89 million; Pillow warns above this."""
 
 

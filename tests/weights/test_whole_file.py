@@ -85,6 +85,7 @@ def test_one_writer_per_folder(tmp_path: Path) -> None:
     other.stdout.close()
     with locked_folder(tmp_path):
         pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
