@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test fuzz lint docs clean
+.PHONY: demo test fuzz lint docs site clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clockwork-onnx needs Python 3.11 or newer; set PYTHON=")'
@@ -14,6 +14,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -e '.[flow,test,dev]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	touch $@
 
 demo: $(VENV)/.installed
@@ -35,5 +39,8 @@ docs: $(VENV)/.installed-test
 	$(BIN)/python -m tools.layers_page --write docs/layers.md
 	$(BIN)/python -m tools.forks_page --write docs/forks.md
 
+site: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf demo-out .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf demo-out site .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -69,11 +69,13 @@ class FrameBar:
         self._task = self._progress.add_task(description, total=total, rate="")
 
     def __enter__(self) -> FrameBar:
-        self._progress.start()
+        if not self._progress.disable:  # rich before 14.2 ends a bar that it does not draw with a blank line
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if not self._progress.disable:
+            self._progress.stop()
 
     def advance(self, description: str | None = None) -> None:
         """One frame is done; `description` replaces what stands before the bar."""

@@ -29,7 +29,7 @@ DEFAULT = ("oracle", "skip:2", "alternating", "pipeline:2")
 )
 @click.option("--size", type=SIZE, default=None, help="Size of the made-up frames [default: the bundle's].")
 @click.option("--frames", "source", metavar="VIDEO", help="Real frames instead: a file, a folder, a glob.")
-@click.option("--count", type=WholeNumber(1), default=8, show_default=True, help="Frames a round.")
+@click.option("--count", type=WholeNumber(1), default=8, show_default=True, help="Frames per round.")
 @click.option("--rounds", type=WholeNumber(1), default=5, show_default=True, help="Turns that all take.")
 @click.option(
     "--warm-up", type=WholeNumber(1), default=3, show_default=True, help="Frames before the first round."
@@ -140,9 +140,9 @@ def _print(found: Bench) -> None:
             f"un-staged net {found.whole.median:.2f} ms (p95 {found.whole.p95:.2f}); "
             f"the oracle takes {found.staging:.3f} times that"
         )
-    lines.append(f"copies between host and device, a frame: {found.host_copies:g}")
+    lines.append(f"copies between host and device, per frame: {found.host_copies:g}")
     lines += [
-        f"on the CPU beside the GPU: {operator} {n:g} a frame" for operator, n in found.cpu_nodes.items()
+        f"on the CPU beside the GPU: {operator} {n:g} per frame" for operator, n in found.cpu_nodes.items()
     ]
     lines.append("time: share of the oracle's; predicted: the same from the oracle's stage times")
     lines.append("latency: from a frame's arrival to its labels, as a share of the oracle's")
@@ -155,7 +155,7 @@ def _print_runs(console: Console, runs: Sequence[WholeRun]) -> None:
 
     from runtime.measure.end_to_end import PARTS
 
-    console.print(f"end to end, {runs[0].frames} frames from the video to files; ms a frame by part")
+    console.print(f"end to end, {runs[0].frames} frames from the video to files; ms per frame by part")
     table = Table(box=None, pad_edge=False)
     for head in ("schedule", "frames/s", "throughput", *PARTS):
         table.add_column(head, justify="left" if head == "schedule" else "right")

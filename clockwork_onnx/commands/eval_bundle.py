@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from clockwork_onnx.evaluation.results.page import Page, write_page
 from clockwork_onnx.evaluation.results.summary import Summary, summarise, write_files
 from clockwork_onnx.evaluation.results.watchers import Gallery, Strips
 from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedules, together
+from clockwork_onnx.evaluation.scoring.scoring import Result
 from clockwork_onnx.options import (
     WholeNumber,
     check_folders,
@@ -79,85 +81,111 @@ DEFAULT_SCHEDULES = ("oracle", "skip:2", "alternating", "exponential", "pipeline
 @json_option
 def command(
     bundle: Path | None,
-    frames: Path | None,
-    labels: Path | None,
-    data_set: str | None,
-    data: Path | None,
-    class_map: str | None,
-    ignore: tuple[int, ...],
-    class_names: str | None,
-    start: int,
-    stride: int,
-    max_frames: int | None,
+    report: Path | None,
+    out: Path | None,
     schedules: tuple[str, ...],
     truncated: tuple[int, ...],
     signal: str | None,
     boundary: bool,
-    report: Path | None,
-    out: Path | None,
     device: str,
     no_times: bool,
     as_json: bool,
+    **scored: Any,
 ) -> None:
     """Play BUNDLE over labelled video with each schedule and say what it earned and cost."""
     check_folders(out, report)
-    if (start, stride, max_frames) != (0, 1, None) and (frames is None or labels is None):
-        raise UsageError("--start, --stride and --max-frames go with --frames and --labels")
+    what, timings = _Scored(**scored), not no_times
     with ExitStack() as stack:
         if bundle is None:
-            if frames or labels or data_set or class_map:
+            if what.named():
                 raise UsageError("a data set without a bundle", hint="name the bundle to be scored")
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             opened = embedded_bundle(folder / "shapes-fcn8s.staged")
             chosen, table = shapes_data.read(), demo_classes()
         else:
             opened = read_bundle(bundle)
-            table_map = _class_map(class_map, len(opened.manifest.class_names))
-            table = _label_classes(opened, table_map, class_names)
-            chosen = _data(frames, labels, data_set, data, table, ignore, table_map)
-            if data_set is not None and class_names is None:
-                table = _label_classes(opened, table_map, None, chosen)
-            label_classes = len(chosen.classes)
-            if labels is not None:
-                met = classes_met(chosen)  # of all labels: an excerpt may be without a class
-                chosen = excerpt(chosen, start, stride, max_frames)
-                if class_names is None and table_map is not None:
-                    label_classes = met[-1] + 1
-                elif class_names is None and len(met) < label_classes:
-                    click.echo(_fewer_classes(len(met), label_classes), err=True)
-            if table_map is not None:
-                _check_map(table_map, label_classes)
+            chosen, table = _chosen(opened, what)
         if note := other_mean(chosen, opened.manifest.name, opened.manifest.preprocessing):
             click.echo(f"clockwork: {note}", err=True)
         run = Run(opened, chosen, device, signal, boundary_radius=5 if boundary else None)
-        wanted = schedules or DEFAULT_SCHEDULES
         stages = tuple(stage.name for stage in opened.manifest.stages)
-        strips, gallery = Strips(stages[-1]), Gallery(chosen)
-        runs = len(wanted) + len(truncated)
-        with FrameBar(sum(len(shot.samples) for shot in chosen.shots) * runs) as bar:
-
-            def watch(schedule: str) -> Watch:
-                watchers = [bar.watch(schedule)]
-                if schedule in wanted:
-                    watchers.append(strips.watch(schedule))
-                if report is not None:
-                    watchers.append(gallery.watch(schedule))
-                return together(watchers)
-
-            results = run_schedules(run, wanted, truncated=truncated, watch=watch)
+        strips, gallery = Strips(stages[-1]), Gallery(chosen) if report is not None else None
+        results = _play(run, schedules or DEFAULT_SCHEDULES, truncated, strips, gallery)
         title = f"{opened.manifest.name} on {chosen.name}, {chosen.labelled} labelled frames"
-        summary = summarise(title, results, chosen.classes, stages, not no_times)
+        summary = summarise(title, results, chosen.classes, stages, timings)
         if out is not None:
-            write_files(out, _files(summary, strips, not no_times))
-        if report is not None:
-            write_page(report / "index.html", _page(summary, strips, gallery, opened, table, not no_times))
+            write_files(out, _files(summary, strips, timings))
+        if report is not None and gallery is not None:
+            write_page(report / "index.html", _page(summary, strips, gallery, opened, table, timings))
         if as_json:
-            print_json(summary.as_json(not no_times))
+            print_json(summary.as_json(timings))
             return
-        _print(summary, not no_times)
-        for folder_written in (out, report / "index.html" if report is not None else None):
-            if folder_written is not None:
-                stdout_console().print(f"Written: {folder_written}")
+        _print(summary, timings)
+        for written in (out, report / "index.html" if report is not None else None):
+            if written is not None:
+                stdout_console().print(f"Written: {written}")
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The options that say which frames are scored against which labels."""
+
+    frames: Path | None
+    labels: Path | None
+    data_set: str | None
+    data: Path | None
+    class_map: str | None
+    ignore: tuple[int, ...]
+    class_names: str | None
+    start: int
+    stride: int
+    max_frames: int | None
+
+    def __post_init__(self) -> None:
+        excerpt_wanted = (self.start, self.stride, self.max_frames) != (0, 1, None)
+        if excerpt_wanted and (self.frames is None or self.labels is None):
+            raise UsageError("--start, --stride and --max-frames go with --frames and --labels")
+
+    def named(self) -> bool:
+        """Whether the user named data of their own."""
+        return bool(self.frames or self.labels or self.data_set or self.class_map)
+
+
+def _chosen(opened: Bundle, what: _Scored) -> tuple[DataSet, Classes]:
+    """The data to score a bundle on, and the label classes; checked against each other."""
+    table_map = _class_map(what.class_map, len(opened.manifest.class_names))
+    table = _label_classes(opened, table_map, what.class_names)
+    chosen = _data(what.frames, what.labels, what.data_set, what.data, table, what.ignore, table_map)
+    if what.data_set is not None and what.class_names is None:
+        table = _label_classes(opened, table_map, None, chosen)
+    label_classes = len(chosen.classes)
+    if what.labels is not None:
+        met = classes_met(chosen)  # of all labels: an excerpt may be without a class
+        chosen = excerpt(chosen, what.start, what.stride, what.max_frames)
+        if what.class_names is None and table_map is not None:
+            label_classes = met[-1] + 1
+        elif what.class_names is None and len(met) < label_classes:
+            click.echo(_fewer_classes(len(met), label_classes), err=True)
+    if table_map is not None:
+        _check_map(table_map, label_classes)
+    return chosen, table
+
+
+def _play(
+    run: Run, wanted: Sequence[str], truncated: Sequence[int], strips: Strips, gallery: Gallery | None
+) -> list[Result]:
+    frames = sum(len(shot.samples) for shot in run.data_set.shots) * (len(wanted) + len(truncated))
+    with FrameBar(frames) as bar:
+
+        def watch(schedule: str) -> Watch:
+            watchers = [bar.watch(schedule)]
+            if schedule in wanted:
+                watchers.append(strips.watch(schedule))
+            if gallery is not None:
+                watchers.append(gallery.watch(schedule))
+            return together(watchers)
+
+        return run_schedules(run, wanted, truncated=truncated, watch=watch)
 
 
 def _class_map(text: str | None, net_classes: int) -> tuple[int, ...] | None:

@@ -104,6 +104,18 @@ def test_convert_to_a_bundle(
     assert run([*arguments, "--force"]) == 0
 
 
+def test_convert_chooses_cuts_where_none_are_given_and_says_so(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["convert", str(fcn[0]), str(fcn[1]), "-o", str(tmp_path / "net.staged")]
+    assert run(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "chosen   3 stages, cut at " in shown and "--stages N" in shown
+    assert run([*arguments, "--force", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert len(summary["stages"]) == 4 and len(summary["chosen"]) == 1
+
+
 @pytest.mark.parametrize("target", ["net.staged", "net.onnx"])
 def test_convert_names_the_layers_that_it_leaves_out(
     fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
@@ -141,7 +153,6 @@ def test_two_answers_to_one_question(
         ([str(fcn[1]), "--random-weights", "0", "--stages", "2"], "come from?; found both;"),
         (["--stages", "2"], "come from?; found neither;"),
         ([str(fcn[1]), "--stages", "2", "--cut", "pool3"], "be cut?; found both;"),
-        ([str(fcn[1])], "be cut?; found neither;"),
     ):
         assert run(["convert", str(fcn[0]), *arguments, "-o", target]) == 2
         assert words in error_line(capsys)
@@ -189,7 +200,7 @@ def test_inspect_describes_a_bundle(
     written = json.loads(capsys.readouterr().out)
     assert run(["inspect", str(target), "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
-    assert {**described, "left_out": []} == written
+    assert {**described, "left_out": [], "chosen": []} == written
     assert run(["inspect", str(target)]) == 0
     shown = capsys.readouterr().out
     assert "stages: 1 and the head" in shown and "net.caffemodel (sha256 " in shown

@@ -1,0 +1,168 @@
+"""The files that `clockwork run` writes: labels, overlay, timeline, log, page, views."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from runtime.report.overlay import Overlay
+from runtime.report.run_record import RunRecord
+from runtime.report.samples import Sample, SampleKeeper, with_oracle
+from staged_onnx.palettes import Classes
+from weights.whole_file import locked_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from runtime.player import Player
+    from runtime.step import Step
+    from runtime.video.reader import VideoReader
+
+__all__ = ["KINDS", "RunOutputs"]
+
+KINDS = ("labels", "overlay", "timeline", "log", "report", "views")
+"""What can be written; each is an option of the command."""
+
+FALLBACK_FPS = Fraction(15)
+"""For image folders, which have no rate of their own."""
+
+
+class RunOutputs:
+    """Opens each writer at the first step, so that bad input leaves nothing behind."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        wanted: dict[str, bool],
+        player: Player,
+        reader: VideoReader,
+        fps: Fraction | None,
+        alpha: float,
+    ) -> None:
+        still = reader.frame_count == 1 and reader.fps is None
+        names = {
+            "labels": "labels",
+            "overlay": "overlay.png" if still else "overlay.mp4",
+            "timeline": "timeline.png",
+            "log": "steps.jsonl",
+            "report": "report.html",
+            "views": "views",
+        }
+        self.view_options: dict[str, Any] = {}
+        self._folder = folder
+        self.paths = {kind: folder / names[kind] for kind, on in wanted.items() if on and folder is not None}
+        self.player = player
+        self.fps = fps or reader.fps or FALLBACK_FPS
+        self._forced = fps is not None
+        manifest = player.bundle.manifest
+        classes = Classes(manifest.class_names, manifest.palette)
+        self._overlay = Overlay(classes, tuple(s.name for s in (*manifest.stages, manifest.head)), alpha)
+        self._classes, self._alpha = classes, alpha
+        self.record = RunRecord()
+        self._samples = SampleKeeper()
+        self._stack = ExitStack()
+        self._writers: dict[str, Any] = {}
+
+    def __enter__(self) -> RunOutputs:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def write(self, step: Step, image: np.ndarray) -> None:
+        """Write one step; it is counted, not kept."""
+        if not self.record.frames:
+            self._open(step, image)
+        if "labels" in self._writers:
+            self._writers["labels"].write(step.labels, step.name)
+        if "log" in self._writers:
+            self._writers["log"].write(step)
+        if "views" in self._writers:
+            self._writers["views"].write(image, step.labels, Path(step.name or f"{step.index:06d}").stem)
+        if "overlay" in self.paths and "overlay" not in self._writers:
+            _write_picture(self.paths["overlay"], self._overlay.blended(image, step.labels))
+        if "overlay" in self._writers:
+            picture = self._overlay.draw(image, step.labels, step)
+            self._writers["overlay"].write(picture, None if self._forced else step.time)
+        if "report" in self.paths:
+            self._samples.add(step, image, step.labels)
+        self.record.add(step)
+
+    def _open(self, step: Step, image: np.ndarray) -> None:
+        from runtime.report.step_log import StepLog
+        from runtime.video.writer import LabelWriter, VideoWriter
+
+        for path in self.paths.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if self._folder is not None:
+            # Two runs into one folder would mix their files.
+            self._stack.enter_context(locked_folder(self._folder))
+        manifest = self.player.bundle.manifest
+        if "labels" in self.paths:
+            self._writers["labels"] = self._stack.enter_context(
+                LabelWriter(self.paths["labels"], manifest.palette)
+            )
+        if "views" in self.paths:
+            from clockwork_onnx.digits.view_writer import ViewWriter
+
+            classes = Classes(manifest.class_names, manifest.palette)
+            self._writers["views"] = ViewWriter(self.paths["views"], classes, **self.view_options)
+        if "log" in self.paths:
+            self._writers["log"] = self._stack.enter_context(StepLog(self.paths["log"]))
+        if "overlay" in self.paths and self.paths["overlay"].suffix == ".mp4":
+            size = self._overlay.draw(image, step.labels, step).shape[:2]
+            self._writers["overlay"] = self._stack.enter_context(
+                VideoWriter(self.paths["overlay"], self.fps, size)
+            )
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Draw what needs the whole run."""
+        from runtime.report.page import write_report
+        from runtime.report.timeline import draw_timeline
+
+        if "views" in self._writers:
+            self._writers["views"].finish(str(summary["source"]), f"{summary['schedule']}")
+        theta = _theta(self.player)
+        if "timeline" in self.paths and self.record.frames:
+            draw_timeline(self.record, self.paths["timeline"], theta=theta, title=summary["schedule"])
+        if "report" in self.paths and self.record.frames:
+            samples = self._beside_the_oracle(summary)
+            write_report(
+                self.paths["report"],
+                self.record,
+                summary,
+                samples,
+                classes=self._classes,
+                theta=theta,
+                alpha=self._alpha,
+            )
+
+    def _beside_the_oracle(self, summary: dict[str, Any]) -> list[Sample]:
+        """The frames to show, and the oracle run on them where some are stale; what that cost is said."""
+        from runtime.measure.oracle import oracle_labels
+
+        samples = self._samples.samples()
+        if all(sample.age == 0 for sample in samples):
+            return samples
+        began = perf_counter()
+        labels = oracle_labels(self.player, [sample.image for sample in samples])
+        summary["oracle_samples"] = {"frames": len(samples), "seconds": perf_counter() - began}
+        return with_oracle(samples, labels)
+
+
+def _theta(player: Player) -> float | None:
+    """The threshold of the first clock that has one."""
+    thetas = (getattr(clock, "theta", None) for clock in player.schedule.clocks)
+    return next((theta for theta in thetas if theta is not None), None)
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    from PIL import Image
+
+    from weights.whole_file import whole_file
+
+    with whole_file(path) as partial:
+        Image.fromarray(picture).save(partial, "PNG")

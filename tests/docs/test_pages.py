@@ -1,0 +1,73 @@
+"""What the pages say is true: their commands run, the schema fits real bundles, the site has every page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clockwork_onnx.cli import run
+from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_every_command_of_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "tutorial.md").read_text("utf-8")
+    commands = re.findall(r"^\$ clockwork (.*)$", text, flags=re.M)
+    assert len(commands) == 5
+    for command in commands:
+        assert run(shlex.split(command)) == 0, command
+    assert (tmp_path / "by-warp" / "timeline.png").is_file()
+    assert len(list((tmp_path / "by-oracle" / "labels").iterdir())) == 90
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    bundle = embedded_bundle(tmp_path_factory.mktemp("bundle") / "shapes.staged")
+    return json.loads((bundle.path / "manifest.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    return json.loads((DOCS / "reference" / "manifest.schema.json").read_text("utf-8"))
+
+
+def test_the_schema_fits_a_real_bundle(manifest: Any, schema: Any) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the extra [test]")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(manifest, schema)
+    assert set(manifest) <= set(schema["properties"]), "a field that the schema does not know"
+    for path, wrong in (
+        (("format_version",), 2),
+        (("head", "model"), "../head.onnx"),
+        (("classes", "palette"), [[0, 0, 256]]),
+        (("preprocessing", "channels"), "hsv"),
+    ):
+        broken = json.loads(json.dumps(manifest))
+        where = broken
+        for key in path[:-1]:
+            where = where[key]
+        where[path[-1]] = wrong
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
+
+
+def test_the_bundle_page_names_every_field(manifest: Any) -> None:
+    page = (DOCS / "reference" / "bundle.md").read_text("utf-8")
+    assert [field for field in manifest if f"`{field}`" not in page] == []
+
+
+def test_architecture_names_files_that_exist() -> None:
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:caffe_port|staged_onnx|runtime|weights|clockwork_onnx)/[\w/]+\.py)`", page))
+    assert len(named) >= 12
+    assert [name for name in sorted(named) if not (DOCS.parent / name).is_file()] == []
+    for title in ("The way of one frame", "The way of one layer"):
+        section = page.split(f"## {title}")[1].split("\n## ")[0]
+        assert 3 <= len(re.findall(r"^\d+\. ", section, flags=re.M)) <= 7, title
