@@ -66,7 +66,8 @@ def test_the_bundle_page_names_every_field(manifest: Any) -> None:
 def test_architecture_names_files_that_exist() -> None:
     page = (DOCS / "architecture.md").read_text("utf-8")
     named = set(re.findall(r"`((?:caffe_port|staged_onnx|runtime|weights|clockwork_onnx)/[\w/]+\.py)`", page))
-    assert len(named) >= 10
+    assert len(named) >= 10, named
+    named.discard("caffe_port/layers/NAME.py")
     assert [name for name in sorted(named) if not (DOCS.parent / name).is_file()] == []
     ways = [section for section in page.split("\n## ") if "way of a" in section.splitlines()[0]]
     assert len(ways) == 2
