@@ -9,6 +9,7 @@ import numpy as np
 
 from caffe_port.match import wanted_blobs
 from caffe_port.net import Net, Shape
+from caffe_port.proto.caffe_pb2 import FillerParameter
 from caffe_port.registry import Blob
 from caffe_port.shapes import count, infer_shapes
 from weights import limits
@@ -36,9 +37,9 @@ def _fans(shape: Shape) -> tuple[float, float]:
     return max(1.0, fan_in), max(1.0, fan_out)
 
 
-def _spread(filler: object, shape: Shape) -> float:
+def _spread(filler: FillerParameter, shape: Shape) -> float:
     fan_in, fan_out = _fans(shape)
-    return (fan_in, fan_out, (fan_in + fan_out) / 2)[getattr(filler, "variance_norm", 0)]
+    return (fan_in, fan_out, (fan_in + fan_out) / 2)[filler.variance_norm]
 
 
 def _check(filler: Any) -> None:
@@ -64,10 +65,10 @@ def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
     """
     shape, filler = blob.shape, blob.filler
     kind = filler.type if filler is not None else ""
-    if blob.role in ("mean", "variance", "factor") or not kind:
-        kind = "" if blob.role in _BY_ROLE else "msra"
-        if not kind:
+    if blob.role in ("mean", "variance", "factor") or not kind or filler is None:
+        if blob.role in _BY_ROLE:
             return np.full(shape, _BY_ROLE[blob.role], np.float32)
+        kind, filler = "msra", FillerParameter()
     if kind == "constant" and filler.value == 0 and blob.role == "weight":
         kind = "msra"
     if filler is not None:
@@ -85,9 +86,7 @@ def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
         bound = np.sqrt(3.0 / _spread(filler, shape))
         array = rng.uniform(-bound, bound, shape)
     elif kind == "msra":
-        array = rng.normal(
-            0.0, np.sqrt(2.0 / (_spread(filler, shape) if filler is not None else _fans(shape)[0])), shape
-        )
+        array = rng.normal(0.0, np.sqrt(2.0 / _spread(filler, shape)), shape)
     elif kind == "bilinear":
         array = np.broadcast_to(bilinear_filler(shape[-1]), shape)
     else:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from caffe_port.proto.caffe_pb2 import LayerParameter
 from weights.errors import ClockworkError, PrototxtError
 
 __all__ = ["Dims", "Input", "Layer", "Net", "Shape", "Sizes", "resolve"]
@@ -43,7 +44,7 @@ class Layer:
     type: str
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
-    spec: Any = field(repr=False, compare=False)
+    spec: LayerParameter = field(repr=False, compare=False)
     key: str = ""
     refusal: ClockworkError | None = field(default=None, repr=False, compare=False)
 
@@ -114,7 +115,7 @@ def resolve(
     name: str,
     file: str,
     inputs: Sequence[Input],
-    specs: Iterable[Any],
+    specs: Iterable[LayerParameter],
     *,
     notes: Sequence[str] = (),
     hidden: Collection[str] = (),
@@ -168,7 +169,7 @@ def resolve(
             cut.add(value_of(blob, {"file": file, "layer": name_of_reader}))
         if spec is None:
             break
-        where = {"file": file, "layer": spec.name, "layer_type": spec.type}
+        where: dict[str, Any] = {"file": file, "layer": spec.name, "layer_type": spec.type}
         bottoms = [value_of(blob, where) for blob in spec.bottom]
         tops = []
         for blob in spec.top:

@@ -13,6 +13,7 @@ import numpy as np
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Net, Shape
+from caffe_port.proto.caffe_pb2 import FillerParameter
 from weights.errors import ShapeError, UnsupportedError
 
 __all__ = ["Adapted", "Blob", "LayerRule", "all_rules", "is_known", "register", "rule_for", "unknown_type"]
@@ -29,7 +30,7 @@ class Blob:
     """
 
     shape: Shape
-    filler: Any = None
+    filler: FillerParameter | None = None
     role: str = "weight"
 
 

@@ -51,8 +51,8 @@ class Transplanted:
 
 def _how(blob: Blob) -> str:
     """By what a blob is filled: Caffe's default for weights and biases without a filler is zeros."""
-    kind = blob.filler.type if blob.filler is not None else ""
-    if blob.role in ("weight", "bias") and (not kind or (kind == "constant" and blob.filler.value == 0)):
+    kind, value = (blob.filler.type, blob.filler.value) if blob.filler is not None else ("", 0.0)
+    if blob.role in ("weight", "bias") and (not kind or (kind == "constant" and value == 0)):
         return "zeros"
     return kind or f"the {blob.role} of no change"
 

@@ -17,7 +17,8 @@ from caffe_port.convert import ancestors, draft_onnx
 from caffe_port.net import Net
 from caffe_port.shapes import measure
 from runtime.schedule.grammar import parse_schedule
-from staged_onnx.export import check_target, input_shape, picture_input
+from staged_onnx.export import check_target
+from staged_onnx.stage_graphs import input_shape, picture_input
 from weights.errors import BundleError, UsageError
 from weights.whole_file import check_folder
 
@@ -63,6 +64,7 @@ class _BundleOptions:
     classes: str | None
     schedule: str | None
     signal: str | None
+    kind: str | None
 
     def given(self) -> list[str]:
         """Names of the arguments that were given."""
@@ -87,6 +89,7 @@ def convert(
     classes: str | None = None,
     schedule: str | None = None,
     signal: str | None = None,
+    kind: str | None = None,
     whole: bool = True,
 ) -> Conversion:
     """Port a Caffe net to ONNX: what `clockwork convert` does. What is not given is chosen and said.
@@ -104,13 +107,15 @@ def convert(
         channels, mean, scale: "bgr", "rgb" or "gray"; the net sees (x - mean) * scale in that order.
         classes: A set of classes, a file of names, or a number.
         schedule, signal: The default schedule, and the blob that adaptive clocks watch.
+        kind: What the bundle gives for a frame: "labels", "scores", "picture", "map" or "vector"; by default
+            it follows from the net.
         whole: Also keep the un-staged model, with which `bench` compares.
 
     Raises:
         ClockworkError: UsageError, PrototxtError, UnsupportedError, WeightsError or BundleError.
     """
     path = Path(target)
-    options = _BundleOptions(cuts, stages, size, channels, mean, scale, classes, schedule, signal)
+    options = _BundleOptions(cuts, stages, size, channels, mean, scale, classes, schedule, signal, kind)
     _check(path, caffemodel, random_weights, options)
     net = prototxt if isinstance(prototxt, Net) else caffe_port.read_net(prototxt)
     blobs, files = _weights(net, caffemodel, random_weights)
@@ -212,7 +217,7 @@ def _bundle(
         plan,
         target,
         preprocessing=how,
-        classes=staged_onnx.classes(options.classes) if options.classes else None,
+        classes=_classes(plan, options.classes),
         schedule=schedule,
         signal=options.signal,
         weights_files=files,
@@ -251,6 +256,14 @@ MOST_STAGES = 3
 """Stages that are chosen where the user names none: as many as the paper's nets have."""
 
 
+def _classes(plan: staged_onnx.Plan, given: str | None) -> staged_onnx.Classes | None:
+    """The classes that the user names; a file of names may go on after as many as the output has."""
+    if not given:
+        return None
+    channels = plan.shapes[plan.scores][1] if len(plan.shapes[plan.scores]) > 1 else 1
+    return staged_onnx.classes(given, 2 if channels == 1 else channels)
+
+
 def _plan(
     net: Net, options: _BundleOptions, size: tuple[int, int] | None, output: str | None
 ) -> tuple[staged_onnx.Plan, tuple[str, ...]]:
@@ -261,16 +274,20 @@ def _plan(
         )
     inputs = input_shape(net, size)
     if options.cuts:
-        return staged_onnx.plan(net, cuts=list(options.cuts), output=output, inputs=inputs), ()
+        return staged_onnx.plan(
+            net, cuts=list(options.cuts), output=output, inputs=inputs, kind=options.kind
+        ), ()
     if options.stages is not None:
-        return staged_onnx.plan(net, stages=options.stages, output=output, inputs=inputs), ()
+        return staged_onnx.plan(
+            net, stages=options.stages, output=output, inputs=inputs, kind=options.kind
+        ), ()
     for stages in range(MOST_STAGES, 0, -1):
         try:
-            plan = staged_onnx.plan(net, stages=stages, output=output, inputs=inputs)
+            plan = staged_onnx.plan(net, stages=stages, output=output, inputs=inputs, kind=options.kind)
         except BundleError:
             if stages == 1:
                 raise
             continue
-        cuts = ", ".join(stage.cut for stage in plan.stages)
-        return plan, (f"{stages} stages, cut at {cuts}: --cut BLOB or --stages N choose others",)
+        places = ", ".join(stage.cut for stage in plan.stages)
+        return plan, (f"{stages} stages, cut at {places}: --cut BLOB or --stages N choose others",)
     raise AssertionError("unreachable")

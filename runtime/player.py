@@ -227,7 +227,7 @@ class Player:
                 with self._using(turn):
                     waiting.append(self._begin(frame))
                 index = waiting[-1][1].index
-                while len(waiting) > self.executor.ahead and waiting[0][1].labels is not None:
+                while len(waiting) > self.executor.ahead and waiting[0][1].result is not None:
                     with self._using(turn):
                         step = _finish(*waiting[0])
                         waiting.popleft()

@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from weights.errors import UsageError
+
 __all__ = ["Step"]
 
 
@@ -15,8 +17,9 @@ class Step:
     """One frame's result and the record of how it came about.
 
     index, name, time: the frame's own, time in seconds. shot: how many shots began before this one.
-    labels: uint8, height x width of the frame; stays valid, and is the previous step's own array where the
-    head had nothing new to work on. fired: names of the stages that ran, "head" included, in the net's order.
+    output: what the bundle gives, read-only: the labels (uint8, height x width of the frame), or what `kind`
+    says (see `staged_onnx.outputs`). It stays valid, and is the previous step's own array where the head had
+    nothing new to work on. fired: names of the stages that ran, "head" included, in the net's order.
     ages: stage name -> frames since the frame that its output, as the head uses it now, was computed on.
     signal: what the first watching clock measured, None where none did. ms: milliseconds by stage name, and
     "total" from the frame's arrival to its labels: more than the sum where a frame had to wait or, the first
@@ -30,7 +33,7 @@ class Step:
     name: str
     time: Fraction | None
     shot: int
-    labels: np.ndarray
+    output: np.ndarray
     fired: tuple[str, ...]
     ages: dict[str, int]
     signal: float | None
@@ -38,3 +41,19 @@ class Step:
     provenance: dict[str, dict[str, int]]
     moved: dict[str, int] = field(default_factory=dict)
     delay: int = 0
+    kind: str = "labels"
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label map, uint8 height x width of the frame.
+
+        Raises:
+            UsageError: the bundle gives something else.
+        """
+        if self.kind != "labels":
+            raise UsageError(
+                "this bundle gives no labels",
+                found=f"a {self.kind}",
+                hint="it is in step.output",
+            )
+        return self.output

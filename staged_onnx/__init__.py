@@ -9,6 +9,7 @@ from staged_onnx.bundle import Bundle, check_files, read_bundle
 from staged_onnx.export import export
 from staged_onnx.frame_graphs import Preprocessing
 from staged_onnx.manifest import Manifest, StageSpec, ValueSpec
+from staged_onnx.outputs import OutputSpec
 from staged_onnx.palettes import Classes, classes
 from staged_onnx.planning import Plan, StagePlan, plan_cuts
 from weights.errors import UsageError
@@ -17,6 +18,7 @@ __all__ = [
     "Bundle",
     "Classes",
     "Manifest",
+    "OutputSpec",
     "Plan",
     "Preprocessing",
     "StagePlan",
@@ -37,19 +39,31 @@ def plan(
     stages: int | None = None,
     output: str | None = None,
     inputs: Mapping[str, Shape] | None = None,
+    kind: str | None = None,
 ) -> Plan:
-    """Divide a net into stages at the blobs `cuts`, or into `stages` of balanced cost.
+    """Divide a net into stages; see `staged_onnx.planning` and `staged_onnx.automatic` for the rules.
 
-    Give one of the two; see `staged_onnx.planning` and `staged_onnx.automatic` for the rules.
+    Args:
+        net: the net.
+        cuts: blobs to cut at, shallow to deep.
+        stages: instead of cuts, how many stages of balanced cost there should be, the head not counted.
+        output: the blob that holds the output, by default the net's only one.
+        inputs: shapes (N, C, H, W) that replace the prototxt's, for the cost figures.
+        kind: what is to come out: "labels", "scores", "picture", "map" or "vector"; by default it follows
+            from the net.
+
+    Raises:
+        UsageError: both or neither of cuts and stages are given, or a blob is unknown.
+        BundleError: the net cannot be cut so.
     """
     if (cuts is None) == (stages is None):
         raise UsageError(
             "how should the net be cut?", expected="either cuts (blob names) or a number of stages"
         )
     if cuts is not None:
-        return plan_cuts(net, cuts, output=output, inputs=inputs)
+        return plan_cuts(net, cuts, output=output, inputs=inputs, kind=kind)
     from staged_onnx.automatic import choose_cuts
 
     assert stages is not None
-    chosen = choose_cuts(net, stages, output=output, inputs=inputs)
-    return plan_cuts(net, chosen.cuts, output=output, inputs=inputs, why=chosen.why)
+    chosen = choose_cuts(net, stages, output=output, inputs=inputs, kind=kind)
+    return plan_cuts(net, chosen.cuts, output=output, inputs=inputs, why=chosen.why, kind=kind)

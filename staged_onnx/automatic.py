@@ -20,7 +20,7 @@ from caffe_port.convert import ancestors
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.registry import rule_for
 from caffe_port.shapes import count, infer_shapes
-from staged_onnx.planning import assign_stages, index_values, misplaced, score_value
+from staged_onnx.planning import asked_output, assign_stages, index_values, misplaced, score_value
 from weights.errors import BundleError
 
 __all__ = ["Chosen", "choose_cuts"]
@@ -105,23 +105,19 @@ def _candidates(costs: _Costs) -> list[str]:
 
 
 def choose_cuts(
-    net: Net, stages: int, *, output: str | None = None, inputs: Mapping[str, Shape] | None = None
+    net: Net,
+    stages: int,
+    *,
+    output: str | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+    kind: str | None = None,
 ) -> Chosen:
     """Cuts for this many stages (the head not counted).
 
     Raises BundleError where the net has too few places to cut.
     """
-    if output is None:
-        if len(net.outputs) != 1:
-            raise BundleError(
-                "which output holds the scores?",
-                file=net.file,
-                found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}",
-                hint="name it: --blob BLOB (output=BLOB)",
-            )
-        output = net.outputs[0]
     shapes = infer_shapes(net, inputs)
-    scores = score_value(net, output)
+    scores = score_value(net, asked_output(net, output), shapes, kind)
     layers = tuple(ancestors(net, [scores]))
     macs = {
         layer.key: rule_for(layer, net).macs(

@@ -18,7 +18,8 @@ from numpy.typing import DTypeLike
 from onnx import TensorProto, helper
 
 from caffe_port.onnx_graph import OnnxGraph
-from staged_onnx.frame_graphs import emit_labels, emit_resize
+from staged_onnx.frame_graphs import emit_resize
+from staged_onnx.outputs import emit_labels
 from staged_onnx.warp import emit_moved, emit_moved_rows
 
 __all__ = ["BlendInput", "blend_graph", "blend_labels_graph", "residual_graph"]

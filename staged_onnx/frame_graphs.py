@@ -1,8 +1,8 @@
-"""Pre- and post-processing as part of the graphs: a uint8 frame goes in, a uint8 label map comes out.
+"""Pre-processing as part of the graphs: from a uint8 frame to the net's input.
 
-In: frame H x W x 3, RGB -> float -> resized to the net's size (bilinear, pixel centres at half, as OpenCV's
+Frame H x W x 3, RGB -> float -> resized to the net's size (bilinear, pixel centres at half, as OpenCV's
 INTER_LINEAR) or left native -> the net's channel order -> (x - mean) * scale, Caffe's transform_param.
-Out: scores -> resized to the frame's size by the same rule -> argmax (lowest class on ties) -> uint8.
+`outputs` has the other end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnx import TensorProto
 from caffe_port.onnx_graph import OnnxGraph
 from weights.errors import UsageError
 
-__all__ = ["Preprocessing", "emit_labels", "emit_preprocessing"]
+__all__ = ["Preprocessing", "emit_preprocessing", "emit_resize"]
 
 GREY = (0.299, 0.587, 0.114)
 """Weights of R, G, B in grey (ITU-R BT.601), what OpenCV and scikit-image's callers of Caffe used."""
@@ -85,19 +85,3 @@ def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
 def emit_resize(g: OnnxGraph, x: str, sizes: str) -> str:
     """Bilinear resize of 1 x C x h x w to `sizes`, pixel centres at half."""
     return g.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
-
-
-def emit_labels(g: OnnxGraph, scores: str, channels: int, frame: str | None) -> str:
-    """Nodes from scores (1 x K x h x w) to labels (uint8, H x W of the frame).
-
-    With one channel the score is a probability, and label 1 is where it is above a half. `frame` is None
-    where the scores have the frame's size already.
-    """
-    if frame is not None:
-        size = g.sizes_of(frame, 0, 1)
-        scores = emit_resize(g, scores, g.node("Concat", g.ints(1, channels), size, axis=0))
-    if channels == 1:
-        labels = g.node("Squeeze", g.node("Greater", scores, g.const(np.float32(0.5))), g.ints(0, 1))
-    else:
-        labels = g.node("Squeeze", g.node("ArgMax", scores, axis=1, keepdims=0), g.ints(0))
-    return g.node("Cast", labels, to=TensorProto.UINT8)

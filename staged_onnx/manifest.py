@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from staged_onnx.frame_graphs import Preprocessing
+from staged_onnx.outputs import KINDS, OutputSpec
 from weights import limits
 from weights.errors import BundleError
 
@@ -18,7 +19,6 @@ __all__ = [
     "FORMAT_VERSION",
     "FileSpec",
     "Manifest",
-    "ScoresSpec",
     "StageSpec",
     "ValueSpec",
     "from_json",
@@ -64,19 +64,6 @@ class ValueSpec:
 
 
 @dataclass(frozen=True)
-class ScoresSpec:
-    """The map that the head takes the labels from.
-
-    name: its value in the head's graph, or the carried value that the head reads. native: it has the frame's
-    own size, so that labels are taken from it as it is; otherwise it is resized to the frame first.
-    """
-
-    name: str
-    channels: int
-    native: bool
-
-
-@dataclass(frozen=True)
 class FileSpec:
     """What a file of the bundle had in it when it was written.
 
@@ -108,8 +95,13 @@ class Manifest:
     whole: str = ""
     why: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    scores: ScoresSpec | None = None
+    output: OutputSpec = field(default_factory=OutputSpec)
     files: Mapping[str, FileSpec] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> OutputSpec | None:
+        """The map that the head takes the labels from; None where there are no labels, or it is not known."""
+        return self.output if self.output.kind == "labels" and self.output.channels else None
 
     @property
     def macs(self) -> int:
@@ -119,18 +111,26 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON data."""
         return {
-            "format": FORMAT, "format_version": FORMAT_VERSION,
-            "created_by": self.created_by, "name": self.name,
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created_by": self.created_by,
+            "name": self.name,
             "source": dict(self.source),
             "frame": {"name": "frame", "dtype": "uint8", "layout": "HWC", "channels": "rgb"},
-            "preprocessing": self.preprocessing.to_json(), "reference_size": list(self.reference_size),
-            "stages": [_stage_json(stage) for stage in self.stages], "head": _stage_json(self.head),
+            "preprocessing": self.preprocessing.to_json(),
+            "reference_size": list(self.reference_size),
+            "stages": [_stage_json(stage) for stage in self.stages],
+            "head": _stage_json(self.head),
             "values": {name: _value_json(v) for name, v in self.values.items()},
+            **({"output": asdict(self.output)} if self.output.channels else {}),
             "classes": {"names": list(self.class_names), "palette": [list(c) for c in self.palette]},
-            "schedule": self.schedule, "signal": self.signal, "whole": self.whole, "why": list(self.why),
-            "notes": list(self.notes), **({"scores": asdict(self.scores)} if self.scores is not None else {}),
+            "schedule": self.schedule,
+            "signal": self.signal,
+            "whole": self.whole,
+            "why": list(self.why),
+            "notes": list(self.notes),
             "files": {name: asdict(spec) for name, spec in self.files.items()},
-        }  # fmt: skip
+        }
 
 
 def _value_json(value: ValueSpec) -> dict[str, Any]:
@@ -203,10 +203,16 @@ class _Reader:
         if not (0 <= macs < 1 << 63 and 0 <= parameters < 1 << 63):
             raise self.fail(f"cost of {what}", (macs, parameters), "0 or more, in 63 bits")
         return StageSpec(
-            self.get(data, "name", str, what), self.model(data, what), self.strings(data, "inputs", what),
-            self.strings(data, "outputs", what), macs, parameters, self.strings(data, "layers", what),
-            self.get(data, "cut", str, what, ""), self.get(data, "reads_pixels", bool, what, True),
-        )  # fmt: skip
+            name=self.get(data, "name", str, what),
+            model=self.model(data, what),
+            inputs=self.strings(data, "inputs", what),
+            outputs=self.strings(data, "outputs", what),
+            macs=macs,
+            parameters=parameters,
+            layers=self.strings(data, "layers", what),
+            cut=self.get(data, "cut", str, what, ""),
+            reads_pixels=self.get(data, "reads_pixels", bool, what, True),
+        )
 
 
 def _value(r: _Reader, name: str, data: Any) -> ValueSpec:
@@ -226,15 +232,27 @@ def _value(r: _Reader, name: str, data: Any) -> ValueSpec:
     )
 
 
-def _scores(r: _Reader, data: Any) -> ScoresSpec | None:
-    """The scores' entry; bundles of earlier releases have none."""
-    if data is None:
-        return None
-    what = "scores"
-    channels = r.get(data, "channels", int, what)
-    if not 0 < channels <= 256:
-        raise r.fail('"channels" of scores', channels, "1 to 256")
-    return ScoresSpec(r.get(data, "name", str, what), channels, r.get(data, "native", bool, what))
+def _output(r: _Reader, data: Any) -> OutputSpec:
+    """What comes out: the entry "output"; bundles of earlier releases have "scores" or neither."""
+    entry, what = data.get("output"), "output"
+    if entry is None:
+        entry, what = data.get("scores"), "scores"
+    if entry is None:
+        return OutputSpec()
+    kind = r.get(entry, "kind", str, what, "labels")
+    if kind not in KINDS:
+        raise r.fail('"kind" of output', kind, ", ".join(KINDS))
+    channels = r.get(entry, "channels", int, what)
+    most = 256 if kind == "labels" else 1 << 20
+    if not 0 < channels <= most:
+        raise r.fail(f'"channels" of {what}', channels, f"1 to {most}")
+    return OutputSpec(
+        kind=kind,
+        name=r.get(entry, "name", str, what),
+        channels=channels,
+        native=r.get(entry, "native", bool, what),
+        resized=r.get(entry, "resized", bool, what, True),
+    )
 
 
 def _files(r: _Reader, data: Any) -> dict[str, FileSpec]:
@@ -307,6 +325,9 @@ def from_json(data: Any, file: Path) -> Manifest:
     head = r.stage(data.get("head"), "the head")
     values = {name: _value(r, name, v) for name, v in r.get(data, "values", dict, "the bundle").items()}
     _check_wiring(r, stages, head, values)
+    output = _output(r, data)
+    if head.outputs != (output.output,):
+        raise r.fail("outputs of the head", list(head.outputs), f'["{output.output}"]')
     classes = r.get(data, "classes", dict, "the bundle")
     palette = [r_colour(r, c) for c in r.get(classes, "palette", list, "classes")]
     size = r.sizes(data.get("reference_size"), "reference_size")
@@ -319,14 +340,24 @@ def from_json(data: Any, file: Path) -> Manifest:
     if whole and not _FILE_NAME.fullmatch(whole):
         raise r.fail("whole", whole, "the name of an .onnx file in the bundle's folder")
     return Manifest(
-        r.get(data, "name", str, "the bundle"), stages, head, values,
-        _preprocessing(r, data.get("preprocessing")), (size[0], size[1]),
-        r.strings(classes, "names", "classes"), tuple(palette),
-        r.get(data, "schedule", str, "the bundle", "oracle"), signal,
-        r.get(data, "source", dict, "the bundle", {}), r.get(data, "created_by", str, "the bundle", ""),
-        whole, r.strings(data, "why", "the bundle"), r.strings(data, "notes", "the bundle"),
-        _scores(r, data.get("scores")), _files(r, data.get("files", {})),
-    )  # fmt: skip
+        name=r.get(data, "name", str, "the bundle"),
+        stages=stages,
+        head=head,
+        values=values,
+        preprocessing=_preprocessing(r, data.get("preprocessing")),
+        reference_size=(size[0], size[1]),
+        class_names=r.strings(classes, "names", "classes"),
+        palette=tuple(palette),
+        schedule=r.get(data, "schedule", str, "the bundle", "oracle"),
+        signal=signal,
+        source=r.get(data, "source", dict, "the bundle", {}),
+        created_by=r.get(data, "created_by", str, "the bundle", ""),
+        whole=whole,
+        why=r.strings(data, "why", "the bundle"),
+        notes=r.strings(data, "notes", "the bundle"),
+        output=output,
+        files=_files(r, data.get("files", {})),
+    )
 
 
 def r_colour(r: _Reader, colour: Any) -> tuple[int, int, int]:

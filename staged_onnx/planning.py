@@ -41,9 +41,11 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages in order, then the head; `scores` is the value that the head turns into labels.
+    """Stages in order, then the head.
 
-    `why` explains cuts that were chosen automatically, one line a cut.
+    scores: the value that the head makes the bundle's output of. asked: the net's output; it differs from
+    `scores` where a final Softmax or ArgMax is left out. kind: what is to come out (see `outputs`), None
+    where that follows from the net. why: explains cuts that were chosen automatically, one line per cut.
     """
 
     stages: tuple[StagePlan, ...]
@@ -51,20 +53,27 @@ class Plan:
     scores: str
     shapes: Mapping[str, Shape]
     why: tuple[str, ...] = ()
+    asked: str = ""
+    kind: str | None = None
 
 
-def score_value(net: Net, output: str) -> str:
-    """The value to take the argmax of: a final Softmax or ArgMax over the classes is left out.
+def score_value(net: Net, output: str, shapes: Mapping[str, Shape], kind: str | None = None) -> str:
+    """The value that the bundle's output is made of.
 
-    Softmax keeps the order of the classes, so the label map is the same without it.
+    For labels a final Softmax or ArgMax over the classes is left out: Softmax keeps the order of the classes,
+    so the label map is the same without it. What is no map, or is not to become labels, keeps it.
     """
+    if kind not in (None, "labels") or len(shapes[output]) != 4 or shapes[output][2:] == (1, 1):
+        return output
     makers = {top: layer for layer in net.layers for top in layer.tops}
     maker = makers.get(output)
     while maker is not None and maker.type in ("Softmax", "ArgMax"):
-        spec = maker.spec.softmax_param if maker.type == "Softmax" else maker.spec.argmax_param
-        if maker.type == "ArgMax" and not (spec.HasField("axis") and spec.axis == 1 and spec.top_k == 1):
+        argmax = maker.spec.argmax_param
+        if maker.type == "ArgMax" and not (
+            argmax.HasField("axis") and argmax.axis == 1 and argmax.top_k == 1
+        ):
             break
-        if maker.type == "Softmax" and spec.axis not in (1, -3):
+        if maker.type == "Softmax" and maker.spec.softmax_param.axis not in (1, -3):
             break
         output = maker.bottoms[0]
         maker = makers.get(output)
@@ -176,38 +185,28 @@ def _stage(
     )
     parameters = sum(count(blob.shape) for layer in layers for blob in wanted.get(layer.key, ()))
     return StagePlan(
-        name,
-        cut,
-        tuple(layers),
-        tuple(n for n in needs if n not in net_inputs),
-        tuple(n for n in needs if n in net_inputs),
-        tuple(outputs),
-        macs,
-        parameters,
+        name=name,
+        cut=cut,
+        layers=tuple(layers),
+        inputs=tuple(n for n in needs if n not in net_inputs),
+        net_inputs=tuple(n for n in needs if n in net_inputs),
+        outputs=tuple(outputs),
+        macs=macs,
+        parameters=parameters,
     )
 
 
-def plan_cuts(
-    net: Net,
-    cuts: Sequence[str],
-    *,
-    output: str | None = None,
-    inputs: Mapping[str, Shape] | None = None,
-    why: Sequence[str] = (),
-) -> Plan:
-    """Divide the net at the blobs `cuts`, shallow to deep.
+def asked_output(net: Net, output: str | None) -> str:
+    """The blob that holds the output, by default the net's only one.
 
-    output: the blob that holds the scores, by default the net's only output. inputs: shapes that replace the
-    prototxt's, for the cost figures. Raises BundleError for cuts that do not divide the net: one that lies
-    within an earlier cut's stage, a cut twice, or no cut at all; UsageError for an unknown blob.
+    Raises:
+        BundleError: the net has several outputs and none was named.
+        UsageError: there is no such blob.
     """
-    if not cuts:
-        raise BundleError("no cuts", file=net.file, expected="at least one blob", hint="e.g. --cut pool4")
-    check_values(net, cuts, "cut")
     if output is None:
         if len(net.outputs) != 1:
             raise BundleError(
-                "which output holds the scores?",
+                "which output is the bundle's?",
                 file=net.file,
                 found=f"{len(net.outputs)} outputs: {', '.join(net.outputs)}",
                 expected="one",
@@ -215,14 +214,6 @@ def plan_cuts(
             )
         output = net.outputs[0]
     check_values(net, [output], "output")
-    for cut in cuts:
-        if cut in {i.name for i in net.inputs}:
-            raise BundleError(
-                "a cut at the net's input",
-                file=net.file,
-                found=f'"{cut}"',
-                expected="a blob that a layer makes",
-            )
     maker = next((layer for layer in net.layers if output in layer.tops), None)
     if maker is not None and maker.type in OUTSIDE and maker.type != "Python":
         raise BundleError(
@@ -232,11 +223,20 @@ def plan_cuts(
             expected="a blob of scores or a picture",
             hint="write a plain model (-o NAME.onnx), or leave --postprocess out",
         )
-    scores = score_value(net, output)
-    needed = {layer.key for layer in ancestors(net, [scores, *cuts])}
-    layers = [layer for layer in net.layers if layer.key in needed]
+    return output
+
+
+def _check_cuts(net: Net, cuts: Sequence[str], scores: str) -> None:
+    """Raise BundleError where the cuts cannot divide the net on its way to the scores."""
     leads = {layer.key for layer in ancestors(net, [scores])}
     for cut in cuts:
+        if cut in {i.name for i in net.inputs}:
+            raise BundleError(
+                "a cut at the net's input",
+                file=net.file,
+                found=f'"{cut}"',
+                expected="a blob that a layer makes",
+            )
         keys = {layer.key for layer in ancestors(net, [cut])}
         if not keys & leads:
             raise BundleError(
@@ -246,18 +246,45 @@ def plan_cuts(
                 expected=f'a blob on the way to "{scores}"',
             )
     _check_order(net, cuts)
-    place = assign_stages(net, cuts, layers)
+
+
+def plan_cuts(
+    net: Net,
+    cuts: Sequence[str],
+    *,
+    output: str | None = None,
+    inputs: Mapping[str, Shape] | None = None,
+    why: Sequence[str] = (),
+    kind: str | None = None,
+) -> Plan:
+    """Divide the net at the blobs `cuts`.
+
+    Args:
+        net: the net.
+        cuts: blobs, shallow to deep.
+        output: the blob that holds the output, by default the net's only one.
+        inputs: shapes (N, C, H, W) that replace the prototxt's, for the cost figures.
+        why: lines that explain the cuts.
+        kind: what is to come out, one of `outputs.KINDS`; by default it follows from the net.
+
+    Returns:
+        The stages, each with what it reads, hands out and costs.
+
+    Raises:
+        BundleError: the cuts do not divide the net: one lies within an earlier cut's stage, is there twice,
+            or there is none at all.
+        UsageError: an unknown blob.
+    """
+    if not cuts:
+        raise BundleError("no cuts", file=net.file, expected="at least one blob", hint="e.g. --cut pool4")
+    check_values(net, cuts, "cut")
+    asked = asked_output(net, output)
     shapes = infer_shapes(net, inputs)
-    groups: list[list[Layer]] = [[] for _ in range(len(cuts) + 1)]
-    for layer in layers:
-        groups[place[layer.key]].append(layer)
-    stages = []
-    for number in range(len(cuts) + 1):
-        later = {b for group in groups[number + 1 :] for layer in group for b in layer.bottoms} | {scores}
-        outputs = [top for layer in groups[number] for top in layer.tops if top in later]
-        if number < len(cuts):
-            stages.append(_stage(net, f"stage{number + 1}", cuts[number], groups[number], outputs, shapes))
-    head = _stage(net, "head", "", groups[-1], (scores,), shapes, extra_inputs=(scores,))
+    scores = score_value(net, asked, shapes, kind)
+    _check_cuts(net, cuts, scores)
+    needed = {layer.key for layer in ancestors(net, [scores, *cuts])}
+    layers = [layer for layer in net.layers if layer.key in needed]
+    stages, head = _divided(net, cuts, layers, scores, shapes)
     used = {value for stage in (*stages, head) for value in stage.inputs}
     for stage in stages:
         if not used.intersection(stage.outputs):
@@ -267,4 +294,23 @@ def plan_cuts(
                 found=f'cut "{stage.cut}"',
                 expected="a blob on the way to the scores",
             )
-    return Plan(tuple(stages), head, scores, shapes, tuple(why))
+    return Plan(
+        stages=stages, head=head, scores=scores, shapes=shapes, why=tuple(why), asked=asked, kind=kind
+    )
+
+
+def _divided(
+    net: Net, cuts: Sequence[str], layers: Sequence[Layer], scores: str, shapes: Mapping[str, Shape]
+) -> tuple[tuple[StagePlan, ...], StagePlan]:
+    """The stages and the head."""
+    place = assign_stages(net, cuts, layers)
+    groups: list[list[Layer]] = [[] for _ in range(len(cuts) + 1)]
+    for layer in layers:
+        groups[place[layer.key]].append(layer)
+    stages = []
+    for number, cut in enumerate(cuts):
+        later = {b for group in groups[number + 1 :] for layer in group for b in layer.bottoms} | {scores}
+        outputs = [top for layer in groups[number] for top in layer.tops if top in later]
+        stages.append(_stage(net, f"stage{number + 1}", cut, groups[number], outputs, shapes))
+    head = _stage(net, "head", "", groups[-1], (scores,), shapes, extra_inputs=(scores,))
+    return tuple(stages), head

@@ -26,8 +26,9 @@ from onnx import TensorProto
 
 from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx.bundle import Bundle
-from staged_onnx.frame_graphs import emit_labels, emit_resize
-from staged_onnx.manifest import Manifest, ScoresSpec, StageSpec, ValueSpec
+from staged_onnx.frame_graphs import emit_resize
+from staged_onnx.manifest import Manifest, StageSpec, ValueSpec
+from staged_onnx.outputs import OutputSpec, emit_labels
 from weights.errors import BundleError, UsageError
 
 __all__ = ["CARRIED", "KEEP", "LABELS", "split_head", "split_manifest"]
@@ -51,6 +52,12 @@ def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction 
         raise UsageError("what is to be carried?", found=f'"{carried}"', expected=", ".join(CARRIED))
     if not FINEST_SCALE <= scale <= 1:
         raise UsageError("bad scale of the scores", found=scale, expected=f"{FINEST_SCALE} to 1")
+    if manifest.output.kind != "labels":
+        raise UsageError(
+            "only labels and their scores can be moved",
+            found=f"a bundle that gives a {manifest.output.kind}",
+            hint="a schedule without flow plays it",
+        )
     taken = {LABELS, KEEP} & {stage.name for stage in (*manifest.stages, manifest.head)}
     if taken:
         raise BundleError(
@@ -80,7 +87,7 @@ def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction 
         values[name] = ValueSpec((height, width, scores.channels))
         return _joined(manifest, (network,), (labels,), values)
     kept = _free("kept_scores", manifest)
-    copy = StageSpec(KEEP, "", (name,), (kept,), 0, 0, (), reads_pixels=False)
+    copy = _weightless(KEEP, (name,), (kept,))
     values[kept] = ValueSpec((1, scores.channels + 1, height, width))
     return _joined(manifest, (network, copy), (name, "frame", kept), values)
 
@@ -116,10 +123,24 @@ def _free(name: str, manifest: Manifest) -> str:
     return next(n for i in count() if (n := name + "_" * i) not in manifest.values)
 
 
+def _weightless(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> StageSpec:
+    """A part that no file holds and that has no weights."""
+    return StageSpec(
+        name=name,
+        model="",
+        inputs=inputs,
+        outputs=outputs,
+        macs=0,
+        parameters=0,
+        layers=(),
+        reads_pixels=False,
+    )
+
+
 def _joined(
     manifest: Manifest, added: tuple[StageSpec, ...], read: tuple[str, ...], values: Mapping[str, ValueSpec]
 ) -> Manifest:
-    last = StageSpec(LABELS, "", read, ("labels",), 0, 0, (), reads_pixels=False)
+    last = _weightless(LABELS, read, ("labels",))
     return replace(
         manifest, stages=(*manifest.stages, *added), head=last, values={**manifest.values, **values}
     )
@@ -154,7 +175,7 @@ def _head_to_labels(bundle: Bundle, stage: StageSpec) -> bytes:
     return g.model("head").SerializeToString()
 
 
-def _head_to_scores(bundle: Bundle, stage: StageSpec, scores: ScoresSpec, scale: Fraction) -> bytes:
+def _head_to_scores(bundle: Bundle, stage: StageSpec, scores: OutputSpec, scale: Fraction) -> bytes:
     """The scores, resized bilinearly to min(own size, ceil(scale * frame)) on each axis; before them the
     label map, where the stage has it as an output.
     """
@@ -182,7 +203,7 @@ def _map_dims(name: str, channels: int, grid: str) -> list[int | str]:
     return [1, channels, f"{grid}_d2", f"{grid}_d3"]
 
 
-def _labels(scores: ScoresSpec, last: StageSpec) -> bytes:
+def _labels(scores: OutputSpec, last: StageSpec) -> bytes:
     """Scores to labels: those of the copy, but fresh ones where the copy's last channel is above a half."""
     g = OnnxGraph()
     grid = last.inputs[0]
@@ -197,7 +218,7 @@ def _labels(scores: ScoresSpec, last: StageSpec) -> bytes:
     return g.model("labels").SerializeToString()
 
 
-def _copy(scores: ScoresSpec, stage: StageSpec) -> bytes:
+def _copy(scores: OutputSpec, stage: StageSpec) -> bytes:
     """Scores with a further channel: nothing is hidden on the frame that they were computed on."""
     g = OnnxGraph()
     grid = stage.inputs[0]

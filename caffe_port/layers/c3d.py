@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import Message
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
+from caffe_port.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 from caffe_port.registry import Blob, LayerRule, register
 from caffe_port.shapes import count
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
@@ -33,13 +35,17 @@ POOLING_FIELDS = (
 )
 
 
-def _spec(layer: Layer) -> Any:
-    new = "pooling3d_param" if layer.type == "Pooling3D" else "convolution3d_param"
-    old = "pooling_param" if layer.type == "Pooling3D" else "convolution_param"
-    return getattr(layer.spec, new if layer.spec.HasField(new) else old)
+def _convolution_spec(layer: Layer) -> ConvolutionParameter:
+    own = layer.spec.HasField("convolution3d_param")
+    return layer.spec.convolution3d_param if own else layer.spec.convolution_param
 
 
-def _only(spec: Any, *names: str) -> None:
+def _pooling_spec(layer: Layer) -> PoolingParameter:
+    own = layer.spec.HasField("pooling3d_param")
+    return layer.spec.pooling3d_param if own else layer.spec.pooling_param
+
+
+def _only(spec: Message, *names: str) -> None:
     """Refuse the fields of 2-D layers that these layers do not have."""
     others = [f.name for f, _ in spec.ListFields() if f.name not in names]
     if others:
@@ -56,7 +62,7 @@ def _single(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) ->
 
 def _conv(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
     """Kernel, stride and pad along L, H and W."""
-    spec = _spec(layer)
+    spec = _convolution_spec(layer)
     _only(spec, *CONVOLUTION_FIELDS)
     if len(bottom) != 5:
         raise ShapeError("a volume is needed", found=bottom, expected="(N, C, L, H, W)")
@@ -73,17 +79,21 @@ def _conv(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
 def conv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
     axes = zip(bottom[2:], *_conv(layer, bottom), strict=True)
-    return ((bottom[0], _spec(layer).num_output, *((n + 2 * p - k) // s + 1 for n, k, s, p in axes)),)
+    return (
+        (bottom[0], _convolution_spec(layer).num_output, *((n + 2 * p - k) // s + 1 for n, k, s, p in axes)),
+    )
 
 
 def deconv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
     axes = zip(bottom[2:], *_conv(layer, bottom), strict=True)
-    return ((bottom[0], _spec(layer).num_output, *(s * (n - 1) + k - 2 * p for n, k, s, p in axes)),)
+    return (
+        (bottom[0], _convolution_spec(layer).num_output, *(s * (n - 1) + k - 2 * p for n, k, s, p in axes)),
+    )
 
 
 def conv_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
-    spec = _spec(layer)
+    spec = _convolution_spec(layer)
     kernel = _conv(layer, bottoms[0])[0]
     pair = (spec.num_output, bottoms[0][1])
     weight = (*(pair if layer.type == "Convolution3D" else pair[::-1]), *kernel)
@@ -116,7 +126,7 @@ def emit_conv(
 
 
 def _pool(layer: Layer, bottom: Shape) -> tuple[Triple, Triple, Triple]:
-    spec = _spec(layer)
+    spec = _pooling_spec(layer)
     _only(spec, *POOLING_FIELDS)
     if len(bottom) != 5:
         raise ShapeError("a volume is needed", found=bottom, expected="(N, C, L, H, W)")
@@ -151,7 +161,7 @@ def pool_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
     sizes = []
     kernel, stride, pad = _pool(layer, bottom)
-    drops = _spec(layer).HasField("kernel_l") and any(pad)
+    drops = _pooling_spec(layer).HasField("kernel_l") and any(pad)
     for n, k, s, p in zip(bottom[2:], kernel, stride, pad, strict=True):
         size = -(-(n + 2 * p - k) // s) + 1
         if drops and (size - 1) * s >= n + p:
@@ -170,7 +180,7 @@ def emit_pool(
     bottom = g.shape(layer.bottoms[0])
     kernel, stride, pad = _pool(layer, bottom)
     g.require_fixed(layer, "whether a window starts beyond the volume is known for one size")
-    if _spec(layer).pool == MAX:
+    if _pooling_spec(layer).pool == MAX:
         # As many points behind the end as the last window needs: no more, so that none is added or dropped.
         ends = [
             max(0, (size - 1) * s + k - n - p)

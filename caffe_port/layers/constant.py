@@ -10,17 +10,16 @@ LSTM that a sequence starts.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
+from caffe_port.proto.caffe_pb2 import DummyDataParameter
 from caffe_port.registry import Blob, LayerRule, register
 from weights.errors import PrototxtError
 
 
-def dummy_shapes(spec: Any, tops: int) -> tuple[Shape, ...]:
+def dummy_shapes(spec: DummyDataParameter, tops: int) -> tuple[Shape, ...]:
     """The shapes that a DummyDataParameter gives to so many tops."""
     if len(spec.data_filler) not in (0, 1, tops):
         raise PrototxtError(

@@ -7,19 +7,18 @@ num_output), + b, for each number x of the bottom, truncated to a whole one.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.layers.reshaping import reshape
 from caffe_port.net import Layer, Shape
+from caffe_port.proto.caffe_pb2 import EmbedParameter, InnerProductParameter
 from caffe_port.registry import Blob, LayerRule, register
 from caffe_port.shapes import canonical_axis, count
 from weights.errors import PrototxtError
 
 
-def weight_and_bias(spec: Any, weight: Shape) -> tuple[Blob, ...]:
+def weight_and_bias(spec: InnerProductParameter | EmbedParameter, weight: Shape) -> tuple[Blob, ...]:
     """The blobs of a layer with num_output, bias_term and the two fillers."""
     blobs = [Blob(weight, spec.weight_filler if spec.HasField("weight_filler") else None, "weight")]
     if spec.bias_term:

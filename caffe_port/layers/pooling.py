@@ -26,6 +26,7 @@ import numpy as np
 
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
+from caffe_port.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 from caffe_port.registry import LayerRule, register
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
@@ -88,7 +89,9 @@ class Window:
         )
 
 
-def _axes(spec: Any, square: str, h: str, w: str, axes: int, default: int | None) -> tuple[int, ...]:
+def _axes(
+    spec: ConvolutionParameter | PoolingParameter, square: str, h: str, w: str, axes: int, default: int | None
+) -> tuple[int, ...]:
     has = spec.HasField
     values: Sequence[int] = getattr(spec, square)
     if has(h) or has(w):

@@ -133,12 +133,12 @@ def _square_sizes(layer: Layer) -> list[tuple[np.float32, np.float32]]:
     ratios = _ratios(layer)
     sizes: list[tuple[float, float]] = []
     for position, smallest in enumerate(spec.min_size):
-        low = int(smallest)
+        low = float(int(smallest))
         sizes.append((low, low))
         if spec.max_size:
-            both = float(np.sqrt(float(low * int(spec.max_size[position]))))
+            both = float(np.sqrt(float(low * float(int(spec.max_size[position])))))
             sizes.append((both, both))
-        for ratio in ratios:
+        for ratio in map(float, ratios):
             if abs(ratio - 1) >= 1e-6:
                 root = float(np.sqrt(np.float64(ratio)))
                 sizes.append((low * root, low / root))

@@ -1,4 +1,7 @@
-"""Rebuild `caffe_pb2.py` from `caffe.proto`: python -m caffe_port.proto.generate (needs the extra [dev])."""
+"""Rebuild `caffe_pb2.py` and its types from `caffe.proto`.
+
+python -m caffe_port.proto.generate    # needs the extra [dev]
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,20 @@ HERE = Path(__file__).parent
 
 
 def generate(into: Path) -> Path:
-    """Compile `caffe.proto` into the folder `into` and return the path of the Python module."""
+    """Compile `caffe.proto` into the folder `into`.
+
+    Writes the module `caffe_pb2.py` and `caffe_pb2.pyi`, which tells type checkers its messages and fields.
+
+    Returns:
+        The path of the module.
+
+    Raises:
+        SystemExit: the compiler failed.
+    """
     protoc = import_module("grpc_tools.protoc")
-    status = protoc.main(["protoc", f"-I{HERE}", f"--python_out={into}", str(HERE / "caffe.proto")])
+    status = protoc.main(
+        ["protoc", f"-I{HERE}", f"--python_out={into}", f"--pyi_out={into}", str(HERE / "caffe.proto")]
+    )
     if status:
         raise SystemExit(f"protoc failed with status {status}")
     return into / "caffe_pb2.py"

@@ -7,7 +7,7 @@ and accuracy layers are left out together with the labels that only they read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from caffe_port.layers.constant import dummy_shapes
@@ -86,9 +86,16 @@ def _int(text: str) -> int:
 
 
 def _stated_shape(layer: Block) -> Shape | None:
-    """N x C x H x W as far as the layer says it; clips of video have more axes or more channels."""
+    """N x C x H x W as far as the layer says it; clips of video have more axes or more channels.
+
+    naibaf7's MemoryData states its whole shape: `memory_data_param { dim: 1 dim: 3 dim: 64 dim: 64 }`.
+    """
     if layer.text("type").startswith(("Video", "Volume", "Sequence")):
         return None
+    for param in layer.blocks("memory_data_param"):
+        if param.has("dim"):
+            shape = tuple(map(_int, param.texts("dim")))
+            return shape if 0 not in shape else None
     batch, channels, height, width = 1, 3, 0, 0
     for name in (
         "data_param",
@@ -122,13 +129,41 @@ def _stated_shape(layer: Block) -> Shape | None:
     return (batch, channels, height, width) if height and width else None
 
 
-def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[list[Input], list[str]]:
+def _shape_elsewhere(layer: Block, layers: Sequence[Block]) -> Shape | None:
+    """What another data layer of the file, of another phase, states for the same first top."""
+    top = layer.texts("top")[0]
+    for other in layers:
+        if other is not layer and is_source(other) and other.texts("top")[:1] == [top]:
+            shape = _stated_shape(other)
+            if shape is not None:
+                return shape
+    return None
+
+
+def data_input(
+    layer: Block,
+    layers: Sequence[Block],
+    given: Mapping[str, Shape],
+    read: Collection[str],
+    *,
+    file: str,
+) -> tuple[list[Input], list[str]]:
     """The inputs that replace one data layer, and the names of its label-like tops.
 
-    The first top is the picture; its shape is the one `given` by the caller, else what a published data layer
-    is known to bring, else what crop size and batch size say. Further tops take part only where their shape
-    is given or known.
-    Raises PrototxtError where a picture's shape is stated nowhere.
+    The first top is the picture, unless only layers that are left out read it. Its shape is the one `given`
+    by the caller, else what the layer says (crop size, batch size, dimensions), what the file's data layer of
+    another phase says, or what a published reader is known to give. Further tops take part only where their
+    shape is given or known, or nothing but labels can be meant.
+
+    Args:
+        layer: the data layer.
+        layers: every layer of the file, whatever its phase.
+        given: shapes (N, C, H, W) by blob.
+        read: the blobs that layers of the net read.
+        file: for messages.
+
+    Raises:
+        PrototxtError: a picture's shape is stated nowhere.
     """
     tops = layer.texts("top")
     where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
@@ -139,7 +174,10 @@ def data_input(layer: Block, given: Mapping[str, Shape], *, file: str) -> tuple[
         if shape is None:
             shape = published_shape(layer, position)
         if shape is None and position == 0:
-            shape = _stated_shape(layer)
+            shape = _stated_shape(layer) or _shape_elsewhere(layer, layers)
+            if shape is None and top not in read:
+                labels.append(top)
+                continue
             if shape is None:
                 raise PrototxtError(
                     "a data layer that does not state its shape",

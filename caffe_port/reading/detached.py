@@ -232,6 +232,7 @@ def cut(
     notes: list[str] = []
     found: list[tuple[int, Block, str]] = []
     own = {i.name for i in inputs} | {top for b in layers if is_outside(b, inside) for top in b.texts("top")}
+    made = {top for b in layers if not is_outside(b, inside) for top in b.texts("top")}
     for layer in reversed(layers):
         bottoms, tops = layer.texts("bottom"), layer.texts("top")
         if not is_outside(layer, inside):
@@ -246,16 +247,17 @@ def cut(
             for_training.update(bottoms)
             notes.append(f"{_called(layer)} left out: training only")
             continue
-        made = _new_inputs(layer, wanted, inputs, given, file)
-        new_inputs += reversed(made)
-        outputs = [blob for blob in bottoms if blob not in own]
+        replaced = _new_inputs(layer, wanted, inputs, given, file)
+        new_inputs += reversed(replaced)
+        # A blob that nothing makes and only such a layer reads is of no use to the net.
+        outputs = [blob for blob in bottoms if blob not in own and blob in made]
         found += [(len(kept), layer, blob) for blob in reversed(outputs)]
         said = []
         if outputs:
             what = "its input {} is an output" if len(outputs) == 1 else "its inputs {} are outputs"
             said.append(what.format(_listed(outputs)))
-        if made:
-            shapes = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in made)
+        if replaced:
+            shapes = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in replaced)
             said.append(f"its result became input {shapes}")
         notes.append(f"{_called(layer)} cut off" + (": " + "; ".join(said) if said else ""))
     reads: dict[int, list[tuple[Block, str]]] = {}

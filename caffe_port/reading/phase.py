@@ -1,4 +1,7 @@
-"""Which layers a NetState keeps: `include` and `exclude` rules (Caffe: Net::FilterNet, StateMeetsRule)."""
+"""Which layers a NetState keeps: `include` and `exclude` rules (Caffe: Net::FilterNet, StateMeetsRule).
+
+A layer's own field `phase` is no rule: it is the layer's mode (see `modes`).
+"""
 
 from __future__ import annotations
 
@@ -57,9 +60,6 @@ def keeps(state: NetState, layer: Block, *, file: str) -> bool:
         raise PrototxtError(
             f"line {layer.line}: include and exclude rules in one layer", **where, expected="one kind of rule"
         )
-    if layer.has("phase") and not include and not exclude:
-        phase = PHASES.get(layer.text("phase"), "")  # V2 nets saved by Caffe carry the phase as a field
-        return not phase or phase == state.phase
     if include:
         return any(_meets(state, rule, where) for rule in include)
     return not any(_meets(state, rule, where) for rule in exclude)

@@ -1,27 +1,28 @@
 """Reading a net definition of any generation: `read_net`.
 
-The steps, each in a module of its own: template variables, text -> tree (`text_format`), V0/V1 -> V2
-(`upgrade`), phase rules (`phase`), data and training layers (`boundary`), layers that stay outside the graph
-(`postprocessing`), tree -> messages (`schema`), in-place layers -> values (`net`), blobs that share memory
-(`shared_memory`).
+The steps, each in a module of its own: template variables (`template`), text -> tree (`text_format`), V0/V1
+-> V2 (`upgrade`), phase rules (`phase`), data and training layers (`data_layers`), layers that stay outside
+the graph (`detached`), tree -> messages (`schema`), their modes (`modes`), what a fork means by them
+(`dialect`), in-place layers -> values (`net`), blobs that share memory (`shared_memory`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from caffe_port.net import Input, Net, Shape, resolve
-from caffe_port.reading import data_layers as boundary
-from caffe_port.reading import detached as postprocessing
+from caffe_port.proto.caffe_pb2 import LayerParameter
+from caffe_port.reading import data_layers, detached
 from caffe_port.reading.aliases import by_known_name
 from caffe_port.reading.automatic_crop import with_offsets
+from caffe_port.reading.dialect import apply_dialect
+from caffe_port.reading.modes import apply_mode
 from caffe_port.reading.phase import NetState, keeps
 from caffe_port.reading.schema import bare_message, layer_message
+from caffe_port.reading.template import fill_template
 from caffe_port.reading.text_format import Block, parse_text
 from caffe_port.reading.upgrade import merge_v0_padding, upgrade_layer
 from caffe_port.registry import is_known, unknown_type
@@ -40,28 +41,6 @@ _NET_FIELDS = frozenset({
     # Intel: choice of implementation
     "engine", "compile_net_state", "bn_stats_batch_size",
 })  # fmt: skip
-
-_TEMPLATE = re.compile(r"\$\{(\w+)\}|\$#(\w+)#\$")
-# Blanks of this line only: a pattern that spans lines would look at every run of empty lines over and over.
-_COMMENT = re.compile(r"(?m)^[ \t\r\f\v]*#[^\n]*$")
-
-
-def _substitute(text: str, define: Mapping[str, str], file: str) -> str:
-    """`${NAME}` (DeepLab) and `$#NAME#$` (Collective Knowledge) -> the values given."""
-
-    def one(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(2)
-        if name not in define:
-            line = text.count("\n", 0, match.start()) + 1
-            raise PrototxtError(
-                f"line {line}: template variable without a value",
-                file=file,
-                found=match.group(),
-                hint=f"give it: --define {name}=VALUE",
-            )
-        return str(define[name])
-
-    return _TEMPLATE.sub(one, _COMMENT.sub("", text))
 
 
 def _read_text(path: Path) -> str:
@@ -94,8 +73,7 @@ def prototxt_text(path: str | PathLike[str], define: Mapping[str, str]) -> str:
 
     Raises PrototxtError for a file that cannot be read or is no text, and for a variable without a value.
     """
-    text = _read_text(Path(path))
-    return _substitute(text, define, str(path)) if _TEMPLATE.search(text) else text
+    return fill_template(_read_text(Path(path)), define, str(path))
 
 
 def read_net(
@@ -155,104 +133,155 @@ def read_net(
             found=f"{len(raw)} layers in all, none for {phase}",
             expected="a net definition with at least one layer for this phase",
         )
-    inside = frozenset(kind for kind in postprocessing.OUTSIDE if postprocess and is_known(kind)) - {"Python"}
-    return _build(root, layers, given, file, tolerant, inside)
+    inside = frozenset(kind for kind in detached.OUTSIDE if postprocess and is_known(kind)) - {"Python"}
+    return _build(root, raw, layers, given, file, tolerant, inside)
 
 
-def _message(block: Block, file: str) -> Any:
-    kind = block.text("type")
+def _message(block: Block, file: str) -> tuple[LayerParameter, str]:
+    """The message of a layer, and what its mode is worth a note."""
+    kind, name = block.text("type"), block.text("name")
+    where = {"file": file, "layer": name, "layer_type": kind}
     if not is_known(kind):
-        raise unknown_type(kind, {"file": file, "layer": block.text("name"), "layer_type": kind})
-    return layer_message(block, file=file)
+        raise unknown_type(kind, where)
+    message = layer_message(block, file=file)
+    try:
+        note = apply_mode(message)
+    except ClockworkError as error:
+        raise error.located(**where) from None
+    return message, f'layer "{name}" ({kind}): {note}' if note else ""
 
 
 def _inputs(inputs: Sequence[Input]) -> str:
     return "input " + ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in inputs)
 
 
+@dataclass
+class _Parts:
+    """The layers of a file on their way to a net: its inputs, what runs, and what is left out."""
+
+    inputs: list[Input]
+    notes: list[str] = field(default_factory=list)
+    labels: set[str] = field(default_factory=set)
+    running: list[Block] = field(default_factory=list)
+    training: list[Block] = field(default_factory=list)
+
+
+def _sorted(
+    root: Block, raw: Sequence[Block], layers: Sequence[Block], given: Mapping[str, Shape], file: str
+) -> _Parts:
+    """Tell inputs, running layers and training layers apart.
+
+    raw: every layer of the file, also those of other phases, which may state a size.
+    """
+    parts = _Parts(data_layers.legacy_inputs(root, given, file=file))
+    for block in layers:
+        if not block.text("type"):
+            raise PrototxtError(
+                f"line {block.line}: a layer without a type", file=file, layer=block.text("name")
+            )
+    runs = [b for b in layers if not data_layers.is_source(b) and not data_layers.is_training_only(b)]
+    read = {bottom for block in runs for bottom in block.texts("bottom")}
+    for block in layers:
+        kind, name = block.text("type"), block.text("name")
+        if kind == "Input":
+            parts.inputs += data_layers.layer_inputs(block, given, file=file)
+        elif data_layers.is_random(block):
+            found = data_layers.random_inputs(block, given, file=file)
+            parts.inputs += found
+            parts.notes.append(f'{kind} layer "{name}" of random numbers became {_inputs(found)}')
+        elif data_layers.is_source(block):
+            found, extra = data_layers.data_input(block, raw, given, read, file=file)
+            parts.inputs += found
+            parts.labels.update(extra)
+            how = data_layers.transformed(block)
+            parts.notes.append(
+                f'{kind} layer "{name}" '
+                + (f"became {_inputs(found)}" if found else "left out: only layers that are left out read it")
+                + (f"; feed numbers as the layer makes them: {how}" if found and how else "")
+            )
+        elif data_layers.is_training_only(block):
+            parts.notes.append(f'{kind} layer "{name}" left out: training only')
+            parts.training.append(block)
+        else:
+            parts.running.append(block)
+    return parts
+
+
 def _build(
     root: Block,
+    raw: Sequence[Block],
     layers: list[Block],
     given: dict[str, Shape],
     file: str,
     tolerant: bool,
     inside: frozenset[str],
 ) -> Net:
-    net_inputs: list[Input] = boundary.legacy_inputs(root, given, file=file)
-    notes: list[str] = []
-    labels: set[str] = set()
-    running: list[Block] = []
-    training: list[Block] = []
-    for block in layers:
-        kind = block.text("type")
-        name = block.text("name")
-        if not kind:
-            raise PrototxtError(f"line {block.line}: a layer without a type", file=file, layer=name)
-        if kind == "Input":
-            net_inputs += boundary.layer_inputs(block, given, file=file)
-        elif boundary.is_random(block):
-            found = boundary.random_inputs(block, given, file=file)
-            net_inputs += found
-            notes.append(f'{kind} layer "{name}" of random numbers became {_inputs(found)}')
-        elif boundary.is_source(block):
-            found, extra = boundary.data_input(block, given, file=file)
-            net_inputs += found
-            labels.update(extra)
-            how = boundary.transformed(block)
-            notes.append(
-                f'{kind} layer "{name}" became {_inputs(found)}'
-                + (f"; feed numbers as the layer makes them: {how}" if how else "")
-            )
-        elif boundary.is_training_only(block):
-            notes.append(f'{kind} layer "{name}" left out: training only')
-            training.append(block)
-        else:
-            running.append(block)
-    running, gone = boundary.drop_labels(running, labels, file=file)
-    notes += [f'layer "{name}" left out: made from labels alone' for name in gone]
+    parts = _sorted(root, raw, layers, given, file)
+    running, gone = data_layers.drop_labels(parts.running, parts.labels, file=file)
+    parts.notes += [f'layer "{name}" left out: made from labels alone' for name in gone]
     silenced = {b for block in running if block.text("type") == "Silence" for b in block.texts("bottom")}
     running = [block for block in running if block.text("type") != "Silence"]
-    cut = postprocessing.cut(running, training, net_inputs, given, file=file, inside=inside)
-    net_inputs += cut.inputs
-    notes += cut.notes
-    made = {i.name for i in net_inputs} | {top for block in cut.kept for top in block.texts("top")}
-    read = {bottom for block in cut.kept for bottom in block.texts("bottom")}
-    net_inputs += [Input(blob, shape) for blob, shape in given.items() if blob in read - made]
-    unknown = set(given) - {i.name for i in net_inputs}
-    if unknown:
-        raise PrototxtError(
-            "a shape is given for a blob that is no input",
-            file=file,
-            found=", ".join(sorted(unknown)),
-            expected=", ".join(i.name for i in net_inputs) or "no input at all",
-        )
-    specs: list[Any] = []
-    refusals: dict[int, ClockworkError] = {}
-    for position, block in enumerate(cut.kept):
-        try:
-            specs.append(_message(block, file))
-        except ClockworkError as error:
-            if not tolerant:
-                raise
-            refusals[position] = error
-            specs.append(bare_message(block))
-    reads = {at: [(b.text("name"), blob) for b, blob in blobs] for at, blobs in cut.reads.items()}
+    cut = detached.cut(running, parts.training, parts.inputs, given, file=file, inside=inside)
+    parts.notes += cut.notes
+    inputs = _net_inputs(parts, layers, cut, given, file)
+    specs, refusals, modes = _messages(cut.kept, file, tolerant)
     net = resolve(
         root.text("name"),
         file,
-        net_inputs,
+        inputs,
         specs,
-        notes=notes,
+        notes=[*parts.notes, *modes],
         hidden=frozenset(silenced),
-        reads=reads,
+        reads={at: [(b.text("name"), blob) for b, blob in blobs] for at, blobs in cut.reads.items()},
         refusals=refusals,
     )
     net = with_offsets(net)
     shared = check_shared_memory(net)
     if shared and not tolerant:
         raise next(iter(shared.values()))
-    return (
-        replace(net, layers=tuple(replace(x, refusal=x.refusal or shared.get(x.key)) for x in net.layers))
-        if shared
-        else net
-    )
+    if not shared:
+        return net
+    return replace(net, layers=tuple(replace(x, refusal=x.refusal or shared.get(x.key)) for x in net.layers))
+
+
+def _net_inputs(
+    parts: _Parts, layers: Sequence[Block], cut: detached.Cut, given: Mapping[str, Shape], file: str
+) -> list[Input]:
+    """The inputs of the net: what only layers that are left out read is none."""
+    inputs = [*parts.inputs, *cut.inputs]
+    made = {i.name for i in inputs} | {top for block in cut.kept for top in block.texts("top")}
+    read = {bottom for block in cut.kept for bottom in block.texts("bottom")}
+    inputs += [Input(blob, shape) for blob, shape in given.items() if blob in read - made]
+    mentioned = {bottom for block in layers for bottom in block.texts("bottom")}
+    unused = [i.name for i in inputs if i.name not in read and i.name in mentioned]
+    parts.notes += [f'input "{name}" left out: only layers that are left out read it' for name in unused]
+    unknown = set(given) - {i.name for i in inputs} - mentioned
+    if unknown:
+        raise PrototxtError(
+            "a shape is given for a blob that is no input",
+            file=file,
+            found=", ".join(sorted(unknown)),
+            expected=", ".join(i.name for i in inputs) or "no input at all",
+        )
+    return [i for i in inputs if i.name not in unused]
+
+
+def _messages(
+    kept: Sequence[Block], file: str, tolerant: bool
+) -> tuple[list[LayerParameter], dict[int, ClockworkError], list[str]]:
+    """The messages of the layers, why some cannot be ported (by position), and notes on their modes."""
+    specs: list[LayerParameter] = []
+    refusals: dict[int, ClockworkError] = {}
+    notes = []
+    for position, block in enumerate(kept):
+        try:
+            message, note = _message(block, file)
+        except ClockworkError as error:
+            if not tolerant:
+                raise
+            refusals[position] = error
+            message, note = bare_message(block), ""
+        specs.append(message)
+        notes += [note] if note else []
+    notes += apply_dialect(specs)
+    return specs, refusals, notes

@@ -46,6 +46,12 @@ HARMLESS: dict[tuple[str, str], str] = {
     ("BNParameter", "icnet"): "ICNet: chooses an implementation",
 }
 
+NEUTRAL: dict[tuple[str, str], tuple[str, float]] = {
+    ("PriorBoxParameter", "offset_w"): ("OpenVINO: boxes in the middle of their place", 0.5),
+    ("PriorBoxParameter", "offset_h"): ("OpenVINO: boxes in the middle of their place", 0.5),
+}
+"""Fields of forks that are known here at the one value that changes nothing, with what that means."""
+
 _C3D = frozenset({"Convolution3D", "Deconvolution3D", "Pooling3D"})
 
 ONLY_FOR: dict[tuple[str, str], frozenset[str]] = {
@@ -143,6 +149,14 @@ def _scalar(fd: Any, scalar: Scalar, where: dict[str, Any]) -> Any:
     return value
 
 
+def _is_neutral(kind: str, entry: Entry) -> bool:
+    """Whether an unknown field has the one value that is known to change nothing."""
+    known = NEUTRAL.get((kind, entry.name))
+    if known is None or not isinstance(entry.value, Scalar) or entry.value.quoted:
+        return False
+    return real_number(entry.value.text) == known[1]
+
+
 def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str]) -> None:
     kind = message.DESCRIPTOR.name
     fields = message.DESCRIPTOR.fields_by_name
@@ -152,7 +166,7 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
         if name in skip:
             continue
         fd = fields.get(name)
-        if fd is None and (kind, name) in HARMLESS:
+        if fd is None and ((kind, name) in HARMLESS or _is_neutral(kind, entry)):
             continue
         if fd is None or where["layer_type"] not in ONLY_FOR.get((kind, name), (where["layer_type"],)):
             if isinstance(entry.value, Scalar) and is_neutral(f"{kind}.{name}", entry.value.text):
@@ -199,21 +213,24 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
         setattr(message, name, value)
 
 
-def layer_message(block: Block, *, file: str) -> Any:
+def layer_message(block: Block, *, file: str) -> caffe_pb2.LayerParameter:
     """The LayerParameter message of one V2 layer.
 
     Raises PrototxtError for a value that the field does not take and UnsupportedError for a field or
     enumeration value that is not known, each naming the file, the layer and the line.
     """
-    message = caffe_pb2.LayerParameter()  # type: ignore[attr-defined]
+    message = caffe_pb2.LayerParameter()
     where: dict[str, Any] = {"file": file, "layer": block.text("name"), "layer_type": block.text("type")}
     # Weights inside a prototxt and rules that have been applied already are of no further use.
     _fill(message, block, where, frozenset({"blobs", "include", "exclude", "loss_weight", "propagate_down"}))
     return message
 
 
-def bare_message(block: Block) -> Any:
+def bare_message(block: Block) -> caffe_pb2.LayerParameter:
     """The message of a layer whose fields cannot be read: name, type, bottoms and tops."""
-    names = {name: block.text(name) for name in ("name", "type")}
-    ends = {name: block.texts(name) for name in ("bottom", "top")}
-    return caffe_pb2.LayerParameter(**names, **ends)  # type: ignore[attr-defined]
+    return caffe_pb2.LayerParameter(
+        name=block.text("name"),
+        type=block.text("type"),
+        bottom=block.texts("bottom"),
+        top=block.texts("top"),
+    )

@@ -32,6 +32,7 @@ def bundle_summary(bundle: Bundle) -> dict[str, Any]:
         ],
         "macs": manifest.macs,
         "values": {name: {"shape": list(v.shape), "dtype": v.dtype} for name, v in manifest.values.items()},
+        "output": manifest.output.kind,
         "classes": list(manifest.class_names), "preprocessing": how.to_json(),
         "signal": manifest.signal, "schedule": manifest.schedule, "why": list(manifest.why),
         "notes": list(manifest.notes), "source": dict(manifest.source), "created_by": manifest.created_by,
@@ -78,7 +79,7 @@ def print_bundle(console: Console, summary: dict[str, Any]) -> None:
         f"carried  {carried}: {size / 2**20:,.1f} MiB",
         f"frames   {kept}, channels {how['channels']}, mean {', '.join(map(str, how['mean']))}, "
         f"scale {how['scale']}",
-        f"labels   {len(classes)} classes: {shown}",
+        f"gives    {summary['output']}" + (f", {len(classes)} classes: {shown}" if classes else ""),
         f"schedule {summary['schedule']}; adaptive clocks watch {summary['signal'] or 'nothing'}",
     ]
     lines += [f"source   {s['name']} (sha256 {s['sha256'][:12]}...)" for s in sources if s]

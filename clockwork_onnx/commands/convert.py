@@ -77,6 +77,11 @@ SHOWN = 6
     metavar="BLOB",
     help="Blobs to give out (.onnx) or the one that holds the scores (.staged) [default: the net's outputs].",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(["labels", "scores", "picture", "map", "vector"]),
+    help="What a bundle gives for a frame [default: follows from the net, and is said].",
+)
 @click.option("--schedule", default=None, help="Default schedule of the bundle [default: alternating].")
 @click.option("--signal", metavar="BLOB", help="The blob an adaptive clock watches.")
 @click.option("--no-whole", is_flag=True, help="Leave out the un-staged model that `bench` compares with.")

@@ -12,6 +12,7 @@ from runtime.report.overlay import Overlay
 from runtime.report.run_record import RunRecord
 from runtime.report.samples import Sample, SampleKeeper, with_oracle
 from staged_onnx.palettes import Classes
+from weights.errors import UsageError
 from weights.whole_file import locked_folder
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ class RunOutputs:
         fps: Fraction | None,
         alpha: float,
     ) -> None:
+        gives = player.bundle.manifest.output.kind
+        of_labels = [f"--{name}" for name in ("labels", "views", "report") if wanted.get(name)]
+        if of_labels and gives != "labels":
+            raise UsageError(
+                f"this bundle gives no labels but a {gives}",
+                found=", ".join(of_labels),
+                expected="--overlay, or no option at all",
+            )
         still = reader.frame_count == 1 and reader.fps is None
         names = {
             "labels": "labels",
@@ -58,7 +67,7 @@ class RunOutputs:
         self.fps = fps or reader.fps or FALLBACK_FPS
         self._forced = fps is not None
         manifest = player.bundle.manifest
-        classes = Classes(manifest.class_names, manifest.palette)
+        classes = Classes(manifest.class_names, manifest.palette) if manifest.class_names else None
         self._overlay = Overlay(classes, tuple(s.name for s in (*manifest.stages, manifest.head)), alpha)
         self._classes, self._alpha = classes, alpha
         self.record = RunRecord()
@@ -83,12 +92,12 @@ class RunOutputs:
         if "views" in self._writers:
             self._writers["views"].write(image, step.labels, Path(step.name or f"{step.index:06d}").stem)
         if "overlay" in self.paths and "overlay" not in self._writers:
-            _write_picture(self.paths["overlay"], self._overlay.blended(image, step.labels))
+            _write_picture(self.paths["overlay"], self._overlay.blended(image, step.output, kind=step.kind))
         if "overlay" in self._writers:
-            picture = self._overlay.draw(image, step.labels, step)
+            picture = self._overlay.draw(image, step.output, step, kind=step.kind)
             self._writers["overlay"].write(picture, None if self._forced else step.time)
         if "report" in self.paths:
-            self._samples.add(step, image, step.labels)
+            self._samples.add(step, image, step.output)
         self.record.add(step)
 
     def _open(self, step: Step, image: np.ndarray) -> None:
@@ -113,7 +122,7 @@ class RunOutputs:
         if "log" in self.paths:
             self._writers["log"] = self._stack.enter_context(StepLog(self.paths["log"]))
         if "overlay" in self.paths and self.paths["overlay"].suffix == ".mp4":
-            size = self._overlay.draw(image, step.labels, step).shape[:2]
+            size = self._overlay.draw(image, step.output, step, kind=step.kind).shape[:2]
             self._writers["overlay"] = self._stack.enter_context(
                 VideoWriter(self.paths["overlay"], self.fps, size)
             )

@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from runtime.engine.cache import Entry, Version
 from runtime.engine.executors import Executor, Task
-from runtime.engine.in_flight import InFlight, Labels, Work
+from runtime.engine.in_flight import InFlight, Result, Work
 from runtime.engine.open_schedule import OpenHead, OpenSchedule, OpenStage
 from runtime.engine.transform_runner import Slot
 
@@ -37,10 +37,10 @@ class Dispatch:
         self.start_shot()
 
     def start_shot(self) -> None:
-        """Forget every value and every label."""
+        """Forget every value and the last result."""
         self._cache.clear()
         self._head_read: dict[str, Version] = {}
-        self._last: Labels | None = None
+        self._last: Result | None = None
 
     def arrive(self, frame: InFlight, image: np.ndarray) -> None:
         """Open a frame that has just come; its picture goes to the device when the first stage reads it."""
@@ -127,7 +127,7 @@ class Dispatch:
         return Work(stage.name, self._submit(stage.name, work, read, written), came_from)
 
     def run_head(self, fired: bool) -> None:
-        """Run the head if it has something new to work on, else let its last labels stand.
+        """Run the head if it has something new to work on, else let its last result stand.
 
         fired: whether some stage has fired on this frame.
         """
@@ -137,7 +137,7 @@ class Dispatch:
         changed = any(self._head_read.get(name) is not version for name, version in versions.items())
         due = fired if self._repeats else changed or head.reads_pixels
         if not due and self._position > 0:
-            self._frame.labels = self._last
+            self._frame.result = self._last
             return
         self._head_read = versions
         read: list[Slot] = []
@@ -148,19 +148,19 @@ class Dispatch:
             version = self._cache[name].read(0)
             read.append((self._cache[name], version.buffer))
             came_from[name] = version.index
-        run = self._bound(head, read, [], {"labels": head.labels})
-        labels = self._last = self._frame.labels = Labels()
+        run = self._bound(head, read, [], {head.writes: head.result})
+        result = self._last = self._frame.result = Result(head.writes)
 
         def work() -> None:
             run()
-            labels.array = np.array(head.labels.numpy())
-            labels.array.setflags(write=False)
+            result.array = np.array(head.result.numpy())
+            result.array.setflags(write=False)
 
         self._frame.add(Work(head.name, self._submit(head.name, work, read, []), came_from))
 
     def stand(self) -> None:
-        """Let the labels of the frame before be this frame's too."""
-        self._frame.labels = self._last
+        """Let the result of the frame before be this frame's too."""
+        self._frame.result = self._last
 
     def transform(self, stage: OpenStage, when: str) -> bool:
         """Transform those values of a stage that fired, or did not, for which there is a transform.

@@ -12,15 +12,21 @@ from runtime.engine.executors import Task
 from runtime.engine.transform_runner import Sight
 from runtime.step import Step
 
-__all__ = ["InFlight", "Labels", "Work"]
+__all__ = ["InFlight", "Result", "Work"]
 
 
-class Labels:
-    """The labels of one run of the head, copied out of its buffer as soon as it has run; read-only."""
+class Result:
+    """The output of one run of the head, copied out of its buffer as soon as it has run; read-only.
 
-    __slots__ = ("array",)
+    kind: what it is, one of `staged_onnx.outputs.KINDS`.
+    """
+
+    __slots__ = ("array", "kind")
 
     array: np.ndarray
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Work:
 
 @dataclass(eq=False, slots=True)
 class InFlight:
-    """A frame from its arrival to its labels.
+    """A frame from its arrival to its result.
 
     frame: what the caller played. began: when it arrived, by time.perf_counter; decided: when all its work
     had been handed over. position: frames since the start of its shot. sight: as transforms see it. delay:
@@ -57,7 +63,7 @@ class InFlight:
     moved: dict[str, int] = field(default_factory=dict)
     signal: float | None = None
     host_ms: dict[str, float] = field(default_factory=dict)
-    labels: Labels | None = None
+    result: Result | None = None
 
     def add(self, work: Work) -> None:
         """Take a stage's or the head's work into the record."""
@@ -68,7 +74,7 @@ class InFlight:
         """Wait for the frame's work and make its step. Raises what a part of the work raised."""
         for _, task in self.tasks:
             task.wait()
-        assert self.labels is not None
+        assert self.result is not None
         ms = dict(self.host_ms)
         for name, task in self.tasks:
             ms[name] = ms.get(name, 0.0) + task.ms
@@ -79,7 +85,8 @@ class InFlight:
             name=self.name,
             time=self.time,
             shot=self.shot,
-            labels=self.labels.array,
+            output=self.result.array,
+            kind=self.result.kind,
             fired=tuple(self.provenance),
             ages=self.ages,
             signal=self.signal,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnxruntime as ort
 
 from runtime.engine.cache import Entry, FeatureCache
@@ -60,13 +59,17 @@ class OpenStage:
 
 @dataclass(frozen=True, eq=False)
 class OpenHead:
-    """What a frame needs to know of the head. labels: the buffer that it writes."""
+    """What a frame needs to know of the head.
+
+    writes: the name of its output. result: the buffer that it writes.
+    """
 
     name: str
     session: Session
     reads: tuple[str, ...]
     reads_pixels: bool
-    labels: ort.OrtValue
+    writes: str
+    result: ort.OrtValue
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +153,18 @@ def open_schedule(
             )
         )
     head = sessions.head
-    labels = allocate(sessions.size, np.uint8, sessions.device)
     return OpenSchedule(
         schedule=schedule,
         size=sessions.size,
         stages=tuple(stages),
-        head=OpenHead(head.spec.name, head.session, head.spec.inputs, head.spec.reads_pixels, labels),
+        head=OpenHead(
+            name=head.spec.name,
+            session=head.session,
+            reads=head.spec.inputs,
+            reads_pixels=head.spec.reads_pixels,
+            writes=head.spec.outputs[0],
+            result=allocate(sessions.result.shape, sessions.result.dtype, sessions.device),
+        ),
         cache=cache,
         transforms=runner,
     )

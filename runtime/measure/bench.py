@@ -259,9 +259,10 @@ class _Whole:
     def __init__(self, file: Path, device: Device, size: tuple[int, int]) -> None:
         self.session = Session(file, device, {"frame": (*size, 3)}, name="whole net")
         self.frame = allocate((*size, 3), np.uint8, device)
-        port = self.session.outputs["labels"]
-        self.labels = allocate(port.shape or size, port.dtype, device)
-        self.binding = self.session.bind({"frame": self.frame}, {"labels": self.labels})
+        name, port = next(iter(self.session.outputs.items()))
+        shape = port.shape or self.session.output_shapes({"frame": self.frame})[name]
+        self.result = allocate(shape, port.dtype, device)
+        self.binding = self.session.bind({"frame": self.frame}, {name: self.result})
         self.ms: list[float] = []
         self.walls: list[float] = []
 
@@ -278,7 +279,7 @@ class _Whole:
             began = time.perf_counter()
             self.frame.update_inplace(frame)
             self.session.run(self.binding)
-            np.array(self.labels.numpy())
+            np.array(self.result.numpy())
             self.ms.append((time.perf_counter() - began) * 1e3)
         self.walls.append(time.perf_counter() - start)
 

@@ -13,7 +13,7 @@ from runtime.report.step_log import StepLike
 from staged_onnx.palettes import Classes, colour_table
 from weights.errors import ShapeError
 
-__all__ = ["Overlay", "blend", "legend", "side_by_side", "status_line"]
+__all__ = ["Overlay", "blend", "heat", "legend", "side_by_side", "status_line"]
 
 _GROUND = (22, 24, 28)
 _TEXT = (236, 238, 240)
@@ -27,29 +27,40 @@ _LONGEST_NAME = 24
 class Overlay:
     """How to draw a step: `draw` gives the picture.
 
-    `stages`: names in order, the head included, one box each in the status line. `alpha`: share of the
+    `classes`: None where what comes out has none. `stages`: names in order, the head included, one box each
+    in the status line. `alpha`: share of the
     label colour. `beside`: the frame itself to the left of the blended one. Frames narrower than 320
     pixels are enlarged by a whole factor.
     """
 
-    classes: Classes
+    classes: Classes | None
     stages: tuple[str, ...] = ()
     alpha: float = 0.5
     beside: bool = False
     show_legend: bool = True
     show_status: bool = True
 
-    def blended(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The frame under its labels and nothing else: uint8 RGB of the frame's own size."""
-        return blend(image, labels, self.classes.palette, self.alpha)
+    def blended(self, image: np.ndarray, output: np.ndarray, *, kind: str = "labels") -> np.ndarray:
+        """The frame under its labels, or what takes its place, and nothing else: uint8 RGB."""
+        return self._body(image, output, kind)
 
-    def draw(self, image: np.ndarray, labels: np.ndarray, step: StepLike | None = None) -> np.ndarray:
-        """The frame `image`, uint8 (height, width, 3), under its `labels`, uint8 (height, width).
+    def draw(
+        self, image: np.ndarray, output: np.ndarray, step: StepLike | None = None, *, kind: str = "labels"
+    ) -> np.ndarray:
+        """One frame and what the bundle gave for it.
 
-        Below it come the status line of `step`, where there is one, and the legend. The result is
-        uint8 RGB; its size depends on the frame's size and on the options alone.
+        Args:
+            image: the frame, uint8 (height, width, 3).
+            output: labels, uint8 (height, width), which are blended over the frame; or what `kind` says.
+            step: the frame's record, shown in a status line below.
+            kind: what `output` is, one of `staged_onnx.outputs.KINDS`: a picture or a map takes the frame's
+                place; scores are named in a line of their own.
+
+        Returns:
+            uint8 RGB, the legend at the bottom where there is one; its size depends on the frame's size, the
+            kind and the options alone.
         """
-        picture = self.blended(image, labels)
+        picture = self._body(image, output, kind)
         if self.beside:
             picture = side_by_side(image, picture)
         factor = -(-_MIN_WIDTH // picture.shape[1])
@@ -59,9 +70,48 @@ class Overlay:
         strips = [picture]
         if step is not None and self.show_status:
             strips.append(status_line(step, self.stages, width))
-        if self.show_legend:
+        if kind in ("scores", "vector"):
+            strips.append(_numbers_line(output, self.classes if kind == "scores" else None, width))
+        elif self.show_legend and self.classes is not None:
             strips.append(legend(self.classes, width, max_height=height // 3))
         return np.concatenate(strips)
+
+    def _body(self, image: np.ndarray, output: np.ndarray, kind: str) -> np.ndarray:
+        if kind == "picture":
+            return output
+        if kind == "map":
+            return heat(output)
+        if kind != "labels":
+            return image
+        return blend(image, output, self.classes.palette if self.classes is not None else (), self.alpha)
+
+
+_HEAT = np.array(
+    [(13, 8, 35), (85, 15, 109), (187, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32
+)  # dark to bright, in even steps of lightness
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """A map, H x W or C x H x W (of which the length counts), as colours from its least to its greatest."""
+    plane = values if values.ndim == 2 else np.sqrt(np.square(values, dtype=np.float64).sum(0))
+    finite = plane[np.isfinite(plane)]
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    share = np.nan_to_num((plane - least) / (most - least) if most > least else np.zeros_like(plane))
+    at = share.clip(0, 1) * (len(_HEAT) - 1)
+    low = np.floor(at).astype(int).clip(0, len(_HEAT) - 2)
+    part = (at - low)[..., np.newaxis]
+    return np.asarray(np.rint(_HEAT[low] * (1 - part) + _HEAT[low + 1] * part), np.uint8)
+
+
+def _numbers_line(values: np.ndarray, classes: Classes | None, width: int) -> np.ndarray:
+    """A strip with the greatest numbers and what they belong to."""
+    font, em = _font(width)
+    strip = Image.new("RGB", (width, 2 * em), _GROUND)
+    best = np.argsort(-values, kind="stable")[:5]
+    names = [classes.names[i] if classes is not None and i < len(classes) else str(i) for i in best]
+    text = "   ".join(f"{name} {values[i]:.3g}" for name, i in zip(names, best, strict=True))
+    ImageDraw.Draw(strip).text((em // 2, em), text, fill=_TEXT, font=font, anchor="lm")
+    return np.asarray(strip)
 
 
 def blend(

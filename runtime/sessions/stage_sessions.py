@@ -75,15 +75,24 @@ class StageSessions:
             opened = self._borrowed.get(spec) if spec.name not in bundle.graphs else None
             self.stages.append(opened or self._open(bundle, spec, spec.outputs, profile))
             self._measure(self.stages[-1], probe)
-        self.head = self._open(bundle, manifest.head, ("labels",), profile)
-        labels = self.head.session.outputs["labels"]
-        if labels.dtype is not np.uint8 or (labels.shape or size) != size:
+        self.head = self._open(bundle, manifest.head, manifest.head.outputs, profile)
+        self.result = self._result(probe)
+
+    def _result(self, probe: dict[str, ort.OrtValue]) -> ValueShape:
+        """Shape and type of what the head gives; labels have the frame's size."""
+        session, name = self.head.session, self.head.spec.outputs[0]
+        port = session.outputs[name]
+        if name != "labels":
+            inputs = {value: probe[value] for value in self.head.spec.inputs}
+            return ValueShape(port.shape or session.output_shapes(inputs)[name], port.dtype)
+        if port.dtype is not np.uint8 or (port.shape or self.size) != self.size:
             raise BundleError(
                 'the head\'s "labels" do not fit the frame',
-                file=self.head.session.file,
-                found=f"{np.dtype(labels.dtype)} {labels.dims}",
-                expected=f"uint8 {size}",
+                file=session.file,
+                found=f"{np.dtype(port.dtype)} {port.dims}",
+                expected=f"uint8 {self.size}",
             )
+        return ValueShape(self.size, np.uint8)
 
     def close(self) -> None:
         """End all sessions, also where somebody still holds this object."""

@@ -360,22 +360,6 @@ def test_channels_must_fit_the_net(tmp_path: Path) -> None:
         make(tmp_path, thin_fcn8s(tmp_path), how=staged_onnx.Preprocessing(None, "gray"))
 
 
-def test_a_classifier_is_told_of_the_plain_model(tmp_path: Path) -> None:
-    file = tmp_path / "classifier.prototxt"
-    file.write_text(
-        'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
-        'layer { name: "c" type: "Convolution" bottom: "data" top: "c" '
-        "convolution_param { num_output: 4 kernel_size: 1 } }\n"
-        'layer { name: "fc" type: "InnerProduct" bottom: "c" top: "fc" '
-        "inner_product_param { num_output: 7 } }\n"
-    )
-    with pytest.raises(BundleError, match="no score map") as caught:
-        make(tmp_path, read_net(file), ["c", "fc"])
-    message = str(caught.value)
-    assert '"fc" of shape (1, 7)' in message and "--blob BLOB (output=" in message
-    assert "one plain model: -o NAME.onnx" in message
-
-
 @pytest.mark.parametrize("names", [4, 6])
 def test_there_is_a_name_for_each_channel_of_the_scores(tmp_path: Path, names: int) -> None:
     net = thin_fcn8s(tmp_path, classes=5)

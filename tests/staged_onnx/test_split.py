@@ -150,7 +150,7 @@ def test_a_bundle_of_an_earlier_release(tmp_path: Path) -> None:
     bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
     file = bundle.path / "manifest.json"
     data = json.loads(file.read_text("utf-8"))
-    del data["scores"]
+    del data["output"]
     for value in data["values"].values():
         value.pop("stride", None)
     file.write_text(json.dumps(data), "utf-8")
@@ -173,7 +173,7 @@ def test_a_bundle_of_an_earlier_release(tmp_path: Path) -> None:
 def test_scores_that_are_not_in_the_head(tmp_path: Path, scores: dict[str, Any]) -> None:
     bundle = make(tmp_path, chain(tmp_path), ["a"], (16, 24))
     file = bundle.path / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "scores": scores}), "utf-8")
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "output": scores}), "utf-8")
     with pytest.raises(BundleError, match="no such value"):
         split_head(staged_onnx.read_bundle(bundle.path))
 
@@ -181,11 +181,11 @@ def test_scores_that_are_not_in_the_head(tmp_path: Path, scores: dict[str, Any])
 @pytest.mark.parametrize(
     "part",
     [
-        {"scores": []},
-        {"scores": {"name": 1, "channels": 3, "native": True}},
-        {"scores": {"name": "up", "channels": 1000, "native": True}},
-        {"scores": {"name": "up", "channels": True, "native": True}},
-        {"scores": {"name": "up", "channels": 3, "native": 1}},
+        {"output": []},
+        {"output": {"name": 1, "channels": 3, "native": True}},
+        {"output": {"name": "up", "channels": 1000, "native": True}},
+        {"output": {"name": "up", "channels": True, "native": True}},
+        {"output": {"name": "up", "channels": 3, "native": 1}},
         {"values": {"up": {"shape": [1, 3, 16, 24], "stride": [0, 2]}}},
         {"values": {"up": {"shape": [1, 3, 16, 24], "stride": [2]}}},
         {"values": {"up": {"shape": [1, 3, 16, 24], "stride": [float("nan"), 2]}}},

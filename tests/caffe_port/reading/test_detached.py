@@ -110,7 +110,8 @@ def test_a_result_of_unknown_shape_has_to_be_stated(tmp_path: Path) -> None:
     assert 'layer "warp" (Python): a layer in the middle of the net' in message
     assert "--shape warped=" in message and "\n" not in message
     net = read_text(text, tmp_path, inputs={"warped": (1, 2, 3, 3)})
-    assert [i.name for i in net.inputs] == ["data", "warped"] and net.outputs == ("y",)
+    assert [i.name for i in net.inputs] == ["warped"] and net.outputs == ("y",)
+    assert 'input "data" left out: only layers that are left out read it' in net.notes
 
 
 def test_layers_that_feed_each_other_go_together(tmp_path: Path) -> None:

@@ -88,3 +88,6 @@ def test_generated_module_is_current(tmp_path: Path) -> None:
         for path in (generate(tmp_path), Path(caffe_pb2.__file__))
     )
     assert made == committed, "run python -m caffe_port.proto.generate"
+    types = "caffe_pb2.pyi"
+    committed_types = Path(caffe_pb2.__file__).with_name(types).read_text("utf-8")
+    assert (tmp_path / types).read_text("utf-8") == committed_types, "run python -m caffe_port.proto.generate"

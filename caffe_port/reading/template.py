@@ -1,0 +1,96 @@
+"""Net definitions with variables: `${NAME}`, `$#NAME#$`, `$NAME$`, `$NAME` and `{name}`.
+
+| spelling | whose | where it counts |
+|---|---|---|
+| `${NAME}` | DeepLab (sed), string.Template | anywhere |
+| `$#NAME#$` | Collective Knowledge | anywhere |
+| `$NAME$`, `$NAME` | FlowNet 2, autocolorize | outside quotes: a name may hold a dollar sign |
+| `{name}` | AOD-Net (str.format) | as a value, `field: {name}`, which no net definition can mean otherwise |
+
+Jinja (`{{ name }}`, `{% for ... %}`) is a language, which is not run here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from weights.errors import PrototxtError
+
+__all__ = ["fill_template", "template_variables"]
+
+# Blanks of this line only: a pattern that spans lines would look at every run of empty lines over and over.
+_COMMENT = re.compile(r"(?m)^[ \t\r\f\v]*#[^\n]*$")
+_JINJA = re.compile(r"\{%.*?%\}|\{\{\s*\w[^{}]*\}\}|\{#.*?#\}")
+_VARIABLE = re.compile(
+    r"\$\{(?P<braces>\w+)\}"
+    r"|\$\#(?P<hashes>\w+)\#\$"
+    r"|(?P<quoted>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|\#[^\n]*)"
+    r"|\$(?P<bare>[A-Za-z_]\w*)\$?"
+    r"|(?P<colon>:[ \t]*)\{[ \t]*(?P<format>[A-Za-z_]\w*)[ \t]*\}"
+)
+_IN_QUOTES = re.compile(r"\$\{(?P<braces>\w+)\}|\$\#(?P<hashes>\w+)\#\$")
+
+
+def _found(text: str) -> list[tuple[int, int, str, str]]:
+    """Every variable: where it starts and ends, its name, and what stands before its value."""
+    found = []
+    for match in _VARIABLE.finditer(text):
+        if match["quoted"] is not None:
+            for inner in () if match["quoted"].startswith("#") else _IN_QUOTES.finditer(match["quoted"]):
+                start = match.start()
+                found.append(
+                    (start + inner.start(), start + inner.end(), inner["braces"] or inner["hashes"], "")
+                )
+            continue
+        name = match["braces"] or match["hashes"] or match["bare"] or match["format"]
+        found.append((match.start(), match.end(), name, match["colon"] or ""))
+    return found
+
+
+def template_variables(text: str) -> tuple[str, ...]:
+    """The names of the variables of a prototxt text, each once, in order."""
+    return tuple(dict.fromkeys(name for _, _, name, _ in _found(_COMMENT.sub("", text))))
+
+
+def fill_template(text: str, define: Mapping[str, str], file: str) -> str:
+    """Put values in the place of a text's variables.
+
+    Args:
+        text: the prototxt text.
+        define: values by name; those that the text has no variable for are ignored.
+        file: for messages.
+
+    Returns:
+        The text with every variable filled, and then without comment lines; as it stands where it has none.
+
+    Raises:
+        PrototxtError: variables without a value, all of which are listed, or a template in a language.
+    """
+    given, text = text, _COMMENT.sub("", text)
+    jinja = _JINJA.search(text)
+    if jinja is not None:
+        raise PrototxtError(
+            f"line {text.count(chr(10), 0, jinja.start()) + 1}: a Jinja template, not a net definition",
+            file=file,
+            found=jinja.group()[:60],
+            expected="the file that Jinja makes of it",
+        )
+    found = _found(text)
+    if not found:
+        return given
+    missing = list(dict.fromkeys(name for _, _, name, _ in found if name not in define))
+    if missing:
+        start, end = next((s, e) for s, e, name, _ in found if name not in define)
+        rest = f"; the file has {len(missing)}: {', '.join(missing)}" if len(missing) > 1 else ""
+        raise PrototxtError(
+            f"line {text.count(chr(10), 0, start) + 1}: template variable without a value{rest}",
+            file=file,
+            found=text[start:end].lstrip(": \t"),
+            hint="give it: " + " ".join(f"--define {name}=VALUE" for name in missing),
+        )
+    parts, at = [], 0
+    for start, end, name, before in found:
+        parts += [text[at:start], before, str(define[name])]
+        at = end
+    return "".join([*parts, text[at:]])

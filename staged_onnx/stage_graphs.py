@@ -1,0 +1,158 @@
+"""The graph of each stage, of the head and of the whole net, from the net's own layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onnx import TensorProto
+
+from caffe_port.convert import convert_layers
+from caffe_port.graph import GraphBuilder
+from caffe_port.match import Matched
+from caffe_port.net import Dims, Input, Net, Shape, Sizes
+from caffe_port.onnx_graph import Draft
+from caffe_port.shapes import infer_shapes, measure
+from staged_onnx.frame_graphs import Preprocessing, emit_preprocessing
+from staged_onnx.manifest import ValueSpec
+from staged_onnx.outputs import OutputSpec, emit_output
+from staged_onnx.planning import Plan, StagePlan
+from weights.errors import BundleError, ClockworkError
+
+__all__ = ["StageGraphs", "frame_sized", "input_shape", "larger_inputs", "picture_input", "reads_pixels"]
+
+
+def picture_input(net: Net) -> Input:
+    """The input that takes the frame: the net's only one, 1 x 1 or 3 x H x W.
+
+    Raises:
+        BundleError: the net cannot be fed from a video frame alone.
+    """
+    if len(net.inputs) != 1 or len(net.inputs[0].shape) != 4 or net.inputs[0].shape[1] not in (1, 3):
+        found = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in net.inputs) or "no input"
+        raise BundleError(
+            "this net cannot be fed from video frames",
+            file=net.file,
+            found=found,
+            expected="one input N x 3 x H x W or N x 1 x H x W",
+            hint="convert it to one plain model instead: -o NAME.onnx",
+        )
+    return net.inputs[0]
+
+
+def input_shape(net: Net, size: tuple[int, int] | None) -> dict[str, Shape]:
+    """The picture's shape for one frame at `size` (height, width), or at the prototxt's own size."""
+    picture = picture_input(net)
+    height, width = size or (picture.shape[2], picture.shape[3])
+    return {picture.name: (1, picture.shape[1], height, width)}
+
+
+def larger_inputs(shapes: dict[str, Shape], by: tuple[int, int] = (64, 128)) -> dict[str, Shape]:
+    """The inputs of a frame that is larger by so many pixels down and across."""
+    return {name: (*shape[:2], shape[2] + by[0], shape[3] + by[1]) for name, shape in shapes.items()}
+
+
+def frame_sized(net: Net, shapes: dict[str, Shape], value: str) -> bool:
+    """Whether a value has the picture's height and width at every frame size that the net takes.
+
+    Tried on sizes that leave every remainder of the strides in use; a net whose map is of the frame's size
+    only for a multiple of 8, or one more than that, is none.
+    """
+    picture = picture_input(net).name
+    for step in range(33):
+        tried = larger_inputs(shapes, (step, 2 * step + 1 if step else 0))
+        try:
+            found = infer_shapes(net, tried)
+        except ClockworkError:
+            continue  # a size that the net does not take at all
+        if found[value][2:] != found[picture][2:]:
+            return False
+    return True
+
+
+def reads_pixels(net: Net, stage: StagePlan) -> bool:
+    """Whether a stage uses the picture's values: Crop's second bottom lends only its size."""
+    return any(
+        b in stage.net_inputs and not (layer.type == "Crop" and position == 1)
+        for layer in stage.layers
+        for position, b in enumerate(layer.bottoms)
+    )
+
+
+@dataclass(frozen=True)
+class StageGraphs:
+    """What the graphs of one bundle are made from.
+
+    sizes: at the bundle's reference size. weights: matched to the net. output: what comes out of the head.
+    """
+
+    net: Net
+    plan: Plan
+    sizes: Sizes
+    weights: Matched
+    preprocessing: Preprocessing
+    output: OutputSpec
+
+    @property
+    def picture(self) -> Shape:
+        """The shape of the net's input at the reference size."""
+        return self.sizes.shapes[picture_input(self.net).name]
+
+    def build(self, stage: StagePlan, *, head: bool) -> tuple[Draft, tuple[str, ...]]:
+        """The graph of one stage and the names of its inputs."""
+        g = GraphBuilder(self.net, self.sizes)
+        frame = bool(stage.net_inputs) or (head and self.output.reads_frame)
+        if frame:
+            g.input("frame", ["height", "width", 3], TensorProto.UINT8)
+        for name in stage.net_inputs:
+            g.env[name] = emit_preprocessing(g, "frame", self.preprocessing)
+        for value in stage.inputs:
+            g.value_input(value, self._value_dims(value))
+        convert_layers(g, stage.layers, self.weights.blobs)
+        if head:
+            value = g.env[self.plan.scores]
+            emit_output(g, value, self.output, self.preprocessing, "frame" if frame else None)
+        for value in () if head else stage.outputs:
+            g.output(g.env[value], value, self._value_dims(value))
+        draft = g.draft(f"{self.net.name} {stage.name}".strip())
+        return draft, (*stage.inputs, *(("frame",) if frame else ()))
+
+    def whole(self) -> Draft:
+        """The un-staged net with the same pre- and post-processing, for comparison."""
+        layers = [layer for stage in (*self.plan.stages, self.plan.head) for layer in stage.layers]
+        order = {layer.key: i for i, layer in enumerate(self.net.layers)}
+        everything = StagePlan(
+            name="whole",
+            cut="",
+            layers=tuple(sorted(layers, key=lambda x: order[x.key])),
+            inputs=(),
+            net_inputs=(picture_input(self.net).name,),
+            outputs=(),
+            macs=0,
+            parameters=0,
+        )
+        return self.build(everything, head=True)[0]
+
+    def values(self, carried: Sequence[str]) -> dict[str, ValueSpec]:
+        """What the manifest says of the carried values."""
+        picture = picture_input(self.net).name
+        larger = larger_inputs({picture: self.picture})
+        try:
+            shapes = dict(measure(self.net, larger, fixed=True).shapes)
+        except ClockworkError:  # a net of one size only
+            shapes = {}
+        extra = tuple(larger[picture][i] - self.picture[i] for i in (2, 3))
+        specs = {}
+        for value in carried:
+            shape = self.sizes.shapes[value]
+            gained = (
+                [shapes[value][i] - shape[i] for i in (2, 3)] if value in shapes and len(shape) == 4 else []
+            )
+            known = len(gained) == 2 and min(gained) > 0
+            stride = (extra[0] / gained[0], extra[1] / gained[1]) if known else None
+            specs[value] = ValueSpec(shape, stride=stride)
+        return specs
+
+    def _value_dims(self, value: str) -> list[int | str]:
+        dims: Dims = self.sizes.dims[value]
+        return [d if d is not None else f"{value}_d{i}" for i, d in enumerate(dims)]
