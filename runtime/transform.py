@@ -90,7 +90,8 @@ class Transform:
         value: The value that is written.
         graph: Called once per frame size with the value's shape, the type of the first version read, and the
             shapes of what is read and fed by the names of the graph's inputs; returns a model with these
-            inputs and the output `moved`, like the value.
+            inputs and the output `moved`, like the value. None stands for the bundle's own graph that moves
+            this value.
         feeds: Inputs made on the host.
         reads: Inputs from the cache; where nothing is said, the newest version of the value as `value`, which
             moves it on from frame to frame.
@@ -99,7 +100,7 @@ class Transform:
     """
 
     value: str
-    graph: Callable[[tuple[int, ...], np.dtype, Mapping[str, tuple[int, ...]]], onnx.ModelProto]
+    graph: Callable[[tuple[int, ...], np.dtype, Mapping[str, tuple[int, ...]]], onnx.ModelProto] | None
     feeds: tuple[Feed, ...] = ()
     reads: tuple[Read, ...] = ()
     when: str = "kept"

@@ -8,7 +8,7 @@ from caffe_port.net import Net, Shape
 from staged_onnx.bundle import Bundle, check_files, read_bundle
 from staged_onnx.export import export
 from staged_onnx.frame_graphs import Preprocessing
-from staged_onnx.manifest import Manifest, StageSpec, ValueSpec
+from staged_onnx.manifest import FeatureFlow, Manifest, StageSpec, ValueSpec
 from staged_onnx.outputs import OutputSpec
 from staged_onnx.palettes import Classes, classes
 from staged_onnx.planning import Plan, StagePlan, plan_cuts
@@ -17,6 +17,7 @@ from weights.errors import UsageError
 __all__ = [
     "Bundle",
     "Classes",
+    "FeatureFlow",
     "Manifest",
     "OutputSpec",
     "Plan",

@@ -87,9 +87,10 @@ def _check_graphs(bundle: Bundle) -> None:
     """Check the graph of every stage, and of the whole net where the bundle has it."""
     manifest = bundle.manifest
     inputs = {"frame": (*manifest.reference_size, 3)} | {n: v.shape for n, v in manifest.values.items()}
-    models = [stage.model for stage in (*manifest.stages, manifest.head)]
+    if manifest.feature_flow is not None:
+        inputs["value"] = manifest.values[manifest.feature_flow.value].shape
     made = 0
-    for model in models:
+    for model in manifest.models:
         file = bundle.path / model
         if not file.is_file():
             raise BundleError("a stage's file is missing", file=file, hint="convert the net again")

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -17,10 +12,9 @@ import numpy as np
 from caffe_port.graph import NeedsFixedSize
 from caffe_port.match import match_weights
 from caffe_port.net import Net
-from caffe_port.onnx_graph import Draft
-from caffe_port.save import save_model
 from caffe_port.shapes import measure
-from staged_onnx.bundle import MANIFEST, Bundle, hash_files, read_bundle, stored_files
+from staged_onnx.bundle import Bundle, read_bundle
+from staged_onnx.bundle_folder import bundle_folder, check_target, file_hashes, save_graph, write_manifest
 from staged_onnx.frame_graphs import Preprocessing
 from staged_onnx.manifest import Manifest, StageSpec
 from staged_onnx.outputs import OutputSpec, choose_output
@@ -30,9 +24,8 @@ from staged_onnx.planning import Plan, StagePlan, index_values
 from staged_onnx.stage_graphs import StageGraphs, frame_sized, input_shape, picture_input, reads_pixels
 from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
-from weights.whole_file import check_folder, exchange, sync_folder, whole_file
 
-__all__ = ["check_target", "choose_signal", "export"]
+__all__ = ["checked_classes", "choose_signal", "export", "write_stage"]
 
 
 def choose_signal(plan: Plan) -> str:
@@ -67,21 +60,6 @@ def _notes(plan: Plan, signal: str) -> tuple[str, ...]:
     if not signal and len(plan.stages) > 1:
         notes.append("no map that an adaptive clock could watch by default: choose one with --signal BLOB")
     return tuple(notes)
-
-
-def _save(model: Draft, folder: Path, name: str) -> str:
-    file = f"{name}.onnx"
-    save_model(model, folder / file, weights_file=f"weights/{name}.bin")
-    return file
-
-
-def _hashes(files: Sequence[str | PathLike[str]]) -> list[dict[str, str]]:
-    found = []
-    for file in files:
-        with open(file, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        found.append({"name": Path(file).name, "sha256": digest})
-    return found
 
 
 def export(
@@ -128,16 +106,13 @@ def export(
     check_target(target, force)
     graphs, notes = _prepare(net, blobs, plan, preprocessing or Preprocessing(), named=classes is not None)
     signal = _checked_signal(net, plan, signal)
-    table = _checked_classes(net, graphs.output, classes)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        (folder / "weights").mkdir()
-        stages = [_write_stage(graphs, stage, folder, head=False) for stage in plan.stages]
+    table = checked_classes(net, graphs.output, classes)
+    with bundle_folder(target, force) as folder:
+        stages = [write_stage(graphs, stage, folder, head=False) for stage in plan.stages]
         manifest = Manifest(
             name=net.name or target.stem,
             stages=tuple(stages),
-            head=_write_stage(graphs, plan.head, folder, head=True),
+            head=write_stage(graphs, plan.head, folder, head=True),
             values=graphs.values([value for stage in plan.stages for value in stage.outputs]),
             preprocessing=graphs.preprocessing,
             reference_size=(graphs.picture[2], graphs.picture[3]),
@@ -145,23 +120,16 @@ def export(
             palette=table.palette if table is not None else (),
             schedule=schedule,
             signal=signal,
-            source={"prototxt": _hashes([net.file])[0], "weights": _hashes(weights_files)},
+            source={"prototxt": file_hashes([net.file])[0], "weights": file_hashes(weights_files)},
             created_by=f"clockwork-onnx {__version__}",
-            whole=_save(graphs.whole(), folder, "whole") if whole else "",
+            whole=save_graph(graphs.whole(), folder, "whole") if whole else "",
             why=plan.why,
             notes=(*notes, *_notes(plan, signal), *net.notes, *graphs.weights.notes),
             output=graphs.output,
         )
         if check is not None:
             check(manifest)
-        manifest = replace(manifest, files=hash_files(folder, stored_files(folder)))
-        with whole_file(folder / MANIFEST) as partial:
-            partial.write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
-        folder.chmod(0o755)
-        _put(folder, target, force)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        write_manifest(manifest, folder)
     return read_bundle(target)
 
 
@@ -175,7 +143,7 @@ def _checked_signal(net: Net, plan: Plan, signal: str | None) -> str:
     return signal
 
 
-def _checked_classes(net: Net, output: OutputSpec, given: Classes | None) -> Classes | None:
+def checked_classes(net: Net, output: OutputSpec, given: Classes | None) -> Classes | None:
     """The class names of a bundle: as many as its output has classes, none where it has none."""
     wanted = output.classes()
     if given is None:
@@ -193,11 +161,29 @@ def _checked_classes(net: Net, output: OutputSpec, given: Classes | None) -> Cla
     return given
 
 
-def _write_stage(graphs: StageGraphs, stage: StagePlan, folder: Path, *, head: bool) -> StageSpec:
+def write_stage(
+    graphs: StageGraphs,
+    stage: StagePlan,
+    folder: Path,
+    *,
+    head: bool,
+    name: str = "",
+    between: bool = False,
+) -> StageSpec:
+    """Write a stage's graph and return what the manifest says of it.
+
+    Args:
+        graphs: what it is made from.
+        stage: the stage.
+        folder: where its file goes.
+        head: whether it is the head.
+        name: of the file, by default the stage's.
+        between: whether it serves the frames between key frames alone.
+    """
     model, inputs = graphs.build(stage, head=head)
     return StageSpec(
         name=stage.name,
-        model=_save(model, folder, stage.name),
+        model=save_graph(model, folder, name or stage.name),
         inputs=inputs,
         outputs=(graphs.output.output,) if head else stage.outputs,
         macs=stage.macs,
@@ -205,43 +191,8 @@ def _write_stage(graphs: StageGraphs, stage: StagePlan, folder: Path, *, head: b
         layers=tuple(layer.key for layer in stage.layers),
         cut=stage.cut,
         reads_pixels=reads_pixels(graphs.net, stage),
+        between=between,
     )
-
-
-def check_target(target: Path, force: bool) -> None:
-    """Raise BundleError where writing `target` would destroy something that was not asked for.
-
-    And UsageError where its folder cannot be made.
-    """
-    check_folder(target.parent)
-    if not target.exists() and not target.is_symlink():
-        return
-    if not force:
-        raise BundleError(
-            "the bundle exists", file=target, expected="a new path", hint="--force (force=True) replaces it"
-        )
-    if not target.is_dir() or not (target / MANIFEST).is_file():
-        raise BundleError(
-            "--force replaces bundles only",
-            file=target,
-            found="something else",
-            expected="a bundle, or a new path",
-        )
-
-
-def _put(folder: Path, target: Path, force: bool) -> None:
-    """Give a finished bundle its name: at every moment the old bundle has it, or the whole new one."""
-    if not force or not target.exists():
-        os.rename(folder, target)
-        sync_folder(target.parent)
-        return
-    exchange(folder, target)
-    sync_folder(target.parent)
-    # What was the new folder's name is now the old bundle's, or that of a link to it.
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(

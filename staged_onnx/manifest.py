@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from weights.errors import BundleError
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
+    "FeatureFlow",
     "FileSpec",
     "Manifest",
     "StageSpec",
@@ -36,7 +37,8 @@ class StageSpec:
     """One stage, or the head: its file, the values in and out, and what a pass costs.
 
     inputs: "frame" or names of carried values; `reads_pixels`: whether the frame's pixels matter or only its
-    size. macs are multiply-accumulates of one pass at the bundle's reference size.
+    size. macs are multiply-accumulates of one pass at the bundle's reference size. between: it serves the
+    frames between key frames alone (see FeatureFlow), so that a shot's first frame does without it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class StageSpec:
     layers: tuple[str, ...]
     cut: str = ""
     reads_pixels: bool = True
+    between: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,23 @@ class FileSpec:
 
 
 @dataclass(frozen=True)
+class FeatureFlow:
+    """That a bundle moves its features between key frames by flow that a stage of its own makes.
+
+    value: the carried value that is moved; its maker fires on key frames. model: the graph that moves it,
+    with the inputs `value` and, by their own names, the carried values `inputs`, and the output `moved`.
+    reference: the carried value that is an earlier frame, from which the flow leads to this one. head: the
+    head of key frames; it reads nothing that only frames between them have.
+    """
+
+    value: str
+    model: str
+    inputs: tuple[str, ...]
+    reference: str
+    head: StageSpec
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a player needs to know of a bundle. `to_json` and `from_json` are inverses."""
 
@@ -97,6 +117,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     output: OutputSpec = field(default_factory=OutputSpec)
     files: Mapping[str, FileSpec] = field(default_factory=dict)
+    feature_flow: FeatureFlow | None = None
 
     @property
     def scores(self) -> OutputSpec | None:
@@ -105,8 +126,25 @@ class Manifest:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of a frame on which everything fires."""
+        """Multiply-accumulates of a full pass."""
+        if self.feature_flow is not None:
+            stages = (stage for stage in self.stages if not stage.between)
+            return sum(stage.macs for stage in (*stages, self.feature_flow.head))
         return sum(stage.macs for stage in (*self.stages, self.head))
+
+    @property
+    def parts(self) -> tuple[StageSpec, ...]:
+        """All stages and the head; before it the head of key frames, where they have one of their own."""
+        key_head = (
+            (replace(self.feature_flow.head, name="key head"),) if self.feature_flow is not None else ()
+        )
+        return (*self.stages, *key_head, self.head)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The files of all graphs that are played."""
+        moved = (self.feature_flow.model,) if self.feature_flow is not None else ()
+        return (*(part.model for part in self.parts), *moved)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON data."""
@@ -130,6 +168,7 @@ class Manifest:
             "why": list(self.why),
             "notes": list(self.notes),
             "files": {name: asdict(spec) for name, spec in self.files.items()},
+            **({"feature_flow": _flow_json(self.feature_flow)} if self.feature_flow is not None else {}),
         }
 
 
@@ -140,6 +179,8 @@ def _value_json(value: ValueSpec) -> dict[str, Any]:
 
 def _stage_json(stage: StageSpec) -> dict[str, Any]:
     data = asdict(stage)
+    if not stage.between:
+        del data["between"]
     return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
 
 
@@ -149,6 +190,16 @@ def _short(value: Any) -> str:
         return repr(value)[:80]
     except ValueError:
         return f"a {type(value).__name__} with a very long number"
+
+
+def _flow_json(flow: FeatureFlow) -> dict[str, Any]:
+    return {
+        "value": flow.value,
+        "model": flow.model,
+        "inputs": list(flow.inputs),
+        "reference": flow.reference,
+        "head": _stage_json(flow.head),
+    }
 
 
 class _Reader:
@@ -212,6 +263,7 @@ class _Reader:
             layers=self.strings(data, "layers", what),
             cut=self.get(data, "cut", str, what, ""),
             reads_pixels=self.get(data, "reads_pixels", bool, what, True),
+            between=self.get(data, "between", bool, what, False),
         )
 
 
@@ -269,6 +321,31 @@ def _files(r: _Reader, data: Any) -> dict[str, FileSpec]:
             raise r.fail(what, entry, "its size and SHA-256")
         found[name] = FileSpec(size, digest)
     return found
+
+
+def _feature_flow(r: _Reader, data: Any, stages: tuple[StageSpec, ...]) -> FeatureFlow | None:
+    """The entry "feature_flow"; its head must do without what only frames between key frames have."""
+    if data is None:
+        return None
+    what = "feature_flow"
+    flow = FeatureFlow(
+        value=r.get(data, "value", str, what),
+        model=r.model(data, what),
+        inputs=r.strings(data, "inputs", what),
+        reference=r.get(data, "reference", str, what),
+        head=r.stage(data.get("head"), "the head of key frames"),
+    )
+    always = {value for stage in stages if not stage.between for value in stage.outputs}
+    between = {value for stage in stages if stage.between for value in stage.outputs}
+    for name, names, accepted in (
+        ("value", [flow.value], always),
+        ("reference", [flow.reference], always),
+        ("inputs", flow.inputs, between),
+        ("inputs of the head", [n for n in flow.head.inputs if n != "frame"], always),
+    ):
+        if not set(names) <= accepted:
+            raise r.fail(f'"{name}" of {what}', list(names), f"of {', '.join(sorted(accepted))}")
+    return flow
 
 
 def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
@@ -357,6 +434,7 @@ def from_json(data: Any, file: Path) -> Manifest:
         notes=r.strings(data, "notes", "the bundle"),
         output=output,
         files=_files(r, data.get("files", {})),
+        feature_flow=_feature_flow(r, data.get("feature_flow"), stages),
     )
 
 

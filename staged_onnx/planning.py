@@ -163,7 +163,7 @@ def _only_from(layer: Layer, of_value: Mapping[str, int]) -> bool:
     return any(b in of_value for b in layer.bottoms)
 
 
-def _stage(
+def stage_plan(
     net: Net,
     name: str,
     cut: str,
@@ -311,6 +311,6 @@ def _divided(
     for number, cut in enumerate(cuts):
         later = {b for group in groups[number + 1 :] for layer in group for b in layer.bottoms} | {scores}
         outputs = [top for layer in groups[number] for top in layer.tops if top in later]
-        stages.append(_stage(net, f"stage{number + 1}", cut, groups[number], outputs, shapes))
-    head = _stage(net, "head", "", groups[-1], (scores,), shapes, extra_inputs=(scores,))
+        stages.append(stage_plan(net, f"stage{number + 1}", cut, groups[number], outputs, shapes))
+    head = stage_plan(net, "head", "", groups[-1], (scores,), shapes, extra_inputs=(scores,))
     return tuple(stages), head

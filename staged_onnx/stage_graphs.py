@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from onnx import TensorProto
 
@@ -20,6 +20,9 @@ from staged_onnx.planning import Plan, StagePlan
 from weights.errors import BundleError, ClockworkError
 
 __all__ = ["StageGraphs", "frame_sized", "input_shape", "larger_inputs", "picture_input", "reads_pixels"]
+
+FRAME = "frame"
+"""The graph input that is the frame which is played."""
 
 
 def picture_input(net: Net) -> Input:
@@ -52,13 +55,14 @@ def larger_inputs(shapes: dict[str, Shape], by: tuple[int, int] = (64, 128)) -> 
     return {name: (*shape[:2], shape[2] + by[0], shape[3] + by[1]) for name, shape in shapes.items()}
 
 
-def frame_sized(net: Net, shapes: dict[str, Shape], value: str) -> bool:
+def frame_sized(net: Net, shapes: dict[str, Shape], value: str, picture: str | None = None) -> bool:
     """Whether a value has the picture's height and width at every frame size that the net takes.
 
     Tried on sizes that leave every remainder of the strides in use; a net whose map is of the frame's size
-    only for a multiple of 8, or one more than that, is none.
+    only for a multiple of 8, or one more than that, is none. shapes: those of the inputs that grow with the
+    frame; picture: the one of its size, by default the net's only input.
     """
-    picture = picture_input(net).name
+    picture = picture or picture_input(net).name
     for step in range(33):
         tried = larger_inputs(shapes, (step, 2 * step + 1 if step else 0))
         try:
@@ -84,6 +88,7 @@ class StageGraphs:
     """What the graphs of one bundle are made from.
 
     sizes: at the bundle's reference size. weights: matched to the net. output: what comes out of the head.
+    frames: by the net's input, which frame it takes where that is not the one that is played.
     """
 
     net: Net
@@ -92,6 +97,7 @@ class StageGraphs:
     weights: Matched
     preprocessing: Preprocessing
     output: OutputSpec
+    frames: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def picture(self) -> Shape:
@@ -101,21 +107,24 @@ class StageGraphs:
     def build(self, stage: StagePlan, *, head: bool) -> tuple[Draft, tuple[str, ...]]:
         """The graph of one stage and the names of its inputs."""
         g = GraphBuilder(self.net, self.sizes)
-        frame = bool(stage.net_inputs) or (head and self.output.reads_frame)
-        if frame:
-            g.input("frame", ["height", "width", 3], TensorProto.UINT8)
-        for name in stage.net_inputs:
-            g.env[name] = emit_preprocessing(g, "frame", self.preprocessing)
+        of_input = {name: self.frames.get(name, FRAME) for name in stage.net_inputs}
+        frames = list(
+            dict.fromkeys([*of_input.values(), *([FRAME] if head and self.output.reads_frame else [])])
+        )
+        for frame in frames:
+            g.input(frame, ["height", "width", 3], TensorProto.UINT8)
+        for name, frame in of_input.items():
+            g.env[name] = emit_preprocessing(g, frame, self.preprocessing)
         for value in stage.inputs:
-            g.value_input(value, self._value_dims(value))
+            g.value_input(value, self.value_dims(value))
         convert_layers(g, stage.layers, self.weights.blobs)
         if head:
             value = g.env[self.plan.scores]
-            emit_output(g, value, self.output, self.preprocessing, "frame" if frame else None)
+            emit_output(g, value, self.output, self.preprocessing, FRAME if FRAME in frames else None)
         for value in () if head else stage.outputs:
-            g.output(g.env[value], value, self._value_dims(value))
+            g.output(g.env[value], value, self.value_dims(value))
         draft = g.draft(f"{self.net.name} {stage.name}".strip())
-        return draft, (*stage.inputs, *(("frame",) if frame else ()))
+        return draft, (*stage.inputs, *frames)
 
     def whole(self) -> Draft:
         """The un-staged net with the same pre- and post-processing, for comparison."""
@@ -153,6 +162,7 @@ class StageGraphs:
             specs[value] = ValueSpec(shape, stride=stride)
         return specs
 
-    def _value_dims(self, value: str) -> list[int | str]:
+    def value_dims(self, value: str) -> list[int | str]:
+        """A carried value's dimensions in the graphs: a symbol where one follows the frame's size."""
         dims: Dims = self.sizes.dims[value]
         return [d if d is not None else f"{value}_d{i}" for i, d in enumerate(dims)]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from runtime.measure.end_to_end import WholeRun
 
 DEFAULT = ("oracle", "skip:2", "alternating", "pipeline:2")
+DEFAULT_FLOW = ("oracle", "skip:5", "dff:5", "accel:5")
+"""Of bundles that move their features by a flow of their own."""
 
 
 @click.command("bench")
@@ -76,7 +78,7 @@ def command(
             "which video should be run?", found="--end-to-end", expected="--frames VIDEO with it"
         )
     opened, where = read_bundle(bundle), choose_device(device, precision=precision, threads=threads)
-    names = schedules or DEFAULT
+    names = schedules or (DEFAULT if opened.manifest.feature_flow is None else DEFAULT_FLOW)
     found = bench(
         opened,
         where,
@@ -131,6 +133,7 @@ def _print(found: Bench) -> None:
             f"{one.latency:.0%}{paper}",
         )
     console.print(table)
+    _print_key_frames(console, found)
     if found.end_to_end:
         _print_runs(console, found.end_to_end)
     stages = found.schedules[0].stages.items()
@@ -148,6 +151,23 @@ def _print(found: Bench) -> None:
     lines.append("latency: from a frame's arrival to its labels, as a share of the oracle's")
     for line in lines:
         console.print(line)
+
+
+def _print_key_frames(console: Console, found: Bench) -> None:
+    """What key frames take, those between them, and a frame of a long video on average."""
+    from rich.table import Table
+
+    oracle = found.schedules[0].frame.median
+    rows = [(one.schedule, one.key_frames) for one in found.schedules if one.key_frames and not one.overlap]
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False)
+    for head in ("schedule", "key frame, ms", "between", "per frame", "of the oracle's"):
+        table.add_column(head, justify="left" if head == "schedule" else "right")
+    for name, one in rows:
+        times = (f"{ms:.2f}" for ms in (one.key.median, one.between.median, one.amortised))
+        table.add_row(name, *times, f"{one.amortised / oracle:.0%}")
+    console.print(table)
 
 
 def _print_runs(console: Console, runs: Sequence[WholeRun]) -> None:

@@ -28,7 +28,7 @@ def bundle_summary(bundle: Bundle) -> dict[str, Any]:
             {"name": s.name, "cut": s.cut, "layers": len(s.layers), "inputs": list(s.inputs),
              "outputs": list(s.outputs), "macs": s.macs, "share": s.macs / max(1, manifest.macs),
              "parameters": s.parameters}
-            for s in (*manifest.stages, manifest.head)
+            for s in manifest.parts
         ],
         "macs": manifest.macs,
         "values": {name: {"shape": list(v.shape), "dtype": v.dtype} for name, v in manifest.values.items()},

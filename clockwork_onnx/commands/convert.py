@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clockwork_onnx.commands.bundle_summary import bundle_summary, print_stages
+from clockwork_onnx.commands.convert_flow import read_key_net, write_flow_bundle
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import (
     NUMBERS,
@@ -54,10 +55,13 @@ SHOWN = 6
     "--channels",
     type=click.Choice(["bgr", "rgb", "gray"]),
     default=None,
-    help="The net's channel order [default: bgr, or gray for one channel].",
+    help="The net's channel order [default: bgr, gray for one channel, rgb for Accel and DFF].",
 )
 @click.option(
-    "--mean", type=NUMBERS, default=None, help="Subtracted first, in the net's channel order [default: 0]."
+    "--mean",
+    type=NUMBERS,
+    default=None,
+    help="Subtracted first, in the net's channel order [default: 0; for Accel and DFF theirs].",
 )
 @click.option(
     "--scale",
@@ -82,7 +86,11 @@ SHOWN = 6
     type=click.Choice(["labels", "scores", "picture", "map", "vector"]),
     help="What a bundle gives for a frame [default: follows from the net, and is said].",
 )
-@click.option("--schedule", default=None, help="Default schedule of the bundle [default: alternating].")
+@click.option(
+    "--schedule",
+    default=None,
+    help="Default schedule of the bundle [default: alternating; accel:5 or dff:5 for such nets].",
+)
 @click.option("--signal", metavar="BLOB", help="The blob an adaptive clock watches.")
 @click.option("--no-whole", is_flag=True, help="Leave out the un-staged model that `bench` compares with.")
 @click.option(
@@ -110,9 +118,14 @@ def command(
     overlaid).
     """
     from clockwork_onnx.api import convert
+    from staged_onnx.feature_flow import is_feature_flow
 
-    done = convert(reading.read(prototxt), weights_path, target, whole=not no_whole, **options)
-    summary = _summary(done)
+    net = reading.read(prototxt)
+    if target.suffix.lower() == ".staged" and is_feature_flow(net):
+        key_net = read_key_net(reading, prototxt)
+        summary = write_flow_bundle(net, key_net, weights_path, target, whole=not no_whole, options=options)
+    else:
+        summary = _summary(convert(net, weights_path, target, whole=not no_whole, **options))
     if as_json:
         print_json(summary)
     else:

@@ -47,9 +47,9 @@ class Deciding:
         self.start_shot()
 
     def start_shot(self) -> None:
-        """Forget the frames so far: every stage fires on the next one."""
+        """Forget the frames so far: every stage of a full pass fires on the next one."""
         self.position = 0
-        self._fired_at = [0] * len(self._stages)
+        self._fired_at = [-1 if stage.between else 0 for stage in self._stages]
         self._previous: np.ndarray | None = None
 
     def begin_frame(self, position: int, image: np.ndarray, began: float) -> None:
@@ -68,7 +68,7 @@ class Deciding:
             for probe in stage.probes.values():
                 self._ready(probe)
                 probe.start()
-            return True
+            return not stage.between
         self._stage = stage
         self._measured.clear()
         self.before = [fired == self.position for fired in self._fired_at[: stage.number]]

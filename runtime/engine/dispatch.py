@@ -7,7 +7,7 @@ overwrites.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,12 +27,13 @@ class Dispatch:
 
     def __init__(self, opened: OpenSchedule, executor: Executor) -> None:
         self._head = opened.head
+        self._key_head = opened.key_head
         self._cache = opened.cache
         self._transforms = opened.transforms
         self._repeats = opened.schedule.repeat
         self._executor = executor
         self._frame_entry = opened.cache["frame"]
-        self.bindings: dict[tuple[str, tuple[int, ...]], Callable[[], None]] = {}
+        self.bindings: dict[tuple[OpenStage | OpenHead, tuple[int, ...]], Callable[[], None]] = {}
         """A run per stage and combination of buffers, made when it first occurs."""
         self.start_shot()
 
@@ -64,7 +65,9 @@ class Dispatch:
         """Write the ages of the stages' values, and what was moved, into the frame's record."""
         frame = self._frame
         for stage in stages:
-            frame.ages[stage.name] = self._position - self._cache[stage.writes[0]].read(0).position
+            newest = self._cache[stage.writes[0]].current
+            if newest is not None:  # a stage may not have run yet in this shot
+                frame.ages[stage.name] = self._position - newest.position
         if self._transforms is not None:
             frame.moved.update(self._transforms.counts())
             self.note_ms()
@@ -111,8 +114,7 @@ class Dispatch:
             version = entry.read(1 if name in lagged else 0)
             read.append((entry, version.buffer))
             came_from[name] = version.index
-            # what a stage remembers of its own past does not make its output old
-            if name not in stage.recurrent and (oldest is None or version.position < oldest.position):
+            if name not in stage.past and (oldest is None or version.position < oldest.position):
                 oldest = version
         since = oldest.position if oldest is not None else position
         index = oldest.index if oldest is not None else self._frame.index
@@ -126,18 +128,22 @@ class Dispatch:
         work = self._bound(stage, read, [b for _, b in written], outputs)
         return Work(stage.name, self._submit(stage.name, work, read, written), came_from)
 
-    def run_head(self, fired: bool) -> None:
+    def run_head(self, fired: Collection[int]) -> None:
         """Run the head if it has something new to work on, else let its last result stand.
 
-        fired: whether some stage has fired on this frame.
+        fired: the numbers of the stages that have fired on this frame.
         """
         head = self._head
+        if self._key_head is not None and self._key_head[0] in fired:
+            head = self._key_head[1]
+        if self._repeats and not fired and self._position > 0:
+            self.stand()
+            return
         versions = {name: self._cache[name].read(0) for name in head.reads if name != "frame"}
         # by identity: a stage may write an equal version with other content
         changed = any(self._head_read.get(name) is not version for name, version in versions.items())
-        due = fired if self._repeats else changed or head.reads_pixels
-        if not due and self._position > 0:
-            self._frame.result = self._last
+        if not (changed or head.reads_pixels or self._repeats or self._position == 0):
+            self.stand()
             return
         self._head_read = versions
         read: list[Slot] = []
@@ -189,7 +195,7 @@ class Dispatch:
         outputs: dict[str, ort.OrtValue],
     ) -> Callable[[], None]:
         """A run of a stage between these buffers."""
-        key = (part.name, (*(buffer for _, buffer in read), *written))
+        key = (part, (*(buffer for _, buffer in read), *written))
         run = self.bindings.get(key)
         if run is None:
             inputs = {name: entry.buffers[b] for name, (entry, b) in zip(part.reads, read, strict=True)}

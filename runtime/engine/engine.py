@@ -81,12 +81,12 @@ class Engine:
         """Decide on a frame, stage by stage, and hand its work over."""
         dispatch = self.dispatch
         begun, self._begun = self._begun or {}, None
-        fired = False
+        fired = []
         for stage in self._opened.stages:
             if self._deciding.fires(stage):
                 frame.add(begun.get(stage.number) or dispatch.run(stage, frame.position))
                 dispatch.transform(stage, "fired")
-                fired = True
+                fired.append(stage.number)
             else:
                 dispatch.transform(stage, "kept")
         dispatch.run_head(fired)
@@ -111,7 +111,7 @@ class Engine:
             frame.delay = key.position - frame.position
             blended = [dispatch.transform(stage, "kept") for stage in stages]
             if any(blended):
-                dispatch.run_head(fired=False)
+                dispatch.run_head(())
             else:
                 dispatch.stand()
             self._end(frame)
@@ -121,7 +121,7 @@ class Engine:
         dispatch.look(key)
         for stage in stages:
             dispatch.restore(stage)
-        dispatch.run_head(fired=True)
+        dispatch.run_head(range(len(stages)))
         self._end(key)
 
     def _end(self, frame: InFlight) -> None:

@@ -30,8 +30,9 @@ __all__ = ["OpenHead", "OpenSchedule", "OpenStage", "open_schedule"]
 class OpenStage:
     """What a frame needs to know of one stage.
 
-    reads, writes: values of the cache, in the order in which the graph has them. recurrent: those it reads of
-    which itself or a later stage is the maker; a value's own past does not make what comes of it old. lagged:
+    reads, writes: values of the cache, in the order in which the graph has them. past: those it reads that do
+    not make what comes of them old: of which itself or a later stage is the maker, and an earlier frame that
+    this one is compared with. between: it does not run on a shot's first frame. lagged:
     by the frame's position in its shot, the last entry for all later ones, the values that it reads as they
     were before the frame. early: likewise, whether it needs nothing of the frame, not even its picture, so
     that it can run before the frame has come.
@@ -42,7 +43,8 @@ class OpenStage:
     session: Session
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    recurrent: frozenset[str]
+    past: frozenset[str]
+    between: bool
     lagged: tuple[frozenset[str], ...]
     early: tuple[bool, ...]
     clock: Clock
@@ -76,6 +78,7 @@ class OpenHead:
 class OpenSchedule:
     """A schedule opened at one frame size.
 
+    key_head: the head of frames on which the stage of this number fires, where they have one of their own.
     transforms: what makes versions of values from others; None where nothing does.
     """
 
@@ -83,6 +86,7 @@ class OpenSchedule:
     size: tuple[int, int]
     stages: tuple[OpenStage, ...]
     head: OpenHead
+    key_head: tuple[int, OpenHead] | None
     cache: FeatureCache
     transforms: TransformRunner | None
 
@@ -128,8 +132,9 @@ def open_schedule(
         assert paths is not None
         transforms = (*transforms, *flow_transforms(schedule.movement, manifest, paths))
     cache = _cache_of(sessions, schedule, transforms, spare)
-    runner = TransformRunner(transforms, cache, sessions.device) if transforms else None
+    runner = TransformRunner(transforms, cache, sessions.device, sessions.transform) if transforms else None
     recurrent = _recurrent_values(sessions)
+    reference = {manifest.feature_flow.reference} if manifest.feature_flow is not None else set()
     stages = []
     for number, (opened, clock) in enumerate(zip(sessions.stages, schedule.clocks, strict=True)):
         lagged = _lagged_values(schedule, opened, recurrent[number])
@@ -145,28 +150,39 @@ def open_schedule(
                 session=opened.session,
                 reads=opened.spec.inputs,
                 writes=opened.spec.outputs,
-                recurrent=recurrent[number],
+                past=recurrent[number] | reference,
+                between=opened.spec.between,
                 lagged=lagged,
                 early=tuple(early),
                 clock=clock,
                 probes=probes,
             )
         )
-    head = sessions.head
+    result = allocate(sessions.result.shape, sessions.result.dtype, sessions.device)
+    key_head = None
+    if sessions.key_head is not None and manifest.feature_flow is not None:
+        moved = manifest.feature_flow.value
+        maker = next(stage.number for stage in stages if moved in stage.writes)
+        key_head = maker, _open_head(sessions.key_head, result)
     return OpenSchedule(
         schedule=schedule,
         size=sessions.size,
         stages=tuple(stages),
-        head=OpenHead(
-            name=head.spec.name,
-            session=head.session,
-            reads=head.spec.inputs,
-            reads_pixels=head.spec.reads_pixels,
-            writes=head.spec.outputs[0],
-            result=allocate(sessions.result.shape, sessions.result.dtype, sessions.device),
-        ),
+        head=_open_head(sessions.head, result),
+        key_head=key_head,
         cache=cache,
         transforms=runner,
+    )
+
+
+def _open_head(head: StageSession, result: ort.OrtValue) -> OpenHead:
+    return OpenHead(
+        name=head.spec.name,
+        session=head.session,
+        reads=head.spec.inputs,
+        reads_pixels=head.spec.reads_pixels,
+        writes=head.spec.outputs[0],
+        result=result,
     )
 
 

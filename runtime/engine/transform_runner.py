@@ -37,13 +37,21 @@ class Sight(Seen):
 class TransformRunner:
     """Transforms the values of one feature cache."""
 
-    def __init__(self, transforms: tuple[Transform, ...], cache: FeatureCache, device: Device) -> None:
+    def __init__(
+        self,
+        transforms: tuple[Transform, ...],
+        cache: FeatureCache,
+        device: Device,
+        own: Session | None = None,
+    ) -> None:
+        """own: the session of the bundle's own graph, which stays its owner's to close."""
         self._transforms = transforms
         self._moved = {transform.value for transform in transforms if transform.when == "kept"}
         self._cache = cache
         self._device = device
         self._feeds: dict[str, Entry] = {}
         self._made: dict[str, int | None] = {}
+        self._own = own
         self._sessions: dict[Transform, Session] = {}
         self._runs: dict[tuple[Transform, tuple[int, ...]], Callable[[], None]] = {}
         self._sources: dict[str, deque[Sight]] = {}
@@ -110,7 +118,8 @@ class TransformRunner:
         """Let go of bindings and sessions."""
         self._runs.clear()
         for session in self._sessions.values():
-            session.close()
+            if session is not self._own:
+                session.close()
         self._sessions.clear()
 
     def work(
@@ -182,6 +191,9 @@ class TransformRunner:
         return entry, version.buffer
 
     def _open(self, transform: Transform, entry: Entry) -> Session:
+        if transform.graph is None:
+            assert self._own is not None
+            return self._own
         shapes = {feed.name: self._feeds[feed.name].shape for feed in transform.feeds}
         shapes |= {read.name: self._cache[read.value].shape for read in transform.reads}
         dtype = self._cache[transform.reads[0].value].dtype

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.sessions.session import read_dims
+from staged_onnx.flow_export import PIXEL_MEANS
 from weights.errors import BundleError, FlowError
 
 __all__ = ["DIS_PRESETS", "FlowEstimator", "FlowFunction", "FlowSource", "flow_estimator", "resize_flow"]
@@ -48,6 +49,8 @@ SKIMAGE_LONGEST = 160
 SKIMAGE_OPTIONS = {"radius": 4, "num_warp": 4}
 LARGEST_REDUCTION = 64
 GREY = (0.299, 0.587, 0.114)
+FLOWNET_INPUTS = ("data", "data_key")
+"""Inputs by which the FlowNet of Deep Feature Flow is known: it takes pictures less PIXEL_MEANS."""
 
 
 @runtime_checkable
@@ -242,7 +245,9 @@ class _Skimage(_Estimator):
 
 
 class _Onnx(_Estimator):
-    """A flow network."""
+    """A flow network. Pictures are 0 to 255, but those of FlowNet (`clockwork net flownet`), which by its
+    inputs' names has its own mean subtracted.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -254,6 +259,7 @@ class _Onnx(_Estimator):
         if len(self._dims) not in (1, 2):
             raise self._refusal(f"{len(self._dims)} inputs")
         self._planes = 6 if len(self._dims) == 1 else 3
+        self._mean = PIXEL_MEANS if tuple(name for name, _ in self._dims) == FLOWNET_INPUTS else None
         for _, dims in self._dims:
             picture = len(dims) == 3 and dims[2] in (3, None) and self._planes == 3
             if not picture and not (len(dims) == 4 and dims[1] in (self._planes, None)):
@@ -279,7 +285,7 @@ class _Onnx(_Estimator):
         frames = [_resized(frame, height, width) for frame in (current, previous)]
         parts = [frames] if self._planes == 6 else [[frame] for frame in frames]
         feeds = {
-            port.name: _input(part, _TYPES[port.type], len(port.shape))
+            port.name: _input(part, _TYPES[port.type], len(port.shape), self._mean)
             for part, port in zip(parts, session.get_inputs(), strict=True)
         }
         try:
@@ -324,11 +330,15 @@ class _Onnx(_Estimator):
 _TYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 
 
-def _input(frames: list[Frame], dtype: type[np.generic], rank: int) -> NDArray[Any]:
+def _input(
+    frames: list[Frame], dtype: type[np.generic], rank: int, mean: tuple[float, ...] | None
+) -> NDArray[Any]:
     """What a model takes: the frame as it is, or the channels of one or two frames as planes."""
     if rank == 3:
         return np.ascontiguousarray(frames[0], dtype)
-    planes = [frame.transpose(2, 0, 1) for frame in frames]
+    planes: list[NDArray[Any]] = [frame.transpose(2, 0, 1) for frame in frames]
+    if mean is not None:
+        planes = [plane - np.array(mean, np.float32).reshape(3, 1, 1) for plane in planes]
     return np.ascontiguousarray(np.concatenate(planes)[np.newaxis], dtype)
 
 

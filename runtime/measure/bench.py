@@ -32,7 +32,7 @@ from runtime.step import Step
 from staged_onnx import Bundle
 from weights.errors import UsageError
 
-__all__ = ["Bench", "ScheduleTimes", "Timing", "bench", "moving_frames"]
+__all__ = ["Bench", "KeyFrames", "ScheduleTimes", "Timing", "bench", "moving_frames"]
 
 PAPER_LATENCY = {"pipeline:2": 0.77, "pipeline:3": 0.59}
 """Latency as a share of the full pass that the paper gives for its pipelines."""
@@ -55,6 +55,19 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class KeyFrames:
+    """What frames take on which the deepest stage fires, and those between them.
+
+    amortised: milliseconds per frame of a video of any length, (key + (interval - 1) between) / interval.
+    """
+
+    interval: int
+    key: Timing
+    between: Timing
+    amortised: float
+
+
+@dataclass(frozen=True)
 class ScheduleTimes:
     """One schedule's times.
 
@@ -63,7 +76,8 @@ class ScheduleTimes:
     throughput: times the oracle's. predicted: share of the oracle's time that the fired stages took there,
     and flow and warp here; measured: share that this schedule really took. latency: median frame time as a
     share of the oracle's; what a pipeline does between frames is not in it. overlap: stages ran in threads of
-    their own, and `ahead` frames were begun before the labels of the one before were out.
+    their own, and `ahead` frames were begun before the labels of the one before were out. key_frames: where
+    the deepest stage fires every Kth frame, what such a frame and the others take.
     """
 
     schedule: str
@@ -78,6 +92,7 @@ class ScheduleTimes:
     overlap: bool = False
     ahead: int = 0
     paper_latency: float | None = None
+    key_frames: KeyFrames | None = None
 
 
 @dataclass(frozen=True)
@@ -236,21 +251,31 @@ class _Run:
         return [step.ms[name] for step in self.steps if name in step.ms]
 
     def times(self, oracle: _Run) -> ScheduleTimes:
-        # optical flow, warp and what else is in no stage of the bundle has no pass of the oracle's to go by
-        others = sorted({name for step in self.steps for name in step.ms} - {*self.names, "total"})
+        # optical flow, warp and whatever else the oracle never runs has no pass of its own to go by
+        full = {name: median(ms) for name in self.names if (ms := oracle.stage(name))}
+        others = sorted({name for step in self.steps for name in step.ms} - {*full, "total"})
         moving = sum(sum(self.stage(name)) for name in others) / len(self.steps)
-        fires = {name: len(self.stage(name)) / len(self.steps) for name in [*self.names, *others]}
-        full = {name: median(oracle.stage(name)) for name in self.names}
+        fires = {name: len(self.stage(name)) / len(self.steps) for name in [*full, *others]}
         frame = Timing.of([step.ms["total"] for step in self.steps])
         ratios = [mine / theirs for mine, theirs in zip(self.walls, oracle.walls, strict=True)]
         return ScheduleTimes(
             str(self.plan), frame, {name: Timing.of(ms) for name in fires if (ms := self.stage(name))},
             fires, len(self.steps) / sum(self.walls), 1 / median(ratios),
-            (sum(fires[name] * full[name] for name in self.names) + moving) / sum(full.values()),
+            (sum(fires[name] * full[name] for name in full) + moving) / sum(full.values()),
             median(ratios),
             frame.median / median(step.ms["total"] for step in oracle.steps), self.executor.overlaps,
-            self.executor.ahead, PAPER_LATENCY.get(str(self.plan)),
+            self.executor.ahead, PAPER_LATENCY.get(str(self.plan)), self.key_frames(),
         )  # fmt: skip
+
+    def key_frames(self) -> KeyFrames | None:
+        """The times of key frames and of the others; None for a schedule without, or with one kind alone."""
+        interval, deepest = self.plan.interval, self.player.bundle.manifest.stages[-1].name
+        keys = [step.ms["total"] for step in self.steps if deepest in step.fired]
+        others = [step.ms["total"] for step in self.steps if deepest not in step.fired]
+        if interval is None or not keys or not others:
+            return None
+        key, between = Timing.of(keys), Timing.of(others)
+        return KeyFrames(interval, key, between, (key.median + (interval - 1) * between.median) / interval)
 
 
 class _Whole:
@@ -293,7 +318,8 @@ def _profile(bundle: Bundle, device: Device, frames: Sequence[np.ndarray]) -> tu
         with closing(parts), Player(bundle, device, plan, sessions=parts) as player:
             for _ in player.play(frames):
                 pass
-            events = [e for part in (*parts.stages, parts.head) for e in _events(part.session.end_profile())]
+            opened = [part for part in (*parts.stages, parts.head, parts.key_head) if part is not None]
+            events = [e for part in opened for e in _events(part.session.end_profile())]
     copies = sum(event["args"].get("op_name", "").startswith("Memcpy") for event in events)
     on_cpu: dict[str, float] = {}
     if device.kind != "cpu":

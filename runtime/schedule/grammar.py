@@ -28,6 +28,7 @@ from runtime.schedule.clocks import (
     Sensor,
     Watch,
 )
+from runtime.schedule.feature_flow import FEATURE_FLOWS, feature_flow_schedule
 from runtime.schedule.flow_schedules import KINDS, MAX_INTERVAL, Movement, movement_of, played_manifest
 from runtime.schedule.schedule import Schedule, check_schedule, edges_of
 from staged_onnx import Manifest
@@ -137,6 +138,8 @@ class _Parser:
         always: tuple[Clock, ...] = (Always(),) * self.stages
         if name in ("oracle", "alternating", "exponential") and colon:
             raise self.fail("unexpected value", value, f"{name} alone")
+        if name in FEATURE_FLOWS or self.manifest.feature_flow is not None:
+            return self.feature_flow(name, value)
         if name == "oracle":
             return self.of(always, name)
         if name == "alternating":
@@ -156,6 +159,17 @@ class _Parser:
         if ";" in text:
             return self.of((self.clock(part.strip()) for part in text.split(";")), "clocks")
         return self.of((*always[:-1], self.clock(text)), re.split(r"[:(]", text.strip())[0])
+
+    def feature_flow(self, name: str, value: str) -> Schedule:
+        """`accel:K[@PHASE]` and its kin, and what else a bundle with a flow of its own can be played by."""
+        if name not in (*FEATURE_FLOWS, "oracle", "skip"):
+            accepted = "accel:K, dff:K, oracle or skip:K, as this bundle has a flow of its own"
+            raise self.fail("unknown schedule", self.text, accepted)
+        key = Every(1)
+        if name != "oracle":
+            rate, at, phase = value.partition("@")
+            key = Every(self.whole(rate, "interval"), self.whole(phase, "phase", 0) if at else 0)
+        return feature_flow_schedule(self.text, name, self.manifest, key)
 
     def of(self, clocks: Iterable[Clock], family: str) -> Schedule:
         schedule = Schedule(self.text, tuple(clocks), edges_of(self.manifest), family=family)

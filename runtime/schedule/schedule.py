@@ -71,6 +71,9 @@ class Schedule:
         """Frames from one firing of the deepest stage to the next; None where that varies."""
         if self.movement is not None:
             return self.movement.key.rate if isinstance(self.movement.key, Every) else None
+        deepest = self.clocks[-1]
+        if isinstance(deepest, Every) and any(transform.graph is None for transform in self.transforms):
+            return deepest.rate
         rates = self.rates
         return rates[-1] if rates is not None else None
 

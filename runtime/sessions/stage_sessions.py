@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from runtime.sessions.device import Device
 from runtime.sessions.session import Session, allocate
-from staged_onnx import Bundle, StageSpec
+from staged_onnx import Bundle, FeatureFlow, StageSpec
 from weights.errors import BundleError
 
 __all__ = ["StageSession", "StageSessions", "ValueShape"]
@@ -77,6 +77,12 @@ class StageSessions:
             self._measure(self.stages[-1], probe)
         self.head = self._open(bundle, manifest.head, manifest.head.outputs, profile)
         self.result = self._result(probe)
+        self.key_head: StageSession | None = None
+        self.transform: Session | None = None
+        if manifest.feature_flow is not None:
+            key_head = manifest.feature_flow.head
+            self.key_head = self._open(bundle, key_head, key_head.outputs, profile)
+            self.transform = self._open_transform(bundle, manifest.feature_flow)
 
     def _result(self, probe: dict[str, ort.OrtValue]) -> ValueShape:
         """Shape and type of what the head gives; labels have the frame's size."""
@@ -96,9 +102,11 @@ class StageSessions:
 
     def close(self) -> None:
         """End all sessions, also where somebody still holds this object."""
-        for part in (*self.stages, self.head):
-            if self._borrowed.get(part.spec) is not part:
+        for part in (*self.stages, self.head, self.key_head):
+            if part is not None and self._borrowed.get(part.spec) is not part:
                 part.session.close()
+        if self.transform is not None:
+            self.transform.close()
 
     def _open(
         self, bundle: Bundle, spec: StageSpec, outputs: tuple[str, ...], profile: str | None
@@ -124,6 +132,30 @@ class StageSessions:
                     expected=", ".join(names),
                 )
         return StageSession(spec, session)
+
+    def _open_transform(self, bundle: Bundle, flow: FeatureFlow) -> Session:
+        """The graph that moves the features, at this frame size."""
+        shapes = {"value": self.values[flow.value].shape}
+        shapes |= {name: self.values[name].shape for name in flow.inputs}
+        off = {name: shape for name, shape in shapes.items() if shape[2:] != shapes["value"][2:]}
+        if off:
+            raise BundleError(
+                f"flow and features do not fit at a frame of {self.size[0]}x{self.size[1]}",
+                file=bundle.path / flow.model,
+                found=", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in off.items()),
+                expected=f"maps of {'x'.join(map(str, shapes['value'][2:]))}, as the features",
+                hint="frames whose height and width are multiples of 4 fit; convert with --size for others",
+            )
+        session = Session(bundle.path / flow.model, self.device, shapes, name=f"transform of {flow.value}")
+        port, value = session.outputs.get("moved"), self.values[flow.value]
+        if port is None or port.dtype is not value.dtype or port.shape not in (None, value.shape):
+            raise BundleError(
+                "the graph that moves the features does not fit them",
+                file=session.file,
+                found=", ".join(f"{p.name} {p.dims}" for p in session.outputs.values()),
+                expected=f'an output "moved", {np.dtype(value.dtype)} {value.shape}',
+            )
+        return session
 
     def _measure(self, part: StageSession, probe: dict[str, ort.OrtValue]) -> None:
         shapes = part.session.output_shapes({name: probe[name] for name in part.spec.inputs})

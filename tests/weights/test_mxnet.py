@@ -56,7 +56,7 @@ def test_floats_are_views_of_the_file() -> None:
 def test_several_files_overlaid_by_single_arrays(tmp_path: Path) -> None:
     other = tmp_path / "b.params"
     other.write_bytes(
-        _saved({"arg:conv1_bias": np.array([9, 9], "<f4"), "arg:new_weight": np.ones(3, "<f4")})
+        saved_arrays({"arg:conv1_bias": np.array([9, 9], "<f4"), "arg:new_weight": np.ones(3, "<f4")})
     )
     found = weights.read(f"{_file('v1')},{other}")
     assert found["conv1"][0].shape == (2, 3, 1, 2)
@@ -91,7 +91,7 @@ def _list(arrays: list[bytes], names: list[str]) -> bytes:
     )  # fmt: skip
 
 
-def _saved(arrays: dict[str, np.ndarray]) -> bytes:
+def saved_arrays(arrays: dict[str, np.ndarray]) -> bytes:
     return _list([_array(array) for array in arrays.values()], list(arrays))
 
 
@@ -115,7 +115,7 @@ ONE = np.ones(1, "<f4")
         (_list([_array(ONE)], ["a", "b"]), "a name for each array"),
         (_list([], []), "a name for each array"),
         (_list([_array(ONE)], []), "mx.nd.save(file, {name: array})"),
-        (_saved({"arg:a": ONE}) + b"x", "1 bytes after its end"),
+        (saved_arrays({"arg:a": ONE}) + b"x", "1 bytes after its end"),
         (_list([_array(ONE, code=99)], ["a"]), "unknown type; found type 99"),
         (_list([struct.pack("<Iii", 0xF993FAC9, 0, 60)], ["a"]), "too many axes"),
         (_list([struct.pack("<Iii", 0xF993FAC9, 0, -7)], ["a"]), "too many axes"),
@@ -123,9 +123,9 @@ ONE = np.ones(1, "<f4")
         (_list([struct.pack("<Iiiqq", 0xF993FAC9, 0, 2, -1, -1)], ["a"]), "impossible shape"),
         (_list([struct.pack("<Iiiqiii", 0xF993FAC9, 0, 1, 2**30, 1, 0, 0)], ["a"]), "expected 4294967296"),
         (_list([_array(np.array([2**24 + 1], "<i4"), code=4)], ["a"]), "float32 does not have"),
-        (_saved({"arg:a_bias": ONE}), 'layer "a": bias without weight'),
-        (_saved({"arg:a_moving_var": ONE}), "moving_var without gamma"),
-        (_saved({"arg:a_weight": ONE, "aux:a_weight": ONE}), "two arrays for one place"),
+        (saved_arrays({"arg:a_bias": ONE}), 'layer "a": bias without weight'),
+        (saved_arrays({"arg:a_moving_var": ONE}), "moving_var without gamma"),
+        (saved_arrays({"arg:a_weight": ONE, "aux:a_weight": ONE}), "two arrays for one place"),
     ],
 )  # fmt: skip
 def test_hostile_files(tmp_path: Path, content: bytes, words: str) -> None:

@@ -41,31 +41,36 @@ _IMAGE = "_leftImg8bit.png"
 _TABLE = tuple(TRAINING_IDS.index(i) if i in TRAINING_IDS else VOID for i in range(256))
 
 
-def read(root: Path, split: str = "val", length: int = 1) -> DataSet:
-    """A shot for each labelled frame: the `length` frames that end with it, only the last one labelled.
+def read(root: Path, split: str = "val", length: int = 1, after: int = 0) -> DataSet:
+    """A shot for each labelled frame: the `length` frames that end with it, and `after` that follow it.
 
-    `length` = 1 needs no sequence folder; at most 20 frames lead up to and include a labelled one.
+    `length` = 1 and `after` = 0 need no sequence folder; at most 20 frames lead up to and include a labelled
+    one, and 10 follow it. Only that one has labels.
     """
-    if not 1 <= length <= 20:
-        raise UsageError("Cityscapes has 19 frames before a labelled one", found=length, expected="1 to 20")
+    if not 1 <= length <= 20 or not 0 <= after <= 10:
+        raise UsageError(
+            "Cityscapes has 19 frames before a labelled one, and 10 after it",
+            found=f"{length} and {after}",
+            expected="1 to 20 and 0 to 10",
+        )
     truths = require_folder(root, f"gtFine/{split}", "Cityscapes", SOURCE)
-    folder = "leftImg8bit" if length == 1 else "leftImg8bit_sequence"
+    folder = "leftImg8bit" if length == 1 and not after else "leftImg8bit_sequence"
     images = require_folder(root, f"{folder}/{split}", "Cityscapes", SOURCE)
     labels = sorted(truths.glob(f"*/*{_LABELS}"), key=lambda path: natural_key(str(path)))
     if not labels:
         raise DataSetError("no labels here", file=truths, expected=f"CITY/*{_LABELS}", hint=f"see {SOURCE}")
-    shots = tuple(_shot(images, path, length) for path in labels)
+    shots = tuple(_shot(images, path, length, after) for path in labels)
     return DataSet(f"Cityscapes {split}", classes("cityscapes").names, shots, mean=MEAN)
 
 
-def _shot(images: Path, label: Path, length: int) -> Shot:
+def _shot(images: Path, label: Path, length: int, after: int) -> Shot:
     name = label.name.removesuffix(_LABELS)
     match = re.fullmatch(r"(.+)_([0-9]{6})_([0-9]{6})", name)
     if match is None:
         raise DataSetError("not a Cityscapes label", file=label, expected=f"CITY_SHOT_FRAME{_LABELS}")
     city, shot, last = match[1], match[2], int(match[3])
     samples = []
-    for number in range(last - length + 1, last + 1):
+    for number in range(last - length + 1, last + after + 1):
         frame = f"{city}_{shot}_{number:06d}"
         path = require_file(images / city / f"{frame}{_IMAGE}", "Cityscapes", SOURCE)
         truth = partial(_training_labels, label) if number == last else None

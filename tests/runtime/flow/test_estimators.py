@@ -13,6 +13,8 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from caffe_port import random_weights, read_net, to_onnx
+from caffe_port.nets import flownet
 from runtime.flow.estimators import flow_estimator, resize_flow
 from staged_onnx.warp import warp_graph
 from weights.errors import FlowError
@@ -275,3 +277,21 @@ def test_a_missing_model_is_the_wording_of_missing_files(tmp_path: Path) -> None
         flow_estimator(str(tmp_path / "none.onnx"))
     expected = "cannot be read; found No such file or directory; expected an ONNX model"
     assert str(error.value) == f"{tmp_path / 'none.onnx'}: {expected}"
+
+
+def test_flownet_by_its_own_conventions(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(flownet(size=(64, 96), thin=8))
+    net = read_net(tmp_path / "net.prototxt")
+    flow_model = to_onnx(net, random_weights(net, seed=1))
+    onnx.save(flow_model, str(tmp_path / "flownet.onnx"))
+    rng = np.random.default_rng(0)
+    previous, current = (rng.integers(0, 256, (64, 96, 3), np.uint8) for _ in range(2))
+    planes = {
+        name: (frame - np.array([123.15, 115.9, 103.06], np.float32)).transpose(2, 0, 1)[np.newaxis]
+        for name, frame in (("data", current), ("data_key", previous))
+    }
+    session = ort.InferenceSession(flow_model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(["flow"], planes)[0][0].transpose(1, 2, 0)
+    found = flow_estimator(str(tmp_path / "flownet.onnx")).coarse(previous, current)
+    assert found.shape == (4, 6, 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

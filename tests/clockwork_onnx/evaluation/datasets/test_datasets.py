@@ -179,17 +179,17 @@ def test_nyudv2_bad_files(tmp_path: Path) -> None:
         nyudv2.read_clips(root)
 
 
-def make_cityscapes(root: Path) -> Path:
+def make_cityscapes(root: Path, size: tuple[int, int] = (8, 16)) -> Path:
     for city, last in (("munster", 19), ("lindau", 30)):
         name = f"{city}_000000_{last:06d}"
-        label = grey(8, 16, 7)
+        label = grey(*size, 7)
         label[0, :4] = (0, 33, 26, 9)
         save(root / f"gtFine/val/{city}/{name}_gtFine_labelIds.png", label)
-        save(root / f"gtFine/val/{city}/{name}_gtFine_color.png", colour(8, 16))
-        save(root / f"leftImg8bit/val/{city}/{name}_leftImg8bit.png", colour(8, 16, 200))
-        for number in range(last - 19, last + 1):
+        save(root / f"gtFine/val/{city}/{name}_gtFine_color.png", colour(*size))
+        save(root / f"leftImg8bit/val/{city}/{name}_leftImg8bit.png", colour(*size, 200))
+        for number in range(last - 19, last + 11):
             frame = f"{city}_000000_{number:06d}_leftImg8bit.png"
-            save(root / f"leftImg8bit_sequence/val/{city}/{frame}", colour(8, 16, number))
+            save(root / f"leftImg8bit_sequence/val/{city}/{frame}", colour(*size, number))
     return root
 
 
@@ -209,6 +209,9 @@ def test_cityscapes_sequences_end_on_the_labelled_frame(tmp_path: Path) -> None:
     assert [s.number for s in shot.samples] == list(range(11, 31))
     assert [s.read_label is not None for s in shot.samples] == [False] * 19 + [True]
     assert shot.samples[0].read_image()[0, 0, 0] == 11
+    longer = cityscapes.read(tmp_path, length=2, after=3).shots[0]
+    assert [s.number for s in longer.samples] == list(range(29, 34))
+    assert [s.read_label is not None for s in longer.samples] == [False, True, False, False, False]
     with pytest.raises(UsageError, match="19 frames before"):
         cityscapes.read(tmp_path, length=21)
 

@@ -1,0 +1,1 @@
+"""Accel's own experiment: which frames are played, which one is scored."""
