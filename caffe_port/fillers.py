@@ -13,7 +13,7 @@ from caffe_port.proto.caffe_pb2 import FillerParameter
 from caffe_port.registry import Blob
 from caffe_port.shapes import count, infer_shapes
 from weights import limits
-from weights.errors import PrototxtError, ShapeError, UnsupportedError
+from weights.errors import ClockworkError, PrototxtError, ShapeError, UnsupportedError
 from weights.upsample import bilinear_filler
 
 __all__ = ["fill", "random_weights"]
@@ -27,6 +27,10 @@ _BY_ROLE = {
     "slope": 0.25,
     "shift": 0.0,
 }
+
+
+_SAME = {"bilinear_upsampling": "bilinear"}
+"""Names that forks have for a filler of BVLC."""
 
 
 def _fans(shape: Shape) -> tuple[float, float]:
@@ -64,7 +68,7 @@ def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
     default) would give a dead net, so it gets msra.
     """
     shape, filler = blob.shape, blob.filler
-    kind = filler.type if filler is not None else ""
+    kind = _SAME.get(filler.type, filler.type) if filler is not None else ""
     if blob.role in ("mean", "variance", "factor") or not kind or filler is None:
         if blob.role in _BY_ROLE:
             return np.full(shape, _BY_ROLE[blob.role], np.float32)
@@ -109,6 +113,7 @@ def random_weights(net: Net, seed: int = 0) -> dict[str, tuple[np.ndarray, ...]]
     made: dict[str, tuple[np.ndarray, ...]] = {}
     shared: dict[str, np.ndarray] = {}
     names = {layer.key: layer.param_names for layer in net.layers}
+    where = {layer.key: net.where(layer) for layer in net.layers}
     wanted = wanted_blobs(net, infer_shapes(net))
     total = sum(count(blob.shape) for blobs in wanted.values() for blob in blobs)
     if total > limits.RANDOM_NUMBERS:
@@ -119,7 +124,10 @@ def random_weights(net: Net, seed: int = 0) -> dict[str, tuple[np.ndarray, ...]]
             expected=f"at most {limits.RANDOM_NUMBERS}",
         )
     for key, blobs in wanted.items():
-        arrays = [fill(blob, rng) for blob in blobs]
+        try:
+            arrays = [fill(blob, rng) for blob in blobs]
+        except ClockworkError as error:
+            raise error.located(**where[key]) from None
         for position, name in enumerate(names[key][: len(arrays)]):
             owner = shared.setdefault(name, arrays[position]) if name else arrays[position]
             if owner.size == arrays[position].size:

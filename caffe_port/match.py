@@ -22,6 +22,10 @@ __all__ = ["Matched", "match_weights", "survey_weights", "wanted_blobs"]
 _PIECE = 1 << 20
 
 
+SHOWN = 5
+"""Names that a note lists."""
+
+
 @dataclass(frozen=True)
 class Matched:
     """Weights as the net's rules state them, by layer key; what to know of them; what the file had besides.
@@ -234,4 +238,12 @@ def match_weights(
     matched = survey_weights(net, shapes, given, needed=needed)
     for error in matched.errors.values():
         raise error
-    return matched
+    return replace(matched, notes=(*matched.notes, *_left_over(matched.left_over)))
+
+
+def _left_over(names: tuple[str, ...]) -> list[str]:
+    """One line for the layers that only the weights file has."""
+    if not names:
+        return []
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [f"the weights file has layers that the net has not: {', '.join(names[:SHOWN])}{more}"]

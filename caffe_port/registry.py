@@ -55,6 +55,10 @@ def _no_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]) 
     return 0
 
 
+def _none_saved(layer: Layer, blobs: Arrays, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]) -> int:
+    return 0
+
+
 def _as_given(layer: Layer, blobs: Arrays, bottoms: tuple[Shape, ...]) -> Adapted:
     return Adapted(blobs)
 
@@ -70,6 +74,8 @@ class LayerRule:
     macs(layer, bottom_shapes, top_shapes) -> multiply-accumulates of one forward pass.
     adapt(layer, arrays, bottom_shapes) -> Adapted: accepts other layouts of the weights file, where a fork or
     an older version wrote them.
+    saved(layer, arrays, bottom_shapes, top_shapes) -> how many of `macs` the layer does without, because of
+    the form of its weights.
     fork: whose layer this is. status: "exact", or "approximated" with `note` saying how far.
     counted: the axis of its tops whose size is known only when it runs; `shape` gives the most it can be.
     """
@@ -80,6 +86,7 @@ class LayerRule:
     blobs: Callable[[Layer, tuple[Shape, ...]], tuple[Blob, ...]] = _no_blobs
     macs: Callable[[Layer, tuple[Shape, ...], tuple[Shape, ...]], int] = _no_macs
     adapt: Callable[[Layer, Arrays, tuple[Shape, ...]], Adapted] = _as_given
+    saved: Callable[[Layer, Arrays, tuple[Shape, ...], tuple[Shape, ...]], int] = _none_saved
     bottoms: tuple[int, int | None] = (1, 1)
     tops: tuple[int, int | None] = (1, 1)
     fork: str = "BVLC Caffe"

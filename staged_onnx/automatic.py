@@ -4,10 +4,12 @@ A clock can only save what lies in the stages it holds back, so no stage should 
 what is carried between stages has to be kept and read, so cuts belong where the net is narrow. Each set of
 cuts is judged by the stages it really gives (see `planning`):
 
-    sum over stages and head of share^2  +  BYTES_WEIGHT * carried bytes / bytes of the net's input
+    sum over stages of share^2  +  share of the head
 
-share being a stage's part of all multiply-accumulates. The least is chosen; among sets that give the
-same stages, the deepest blobs name them.
+share being a stage's part of all multiply-accumulates; the head counts in full, because it runs on every
+frame. Of the sets whose balance is within SLACK of the best there is, the one that carries least is chosen;
+among sets that give the same stages, the deepest blobs name them. Where a single layer does most of the work
+no cuts can balance it, and the reason given with them says so.
 """
 
 from __future__ import annotations
@@ -25,7 +27,12 @@ from weights.errors import BundleError
 
 __all__ = ["Chosen", "choose_cuts"]
 
-BYTES_WEIGHT = 0.05
+SLACK = 0.06
+"""How much balance may be given up to carry less."""
+
+UNBALANCED = 1.4
+"""A stage of more than so many times its even share is worth a word."""
+
 CANDIDATES = 20
 """Blobs that are tried: with 4 stages 4845 sets, about two seconds for a net of 200 layers."""
 LEAST_SHARE = 0.02
@@ -60,7 +67,7 @@ class _Costs:
         return sum(count(self.shapes[top]) for layer in inside for top in layer.tops if top in read)
 
     def judge(self, cuts: Sequence[str]) -> tuple[float, list[float], list[int]]:
-        """Score, share of each stage and the head, and elements each stage hands out."""
+        """Balance (less is better), share of each stage and the head, and elements each stage hands out."""
         place = assign_stages(self.net, cuts, self.layers)
         shares = [0.0] * (len(cuts) + 1)
         carried = [0] * len(cuts)
@@ -78,9 +85,7 @@ class _Costs:
             crossing.add(self.scores)
         for value in crossing:
             carried[maker[value]] += count(self.shapes[value])
-        scale = max(1, sum(count(i.shape) for i in self.net.inputs))
-        score = sum(s * s for s in shares) + BYTES_WEIGHT * sum(carried) / scale
-        return score, shares, carried
+        return sum(s * s for s in shares[:-1]) + shares[-1], shares, carried
 
 
 def _candidates(costs: _Costs) -> list[str]:
@@ -102,6 +107,27 @@ def _candidates(costs: _Costs) -> list[str]:
     others = sorted((width, position, top) for _, width, position, top in places if top not in best.values())
     chosen = {*best.values(), *(top for _, _, top in others[: CANDIDATES - len(best)])}
     return [top for _, _, _, top in sorted(places, key=lambda p: -p[2]) if top in chosen]
+
+
+def _best(costs: _Costs, stages: int) -> tuple[tuple[str, ...], float] | None:
+    """The set of cuts that the rule above chooses, and the largest share of the best balanced one.
+
+    None where no set gives so many stages.
+    """
+    places = _candidates(costs)
+    found: list[tuple[float, int, tuple[str, ...], float]] = []
+    wrong = {(a, b) for a, b, _ in misplaced(costs.net, places)}
+    for cuts in combinations(places, stages):
+        if wrong.intersection(combinations(cuts, 2)):
+            continue
+        balance, shares, carried = costs.judge(cuts)
+        if min(shares[:-1]) >= LEAST_SHARE and min(carried) > 0:
+            found.append((balance, sum(carried), cuts, max(shares)))
+    if not found:
+        return None
+    best = min(found)
+    near = [entry for entry in found if entry[0] <= best[0] + SLACK]
+    return min(reversed(near), key=lambda entry: entry[1])[2], best[3]
 
 
 def choose_cuts(
@@ -126,17 +152,7 @@ def choose_cuts(
         for layer in layers
     }
     costs = _Costs(net, layers, macs, shapes, scores)
-    places = _candidates(costs)
-    best: tuple[float, tuple[str, ...]] | None = None
-    wrong = {(a, b) for a, b, _ in misplaced(net, places)}
-    for cuts in combinations(places, stages):
-        if wrong.intersection(combinations(cuts, 2)):
-            continue
-        score, shares, carried = costs.judge(cuts)
-        if min(shares[:-1]) < LEAST_SHARE or min(carried) == 0:
-            continue
-        if best is None or score <= best[0] + 1e-12:
-            best = (score, cuts)
+    best = _best(costs, stages)
     if best is None:
         raise BundleError(
             "too few places to cut",
@@ -144,10 +160,16 @@ def choose_cuts(
             found=f"{stages} stages asked for",
             expected="fewer stages, or cuts of your own: --cut BLOB",
         )
-    _, shares, carried = costs.judge(best[1])
+    chosen, largest_share = best
+    _, shares, carried = costs.judge(chosen)
     why = [
         f"cut {cut}: stage{i + 1} does {shares[i]:.1%} of the work, hands out {carried[i] * 4 / 1e6:.2f} MB"
-        for i, cut in enumerate(best[1])
+        for i, cut in enumerate(chosen)
     ]
     why.append(f"head: {shares[-1]:.1%} of the work, on every frame")
-    return Chosen(best[1], tuple(why))
+    largest = max(layers, key=lambda layer: macs[layer.key])
+    share = macs[largest.key] / costs.total
+    if largest_share * stages > UNBALANCED:
+        alone = f': layer "{largest.name}" alone does {share:.0%} of the work' if share * stages > 1 else ""
+        why.append(f"no cuts give a better balance{alone}")
+    return Chosen(chosen, tuple(why))

@@ -186,7 +186,7 @@ def write_stage(
         model=save_graph(model, folder, name or stage.name),
         inputs=inputs,
         outputs=(graphs.output.output,) if head else stage.outputs,
-        macs=stage.macs,
+        macs=graphs.macs(stage),
         parameters=stage.parameters,
         layers=tuple(layer.key for layer in stage.layers),
         cut=stage.cut,

@@ -223,5 +223,8 @@ def emit_labels(g: OnnxGraph, scores: str, channels: int, frame: str | None) -> 
     if channels == 1:
         labels = g.node("Squeeze", g.node("Greater", scores, g.const(np.float32(0.5))), g.ints(0, 1))
     else:
-        labels = g.node("Squeeze", g.node("ArgMax", scores, axis=1, keepdims=0), g.ints(0))
+        # Along the last axis ONNX Runtime's own kernel takes the first of equals; along others its CUDA
+        # provider leaves ties to cuDNN, which does not say. On the CPU both ways take the same time.
+        last = g.node("Transpose", scores, perm=[0, 2, 3, 1])
+        labels = g.node("Squeeze", g.node("ArgMax", last, axis=3, keepdims=0), g.ints(0))
     return g.node("Cast", labels, to=TensorProto.UINT8)

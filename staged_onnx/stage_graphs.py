@@ -12,6 +12,7 @@ from caffe_port.graph import GraphBuilder
 from caffe_port.match import Matched
 from caffe_port.net import Dims, Input, Net, Shape, Sizes
 from caffe_port.onnx_graph import Draft
+from caffe_port.registry import rule_for
 from caffe_port.shapes import infer_shapes, measure
 from staged_onnx.frame_graphs import Preprocessing, emit_preprocessing
 from staged_onnx.manifest import ValueSpec
@@ -125,6 +126,21 @@ class StageGraphs:
             g.output(g.env[value], value, self.value_dims(value))
         draft = g.draft(f"{self.net.name} {stage.name}".strip())
         return draft, (*stage.inputs, *frames)
+
+    def macs(self, stage: StagePlan) -> int:
+        """Multiply-accumulates of one pass of a stage with these weights, at the reference size."""
+        shapes = self.sizes.shapes
+        saved = sum(
+            rule_for(layer, self.net).saved(
+                layer,
+                self.weights.blobs[layer.key],
+                tuple(shapes[b] for b in layer.bottoms),
+                tuple(shapes[t] for t in layer.tops),
+            )
+            for layer in stage.layers
+            if layer.key in self.weights.blobs
+        )
+        return stage.macs - saved
 
     def whole(self) -> Draft:
         """The un-staged net with the same pre- and post-processing, for comparison."""

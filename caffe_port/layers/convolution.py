@@ -127,10 +127,20 @@ def conv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     w = window(layer, bottom)
     groups(layer, bottom[w.axis])
     spatial = tuple(
-        (n + 2 * p - e) // s + 1
+        _quotient(n + 2 * p - e, s) + 1
         for n, p, e, s in zip(bottom[w.axis + 1 :], w.pad, w.extent, w.stride, strict=True)
     )
     return ((*bottom[: w.axis], outputs_of(layer, bottom[w.axis]), *spatial),) * len(bottoms)
+
+
+def _quotient(a: int, b: int) -> int:
+    """a / b as C++ divides whole numbers, toward zero: a kernel larger than its bottom may fit once."""
+    return a // b if a >= 0 else -(-a // b)
+
+
+def _missing(w: Window, bottom: Shape) -> tuple[int, ...]:
+    """How far a kernel reaches beyond the padded bottom, on each axis: Caffe reads 0 there (im2col)."""
+    return tuple(max(0, e - n - 2 * p) for n, p, e in zip(bottom[w.axis + 1 :], w.pad, w.extent, strict=True))
 
 
 def deconv_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -180,6 +190,18 @@ def deconv_macs(layer: Layer, bottoms: tuple[Shape, ...], tops: tuple[Shape, ...
     return sum(count(bottom) for bottom in bottoms) * outputs * count(w.kernel)
 
 
+def deconv_saved(
+    layer: Layer, arrays: tuple[np.ndarray, ...], bottoms: tuple[Shape, ...], tops: tuple[Shape, ...]
+) -> int:
+    """Multiply-accumulates that a dense Deconvolution saves where its weights are those of several groups."""
+    w = window(layer, bottoms[0])
+    channels, outputs = bottoms[0][w.axis], layer.spec.convolution_param.num_output
+    group = groups(layer, channels)
+    done = standardise(arrays[0], group=group, channels_in=channels, num_output=outputs)
+    stated = deconv_macs(layer, bottoms, tops)
+    return stated - stated * group // done.group
+
+
 def deconv_adapt(layer: Layer, arrays: tuple[np.ndarray, ...], bottoms: tuple[Shape, ...]) -> Adapted:
     """Clockwork's group-deconvolution standardisation: grouped and dense files serve either spelling."""
     w = window(layer, bottoms[0])
@@ -216,6 +238,10 @@ def _emit(
     flat = w.axis != 1
     if flat:
         g.require_fixed(layer, f"channel axis {w.axis}")
+    beyond = _missing(w, shape) if op == "Conv" else (0,) * len(w.pad)
+    if any(beyond):
+        g.require_fixed(layer, "its kernel is larger than its bottom")
+    ends = [p + more for p, more in zip(w.pad, beyond, strict=True)]
     # Caffe allows a convolution without spatial axes, which is a product over the channels.
     spatial = w.kernel or (1,)
     tops = []
@@ -232,7 +258,7 @@ def _emit(
             kernel_shape=list(spatial),
             strides=list(w.stride or (1,)),
             dilations=list(w.dilation or (1,)),
-            pads=list((w.pad or (0,)) * 2),
+            pads=[*(w.pad or (0,)), *(ends or (0,))],
             group=group,
         )
         if flat or not w.kernel:
@@ -271,6 +297,7 @@ register(
         deconv_blobs,
         deconv_macs,
         deconv_adapt,
+        deconv_saved,
         bottoms=(1, None),
         tops=(1, None),
         module=__name__,

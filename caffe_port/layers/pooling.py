@@ -225,10 +225,18 @@ def _common(w: Window) -> dict[str, Any]:
 
 
 def _average(g: GraphBuilder, x: str, w: Window) -> str:
-    if not w.drops():
-        return g.node("AveragePool", x, count_include_pad=1, **_common(w))
-    # Caffe's own pads count and are written out; those that only make room for a window do not. Doubled in
-    # between, because ONNX Runtime would merge the Pad into pads that count all or not at all.
+    """The mean over each window cut to the padded picture: Caffe's own pads count, what lies beyond does not.
+
+    `count_include_pad` with `ceil_mode` leaves to the kernel what it divides by at a ragged border: ONNX
+    Runtime's CPU kernel takes Caffe's count, cuDNN's the whole window's. So either nothing is ragged, or
+    nothing that is padded counts.
+    """
+    if not w.ceil:
+        return g.node("AveragePool", x, count_include_pad=int(any(w.pad)), **_common(w))
+    if not any(w.pad):
+        return g.node("AveragePool", x, count_include_pad=0, **_common(w))
+    # Caffe's pads are written out. Doubled in between, because ONNX Runtime would merge the Pad into pads
+    # that count all or not at all.
     padded = g.node("Pad", x, g.ints(0, 0, *w.pad, 0, 0, *w.pad), g.const(np.float32(0)), mode="constant")
     room = [end - p for end, p in zip(w.ends(), w.pad, strict=True)]
     y = g.node(

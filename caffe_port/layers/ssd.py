@@ -231,6 +231,13 @@ def emit_prior(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
     g.require_fixed(layer, "prior boxes are constants for one frame size")
+    spec = layer.spec.prior_box_param
+    cut = [size for size in (*spec.min_size, *spec.max_size) if size != int(size)]
+    if cut and layer.type == "PriorBox":
+        sizes = ", ".join(f"{size:g} as {int(size)}" for size in cut)
+        g.notes.append(
+            f'layer "{layer.name}" (PriorBox): takes {sizes}, as SSD\'s code does; OpenCV keeps the fractions'
+        )
     return (g.const(prior_boxes(layer, tuple(g.shape(b) for b in layer.bottoms))),)
 
 

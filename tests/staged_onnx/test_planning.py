@@ -117,6 +117,37 @@ def test_cuts_or_stages_but_not_both(tmp_path: Path) -> None:
             staged_onnx.plan(net, **arguments)  # type: ignore[arg-type]
 
 
+def vgg7(folder: Path) -> Net:
+    """waifu2x's chain: its sixth layer does half of the work, its inputs have one channel."""
+    file = folder / "vgg7.prototxt"
+    text, bottom = 'input: "data" input_shape { dim: 1 dim: 1 dim: 40 dim: 40 }\n', "data"
+    for number, outputs in enumerate((32, 32, 64, 64, 128, 128, 1), 1):
+        text += (
+            f'layer {{ name: "c{number}" type: "Convolution" bottom: "{bottom}" top: "c{number}" '
+            f"convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 }} }}\n"
+        )
+        bottom = f"c{number}"
+    file.write_text(text)
+    return read_net(file)
+
+
+def test_automatic_cuts_give_the_best_balance_and_say_where_there_is_none(tmp_path: Path) -> None:
+    from itertools import combinations
+
+    net = vgg7(tmp_path)
+    plan = staged_onnx.plan(net, stages=3)
+
+    def balance(plan: staged_onnx.Plan) -> float:
+        total = sum(part.macs for part in (*plan.stages, plan.head))
+        return sum((stage.macs / total) ** 2 for stage in plan.stages) + plan.head.macs / total
+
+    every = [
+        balance(staged_onnx.plan(net, list(cuts))) for cuts in combinations([f"c{i}" for i in range(1, 8)], 3)
+    ]
+    assert balance(plan) <= min(every) + 0.06
+    assert plan.why[-1].startswith('no cuts give a better balance: layer "c6" alone does 5')
+
+
 def test_automatic_cuts_of_fcn8s(tmp_path: Path) -> None:
     """The full-size net is cut where it is narrow, into stages none of which holds nearly everything."""
     file = tmp_path / "fcn8s.prototxt"
