@@ -10,7 +10,8 @@ from os import PathLike
 from pathlib import Path
 
 from staged_onnx.graph_check import HINT, check_graph
-from staged_onnx.manifest import FileSpec, Manifest, StageSpec, from_json
+from staged_onnx.manifest import FileSpec, Manifest, StageSpec
+from staged_onnx.manifest_reader import from_json
 from weights import limits
 from weights.errors import BundleError
 from weights.regular_file import open_regular, read_regular

@@ -30,6 +30,7 @@ from staged_onnx.frame_graphs import emit_resize
 from staged_onnx.manifest import Manifest, StageSpec, ValueSpec
 from staged_onnx.outputs import OutputSpec, emit_labels
 from weights.errors import BundleError, UsageError
+from weights.shown import one_line
 
 __all__ = ["CARRIED", "KEEP", "LABELS", "split_head", "split_manifest"]
 
@@ -152,8 +153,7 @@ def _open_head(bundle: Bundle, stage: StageSpec) -> OnnxGraph:
     try:
         model = onnx.load(file, load_external_data=False)
     except Exception as error:  # protobuf's error type depends on its back end
-        found = " ".join(str(error).split())[:200]
-        raise BundleError("not an ONNX model", file=file, found=found) from None
+        raise BundleError("not an ONNX model", file=file, found=one_line(error)) from None
     g = OnnxGraph(model)
     if g.has(stage.outputs[0]):
         raise BundleError("a value's name is taken", file=file, found=f'"{stage.outputs[0]}"')

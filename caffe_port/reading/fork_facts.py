@@ -18,6 +18,7 @@ __all__ = ["FieldFact", "ForkFacts", "TypeFact", "fork_facts", "is_neutral", "ne
 TABLE = Path(__file__).resolve().parents[1] / "proto" / "forks.tsv"
 
 NEUTRAL: Mapping[str, str] = {
+    # OpenVINO: boxes in the middle of their place
     "PriorBoxParameter.offset_h": "0.5",
     "PriorBoxParameter.offset_w": "0.5",
 }

@@ -46,12 +46,6 @@ HARMLESS: dict[tuple[str, str], str] = {
     ("BNParameter", "icnet"): "ICNet: chooses an implementation",
 }
 
-NEUTRAL: dict[tuple[str, str], tuple[str, float]] = {
-    ("PriorBoxParameter", "offset_w"): ("OpenVINO: boxes in the middle of their place", 0.5),
-    ("PriorBoxParameter", "offset_h"): ("OpenVINO: boxes in the middle of their place", 0.5),
-}
-"""Fields of forks that are known here at the one value that changes nothing, with what that means."""
-
 _C3D = frozenset({"Convolution3D", "Deconvolution3D", "Pooling3D"})
 
 ONLY_FOR: dict[tuple[str, str], frozenset[str]] = {
@@ -149,14 +143,6 @@ def _scalar(fd: Any, scalar: Scalar, where: dict[str, Any]) -> Any:
     return value
 
 
-def _is_neutral(kind: str, entry: Entry) -> bool:
-    """Whether an unknown field has the one value that is known to change nothing."""
-    known = NEUTRAL.get((kind, entry.name))
-    if known is None or not isinstance(entry.value, Scalar) or entry.value.quoted:
-        return False
-    return real_number(entry.value.text) == known[1]
-
-
 def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str]) -> None:
     kind = message.DESCRIPTOR.name
     fields = message.DESCRIPTOR.fields_by_name
@@ -166,7 +152,7 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
         if name in skip:
             continue
         fd = fields.get(name)
-        if fd is None and ((kind, name) in HARMLESS or _is_neutral(kind, entry)):
+        if fd is None and (kind, name) in HARMLESS:
             continue
         if fd is None or where["layer_type"] not in ONLY_FOR.get((kind, name), (where["layer_type"],)):
             if isinstance(entry.value, Scalar) and is_neutral(f"{kind}.{name}", entry.value.text):

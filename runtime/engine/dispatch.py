@@ -7,7 +7,7 @@ overwrites.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -103,19 +103,10 @@ class Dispatch:
         """Have a stage run on the frame at `position` of its shot: versions and buffers are chosen now, the
         work itself is done in its lane.
         """
-        lagged = stage.lagged_at(position)
-        read: list[Slot] = []
-        came_from: dict[str, int] = {}
-        oldest: Version | None = None
-        for name in stage.reads:
-            if name == "frame":
-                self.upload()
-            entry = self._cache[name]
-            version = entry.read(1 if name in lagged else 0)
-            read.append((entry, version.buffer))
-            came_from[name] = version.index
-            if name not in stage.past and (oldest is None or version.position < oldest.position):
-                oldest = version
+        versions = self._read(stage.reads, stage.lagged_at(position))
+        read = self._slots(versions)
+        present = (version for name, version in versions.items() if name not in stage.past)
+        oldest = min(present, key=lambda version: version.position, default=None)
         since = oldest.position if oldest is not None else position
         index = oldest.index if oldest is not None else self._frame.index
         written: list[Slot] = []
@@ -126,7 +117,7 @@ class Dispatch:
                 self._transforms.computed(name)
         outputs = {name: entry.buffers[b] for name, (entry, b) in zip(stage.writes, written, strict=True)}
         work = self._bound(stage, read, [b for _, b in written], outputs)
-        return Work(stage.name, self._submit(stage.name, work, read, written), came_from)
+        return Work(stage.name, self._submit(stage.name, work, read, written), _came_from(versions))
 
     def run_head(self, fired: Collection[int]) -> None:
         """Run the head if it has something new to work on, else let its last result stand.
@@ -139,21 +130,16 @@ class Dispatch:
         if self._repeats and not fired and self._position > 0:
             self.stand()
             return
-        versions = {name: self._cache[name].read(0) for name in head.reads if name != "frame"}
+        # the frame is not looked at here: to read it is to upload it
+        versions = self._read([name for name in head.reads if name != "frame"])
         # by identity: a stage may write an equal version with other content
         changed = any(self._head_read.get(name) is not version for name, version in versions.items())
         if not (changed or head.reads_pixels or self._repeats or self._position == 0):
             self.stand()
             return
         self._head_read = versions
-        read: list[Slot] = []
-        came_from: dict[str, int] = {}
-        for name in head.reads:
-            if name == "frame":
-                self.upload()
-            version = self._cache[name].read(0)
-            read.append((self._cache[name], version.buffer))
-            came_from[name] = version.index
+        versions = self._read(head.reads)
+        read = self._slots(versions)
         run = self._bound(head, read, [], {head.writes: head.result})
         result = self._last = self._frame.result = Result(head.writes)
 
@@ -162,7 +148,20 @@ class Dispatch:
             result.array = np.array(head.result.numpy())
             result.array.setflags(write=False)
 
-        self._frame.add(Work(head.name, self._submit(head.name, work, read, []), came_from))
+        self._frame.add(Work(head.name, self._submit(head.name, work, read, []), _came_from(versions)))
+
+    def _read(self, names: Iterable[str], lagged: Collection[str] = frozenset()) -> dict[str, Version]:
+        """The versions that are read now: those of `lagged` as before the frame, the frame once uploaded."""
+        versions = {}
+        for name in names:
+            if name == "frame":
+                self.upload()
+            versions[name] = self._cache[name].read(1 if name in lagged else 0)
+        return versions
+
+    def _slots(self, versions: Mapping[str, Version]) -> list[Slot]:
+        """Where versions lie."""
+        return [(self._cache[name], version.buffer) for name, version in versions.items()]
 
     def stand(self) -> None:
         """Let the result of the frame before be this frame's too."""
@@ -219,3 +218,8 @@ class Dispatch:
         for entry, buffer in written:
             entry.readers[buffer], entry.writers[buffer] = [], [task]
         return task
+
+
+def _came_from(versions: Mapping[str, Version]) -> dict[str, int]:
+    """The index of the frame that each value read was computed on."""
+    return {name: version.index for name, version in versions.items()}

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from runtime.engine.cache import Entry, FeatureCache, Version
-from runtime.engine.learned_probe import ValuesProbe, names_values
+from runtime.engine.learned_probe import HOST, ValuesProbe, names_values
 from runtime.engine.probe_graphs import sensor_graph
 from runtime.engine.transform_runner import TransformRunner
 from runtime.flow.paths import FlowPaths
@@ -112,7 +112,7 @@ class _SensorProbe:
         if built.snapshot_shape is not None:
             inputs["reference"] = built.snapshot_shape
         self.session = Session(built.model, device, inputs, name=f"signal of {stage}")
-        self.change = allocate((), np.float64, _HOST)
+        self.change = allocate((), np.float64, HOST)
         self.reference: Entry | None = None
         if built.snapshot_shape is not None:
             name = f"reference {stage} {sensor.value} {sensor.measure} {sensor.reference}"
@@ -237,7 +237,7 @@ class _ModelProbe:
                 expected="two inputs, uint8 height x width x 3, and one output of one number",
             )
         self.output = output.name
-        self.result = allocate(shape, output.dtype, _HOST)
+        self.result = allocate(shape, output.dtype, HOST)
         self.bindings: dict[tuple[int, ...], Binding] = {}
 
     def start(self) -> None:
@@ -260,6 +260,3 @@ class _ModelProbe:
     def close(self) -> None:
         self.bindings.clear()
         self.session.close()
-
-
-_HOST = Device("cpu", 0, "host")

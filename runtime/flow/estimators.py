@@ -28,6 +28,7 @@ from PIL import Image
 from runtime.sessions.session import read_dims
 from staged_onnx.flow_export import PIXEL_MEANS
 from weights.errors import BundleError, FlowError
+from weights.shown import one_line
 
 __all__ = ["DIS_PRESETS", "FlowEstimator", "FlowFunction", "FlowSource", "flow_estimator", "resize_flow"]
 
@@ -294,7 +295,7 @@ class _Onnx(_Estimator):
             raise FlowError(
                 "the flow model failed",
                 file=self.file,
-                found=f"frames of {height} x {width}: {' '.join(str(error).split())[:200]}",
+                found=f"frames of {height} x {width}: {one_line(error)}",
             ) from None
         return self._of(outputs)
 
@@ -307,9 +308,8 @@ class _Onnx(_Estimator):
                     self.file, options, providers=["CPUExecutionProvider"], enable_fallback=0
                 )
             except Exception as error:  # ONNX Runtime raises many types
-                found = " ".join(str(error).split())[:200]
                 raise FlowError(
-                    "ONNX Runtime cannot open the flow model", file=self.file, found=found
+                    "ONNX Runtime cannot open the flow model", file=self.file, found=one_line(error)
                 ) from None
             kinds = [port.type for port in self._session.get_inputs()]
             if not set(kinds) <= _TYPES.keys():

@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from runtime.sessions.device import Device
 from weights.errors import BundleError, DeviceError
+from weights.shown import shown
 
 __all__ = ["Binding", "Port", "Session", "allocate", "one_line", "read_dims"]
 
@@ -301,5 +302,4 @@ _PLACE = re.compile(r"\S*/onnxruntime_src/.*?\)(?: const)? (?=[A-Z\"'\[(])")
 
 def one_line(error: BaseException) -> str:
     """An error's message, without ONNX Runtime's error code and the place in its source, kept short."""
-    text = _PLACE.sub("", _CODE.sub("", " ".join(str(error).split())))
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    return shown(_PLACE.sub("", _CODE.sub("", " ".join(str(error).split()))), 300)

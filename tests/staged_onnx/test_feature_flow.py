@@ -9,7 +9,7 @@ import pytest
 
 from staged_onnx import read_bundle
 from staged_onnx.feature_flow import is_feature_flow, plan_feature_flow
-from staged_onnx.manifest import from_json
+from staged_onnx.manifest_reader import from_json
 from tests.support.feature_flow_nets import thin_bundle, thin_nets
 from tests.support.small_nets import chain
 from weights.errors import BundleError

@@ -13,10 +13,8 @@ from scipy import ndimage
 
 import runtime
 import staged_onnx
-from caffe_port import random_weights
 from runtime.flow.estimators import Flow
 from runtime.video.frames import Frame
-from tests.support.small_nets import thin_fcn8s
 from weights.errors import ScheduleError, UsageError
 
 SIZE = (48, 64)
@@ -48,17 +46,6 @@ def flow(previous: np.ndarray, current: np.ndarray) -> Flow:
 def still(previous: np.ndarray, current: np.ndarray) -> Flow:
     assert np.array_equal(previous, current)
     return np.zeros((*SIZE, 2), np.float32)
-
-
-@pytest.fixture(scope="module")
-def fcn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thin FCN-8s with random weights."""
-    folder = tmp_path_factory.mktemp("fcn")
-    net = thin_fcn8s(folder)
-    plan = staged_onnx.plan(net, ["pool3", "pool4", "upscore2"])
-    how = staged_onnx.Preprocessing(None, "bgr", (60.0,), 0.05)
-    staged_onnx.export(net, random_weights(net, seed=3), plan, folder / "fcn.staged", preprocessing=how)
-    return folder / "fcn.staged"
 
 
 def play(bundle: Path, schedule: str, frames: Any, **options: Any) -> list[runtime.Step]:

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 import runtime
-import staged_onnx
-from caffe_port import random_weights
 from runtime.flow.estimators import Flow
 from runtime.measure.calibrate import calibrate
 from runtime.schedule.clocks import Always, Every, Follow, Watch
@@ -20,7 +18,6 @@ from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Schedule
 from runtime.video.frames import Frame
 from staged_onnx import Manifest, read_bundle
-from tests.support.small_nets import thin_fcn8s
 from tests.support.toy_bundles import chain
 from weights.errors import BundleError, ClockworkError, FlowError, ScheduleError
 
@@ -57,17 +54,6 @@ def came_from(image: np.ndarray, frames: int) -> np.ndarray:
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two stages; a label is the sum of the reds that both stages saw."""
     return chain(tmp_path_factory.mktemp("toy") / "two.staged", 2, size=SIZE)
-
-
-@pytest.fixture(scope="module")
-def fcn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thin FCN-8s with random weights."""
-    folder = tmp_path_factory.mktemp("fcn")
-    net = thin_fcn8s(folder)
-    plan = staged_onnx.plan(net, ["pool3", "pool4", "upscore2"])
-    how = staged_onnx.Preprocessing(None, "bgr", (60.0,), 0.05)
-    staged_onnx.export(net, random_weights(net, seed=3), plan, folder / "fcn.staged", preprocessing=how)
-    return folder / "fcn.staged"
 
 
 def play(bundle: Path, schedule: str, frames: Any, **options: Any) -> list[runtime.Step]:
