@@ -62,3 +62,20 @@ def test_from_alexnet_to_labels(tmp_path: Path, old: tuple[Path, Path]) -> None:
         assert run(["run", str(bundle), str(tmp_path / "one.png"), "-o", str(out), "--views", "--quiet"]) == 0
         with Image.open(out / "views/one-fill.png") as fill:
             assert fill.size == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("phase", "stages", "left_out"),
+    [("TRAIN", (), {"loss"}), ("TEST", ("val",), {"loss", "accuracy"}), ("TEST", ("deploy",), set())],
+)
+def test_the_all_in_one_file_gives_three_nets(
+    tmp_path: Path, phase: str, stages: tuple[str, ...], left_out: set[str]
+) -> None:
+    """Whatever the phase, the net runs without labels: only losses and measures read them."""
+    file = tmp_path / "all.prototxt"
+    file.write_text(digits_fcn_alexnet(all_in_one=True), "utf-8")
+    net = read_net(file, phase, stages=stages, inputs={"data": (1, 3, 375, 500)})
+    assert [i.name for i in net.inputs] == ["data"] and net.outputs == ("score",)
+    assert [layer.name for layer in net.layers][-3:] == ["score_fr", "upscore", "score"]
+    said = " ".join(net.notes)
+    assert {name for name in ("loss", "accuracy") if f'"{name}" left out' in said} == left_out
