@@ -303,14 +303,14 @@ class Player:
         if movement is None:
             return None
         both = movement.kind == "between"
-        return FlowPaths(movement.options, channels=movement.channels, both=both, flow=self._flow)
+        return FlowPaths(movement.options, both=both, flow=self._flow)
 
     def _engine_for(self, size: tuple[int, int]) -> Engine:
         """The engine at a frame size; opened with the first frame of this size."""
         movement = self.schedule.movement
         key: _Key = (size, None)
         if movement is not None and movement.carried:
-            key = (size, (movement.carried, movement.options.scale_for(size, movement.channels)))
+            key = (size, (movement.carried, movement.scores_scale(size)))
         if key not in self._sessions:
             shared = next((opened for (other, _), opened in self._sessions.items() if other == size), None)
             while len(self._sessions) >= SIZES_KEPT:

@@ -29,7 +29,17 @@ from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx.frame_graphs import emit_resize
 from weights.errors import UsageError
 
-__all__ = ["PADDINGS", "emit_moved", "emit_moved_rows", "path_graph", "warp_graph", "warp_labels_graph"]
+__all__ = [
+    "PADDINGS",
+    "emit_moved",
+    "emit_moved_labels",
+    "emit_moved_rows",
+    "emit_rows_at",
+    "emit_steps",
+    "path_graph",
+    "warp_graph",
+    "warp_labels_graph",
+]
 
 PADDINGS = ("border", "zeros")
 """What is read beyond the value's edge: its nearest pixel, or zero."""
@@ -89,14 +99,8 @@ def warp_labels_graph(
     _check(flow, padding)
     g = OnnxGraph()
     value = g.input("value", list(size), TensorProto.UINT8)
-    field = _emit_flow(g, g.input("flow", list(flow)), flow, (1, 1, *size), (1.0, 1.0))
-    wholes = [g.node("Round", step) for step in _emit_steps(g, field, size, (flow[0], flow[1]))]
-    index, moves = _emit_index(g, wholes, size)
-    flat = g.node("Reshape", value, g.ints(-1))
-    moved = g.node("Reshape", g.node("GatherElements", flat, index, axis=0), g.ints(*size))
-    if padding == "zeros":
-        inside = g.node("And", *(g.node("Equal", *move) for move in moves))
-        moved = g.node("Where", inside, moved, g.const(np.uint8(0), np.uint8))
+    steps = emit_steps(g, g.input("flow", list(flow)), flow, size)
+    moved = emit_moved_labels(g, value, steps, size, padding)
     g.output(moved, "moved", list(size), TensorProto.UINT8)
     return g.model("warp")
 
@@ -177,6 +181,101 @@ def emit_moved_rows(
     )
     above, under = (_emit_between(g, read(0, row), read(1, row), x) for row in (0, 1))
     return _emit_between(g, above, under, y)
+
+
+def emit_steps(g: OnnxGraph, flow: str, grid: Sequence[int], size: Sequence[int]) -> tuple[str, str]:
+    """Nodes from a flow (H x W x 2, `grid`) to x and y in pixels of a map of `size`, each h x w."""
+    field = _emit_flow(g, flow, grid, (1, 1, *size), (1.0, 1.0))
+    return _emit_steps(g, field, size, (grid[0], grid[1]))
+
+
+def emit_moved_labels(
+    g: OnnxGraph, value: str, steps: tuple[str, str], size: Sequence[int], padding: str
+) -> str:
+    """Nodes from a label map (uint8, `size`) and its `emit_steps` to the moved map: nearest labels."""
+    index, moves = _emit_index(g, [g.node("Round", step) for step in steps], size)
+    flat = g.node("Reshape", value, g.ints(-1))
+    moved = g.node("Reshape", g.node("GatherElements", flat, index, axis=0), g.ints(*size))
+    if padding == "zeros":
+        inside = g.node("And", *(g.node("Equal", *move) for move in moves))
+        moved = g.node("Where", inside, moved, g.const(np.uint8(0), np.uint8))
+    return moved
+
+
+def emit_rows_at(
+    g: OnnxGraph,
+    value: str,
+    pixels: str,
+    steps: tuple[str, str] | None,
+    shape: Sequence[int],
+    size: Sequence[int],
+    padding: str,
+) -> str:
+    """Nodes that read some pixels of a map whose channels lie together: n x C, float32.
+
+    Args:
+        g: The graph.
+        value: The map, h x w x C (`shape`).
+        pixels: Which pixels of the frame, as n numbers, row by row (int64).
+        steps: What `emit_steps` made for the frame's size, None where the map has not moved.
+        shape: Of the map.
+        size: Height and width of the frame.
+        padding: What is read beyond the edge.
+    """
+    height, width, channels = shape
+    columns = g.const(np.array(size[1], np.int64), np.int64)
+    places = (g.node("Mod", pixels, columns), g.node("Div", pixels, columns))
+    wholes, fractions = zip(
+        *(
+            _emit_place(g, place, step, pixels, length, frame)
+            for place, step, length, frame in zip(
+                places, steps or ("", ""), (width, height), (size[1], size[0]), strict=True
+            )
+        ),
+        strict=True,
+    )
+    rows = g.node("Reshape", value, g.ints(-1, channels))
+
+    def read(right: int, below: int) -> str:
+        ends, moves = [], []
+        for whole, length, more in zip(wholes, (width, height), (right, below), strict=True):
+            there = g.node("Add", whole, g.const(np.float32(more))) if more else whole
+            kept = g.node("Clip", there, g.const(np.float32(0)), g.const(np.float32(length - 1)))
+            ends.append(g.node("Cast", kept, to=TensorProto.INT64))
+            moves.append(g.node("Equal", there, kept))
+        across = g.const(np.array(width, np.int64), np.int64)
+        found = g.node("Gather", rows, g.node("Add", g.node("Mul", ends[1], across), ends[0]), axis=0)
+        found = g.node("Cast", found, to=TensorProto.FLOAT)
+        if padding == "zeros":
+            inside = g.node("Unsqueeze", g.node("And", *moves), g.ints(1))
+            found = g.node("Where", inside, found, g.const(np.float32(0)))
+        return found
+
+    x, y = fractions
+    if not x:
+        return read(0, 0)
+    above, under = (_emit_between(g, read(0, row), read(1, row), x) for row in (0, 1))
+    return _emit_between(g, above, under, y)
+
+
+def _emit_place(g: OnnxGraph, place: str, step: str, pixels: str, length: int, frame: int) -> tuple[str, str]:
+    """Along one axis, where pixels of a frame lie in a map of `length`, a step farther: the whole number, and
+    the fraction as n x 1, "" where it is 0 everywhere.
+
+    The fraction of the step is taken by itself: added to a place far from 0 it would be rounded.
+    """
+    whole = g.node("Cast", place, to=TensorProto.FLOAT)
+    fraction = g.node("Gather", g.node("Reshape", step, g.ints(-1)), pixels, axis=0) if step else ""
+    if length != frame:
+        scale, half = g.const(np.float32(length / frame)), g.const(np.float32(0.5))
+        there = g.node("Sub", g.node("Mul", g.node("Add", whole, half), scale), half)
+        whole = g.node("Floor", there)
+        rest = g.node("Sub", there, whole)
+        fraction = g.node("Add", rest, g.node("Mul", fraction, scale)) if fraction else rest
+    if not fraction:
+        return whole, ""
+    more = g.node("Floor", fraction)
+    return g.node("Add", whole, more), g.node("Unsqueeze", g.node("Sub", fraction, more), g.ints(1))
 
 
 def _check(flow: Sequence[int], padding: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from runtime.flow.paths import FlowPaths
 from runtime.schedule.flow_schedules import Movement
 from runtime.transform import Feed, Read, Transform
 from staged_onnx import Manifest
-from staged_onnx.blend import BlendInput, blend_graph, blend_labels_graph
+from staged_onnx.blend import BlendInput, blend_graph, blend_labels_graph, settled_labels_graph
 from staged_onnx.warp import warp_graph, warp_labels_graph
 
 __all__ = ["flow_transforms"]
@@ -55,30 +55,50 @@ def _fused(movement: Movement, manifest: Manifest, paths: FlowPaths, value: str)
 
 
 def _of_scores(movement: Movement, manifest: Manifest, paths: FlowPaths) -> tuple[Transform, ...]:
-    """The label map made of scores: moved ones, or ones blended from both sides; and of fused ones."""
+    """The label map that goes with scores: moved, or made of both key frames; and that of fused scores."""
     labels, scores = movement.values[0], movement.scores
-    found = []
-    inputs: tuple[BlendInput, ...] = (BlendInput("value", "flow"),)
-    feeds: tuple[Feed, ...] = (Feed("flow", paths.path),)
-    reads: tuple[Read, ...] = (Read("value", scores, "source"),)
     if movement.kind == "between":
-        inputs = (*inputs, BlendInput("later_value", "later_flow"))
-        feeds = (
-            Feed("flow", paths.earlier_path),
-            Feed("later_flow", paths.later_path),
-            Feed("share", paths.share_of_earlier),
-        )
-        reads = (Read("value", scores, "earlier"), Read("later_value", scores, "source"))
-    graph = _BlendGraph(movement, manifest, paths, scores, inputs, labels=True)
-    found.append(Transform(labels, graph, feeds, reads))
+        found = [_between(movement, manifest, paths)]
+    elif movement.options.of == "scores":
+        graph = _LabelsGraph(movement, (BlendInput("value", "flow"),))
+        reads: tuple[Read, ...] = (Read("value", scores, "source"),)
+        found = [Transform(labels, graph, (Feed("flow", paths.path),), reads)]
+    else:
+        found = [_moved(movement, manifest, paths, labels)]
     if movement.options.fuse:
         found.append(_fused(movement, manifest, paths, scores))
-        graph = _BlendGraph(movement, manifest, paths, scores, (BlendInput("value"),), labels=True)
-        # fed with the way, which it does not read, so that it does nothing where nothing was fused
-        way = Feed("way", paths.whole_path)
-        fused = Transform(labels, graph, (way,), (Read("value", scores, "newest"),), when="fired")
-        found.append(fused)
+        graph = _LabelsGraph(
+            movement, (BlendInput("value"),), (BlendInput("moved_labels", "way"), BlendInput("labels"))
+        )
+        reads = (
+            Read("value", scores, "newest"),
+            Read("moved_labels", labels, "earlier"),
+            Read("labels", labels, "newest"),
+        )
+        found.append(Transform(labels, graph, (Feed("way", paths.whole_path),), reads, when="fired"))
     return tuple(found)
+
+
+def _between(movement: Movement, manifest: Manifest, paths: FlowPaths) -> Transform:
+    """The label map of a frame from those of the key frames on both sides, and from their scores."""
+    labels, scores = movement.values[0], movement.scores
+    graph = _LabelsGraph(
+        movement,
+        (BlendInput("value", "flow"), BlendInput("later_value", "later_flow")),
+        (BlendInput("labels", "flow"), BlendInput("later_labels", "later_flow")),
+    )
+    feeds = (
+        Feed("flow", paths.earlier_path),
+        Feed("later_flow", paths.later_path),
+        Feed("share", paths.share_of_earlier),
+    )
+    reads = (
+        Read("value", scores, "earlier"),
+        Read("later_value", scores, "source"),
+        Read("labels", labels, "earlier"),
+        Read("later_labels", labels, "source"),
+    )
+    return Transform(labels, graph, feeds, reads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +114,7 @@ class _WarpGraph:
         self, shape: tuple[int, ...], dtype: np.dtype, inputs: Mapping[str, tuple[int, ...]]
     ) -> onnx.ModelProto:
         padding = self.movement.options.padding
-        if self.movement.carried == "labels":
+        if len(shape) == 2:
             return warp_labels_graph(shape, inputs["flow"], padding=padding)
         return warp_graph(
             shape,
@@ -108,29 +128,48 @@ class _WarpGraph:
 
 @dataclass(frozen=True, eq=False)
 class _BlendGraph:
-    """Makes the blend graph of versions of one value; `labels`: what is written is the label map of it."""
+    """Makes the blend graph of versions of one value."""
 
     movement: Movement
     manifest: Manifest
     paths: FlowPaths
     value: str
     blended: tuple[BlendInput, ...]
-    labels: bool = False
 
     def __call__(
         self, shape: tuple[int, ...], dtype: np.dtype, inputs: Mapping[str, tuple[int, ...]]
     ) -> onnx.ModelProto:
-        read = {each.name for each in self.blended}
-        feeds = {name: dims for name, dims in inputs.items() if name not in read}
+        feeds = _without(inputs, self.blended)
         of = inputs[self.blended[0].name]
-        padding = self.movement.options.padding
-        if self.labels:
-            return blend_labels_graph(
-                self.blended, of, feeds, (shape[0], shape[1]), dtype=dtype, padding=padding
-            )
         flow = next(inputs[each.flow] for each in self.blended if each.flow)
         extent = _extent(self.manifest, self.paths, self.value, of, flow)
+        padding = self.movement.options.padding
         return blend_graph(self.blended, of, feeds, dtype=dtype, extent=extent, padding=padding)
+
+
+@dataclass(frozen=True, eq=False)
+class _LabelsGraph:
+    """Makes the graph of a label map of blended scores; `settled`: the label maps that go with them."""
+
+    movement: Movement
+    blended: tuple[BlendInput, ...]
+    settled: tuple[BlendInput, ...] = ()
+
+    def __call__(
+        self, shape: tuple[int, ...], dtype: np.dtype, inputs: Mapping[str, tuple[int, ...]]
+    ) -> onnx.ModelProto:
+        feeds = _without(inputs, (*self.blended, *self.settled))
+        of, size = inputs[self.blended[0].name], (shape[0], shape[1])
+        padding = self.movement.options.padding
+        if not self.settled:
+            return blend_labels_graph(self.blended, of, feeds, size, dtype=dtype, padding=padding)
+        return settled_labels_graph(self.blended, self.settled, of, feeds, size, dtype=dtype, padding=padding)
+
+
+def _without(inputs: Mapping[str, tuple[int, ...]], read: Iterable[BlendInput]) -> dict[str, tuple[int, ...]]:
+    """The inputs that are no maps: flows and shares."""
+    names = {each.name for each in read}
+    return {name: dims for name, dims in inputs.items() if name not in names}
 
 
 def _extent(

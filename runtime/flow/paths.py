@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from threading import Lock
 from typing import TypeVar
 
@@ -74,7 +73,6 @@ class FlowPaths:
 
     Args:
         options: Which flow, on which grid.
-        channels: Of the values that the grid's scale is to suit.
         tracks: How many sources are followed at a time.
         both: Whether values are moved from a later frame too, so that flow is estimated both ways.
         flow: The estimator to use instead of the options'.
@@ -84,13 +82,11 @@ class FlowPaths:
         self,
         options: FlowOptions | None = None,
         *,
-        channels: int = 1,
         tracks: int = 4,
         both: bool = False,
         flow: FlowSource | None = None,
     ) -> None:
         self.options = options or FlowOptions()
-        self.channels = channels
         self.tracks = tracks
         estimator = flow_estimator(self.options.flow if flow is None else flow)
         self._pairs = PairFlows(estimator, both=both or self.options.occlusion != "border")
@@ -101,10 +97,6 @@ class FlowPaths:
         self._measured: tuple[Picture, Picture, float] | None = None
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._lock = Lock()
-
-    def scale_for(self, size: tuple[int, int]) -> Fraction:
-        """The scale of the grid at a frame size (height, width)."""
-        return self.options.scale_for(size, self.channels)
 
     def frame_of(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the frames that a path's grid was last made for."""
@@ -228,7 +220,7 @@ class FlowPaths:
 
     def _grid(self, moment: Moment) -> tuple[int, int]:
         size = (moment.image.shape[0], moment.image.shape[1])
-        grid = grid_of(size, self.scale_for(size))
+        grid = grid_of(size, self.options.path_scale(size))
         self._sizes[grid] = size
         return grid
 

@@ -252,7 +252,7 @@ def _record_drift(watch: Watch, drift: Drift, plan: Schedule, frames: Iterable[A
     """Follow the frames from every key frame that there could have been; the network does not run."""
     movement, reach = plan.movement, watch.maximum
     assert movement is not None and reach is not None
-    paths = FlowPaths(movement.options, channels=movement.channels, tracks=reach + 1)
+    paths = FlowPaths(movement.options, tracks=reach + 1)
     recording = _Recording(drift.measure, (0.0,))
     images: deque[np.ndarray] = deque(maxlen=reach + 1)
     since = 0

@@ -48,7 +48,7 @@ class Movement:
 
     carried: what the head hands out as a value of the cache, where it is in two parts (see
     `staged_onnx.split`), else "". values: those that are moved, "fresh" scores last. scores: the value that
-    label maps are made of, where scores are carried. channels: of the scores, for the grid's scale. key: the
+    label maps are made of, where scores are carried. channels: of the scores. key: the
     clock that says when all of them are computed anew.
     """
 
@@ -80,6 +80,12 @@ class Movement:
         if self.kind == "between" or self.options.fuse or not isinstance(key, Every):
             return False
         return (position - key.phase) % key.rate == 0
+
+    def scores_scale(self, size: tuple[int, int]) -> Fraction:
+        """The scale of the grid of carried scores at a frame size; that of the path for fresh ones."""
+        if self.carried == "scores":
+            return self.options.scores_scale(size, self.channels)
+        return self.options.path_scale(size)
 
     @property
     def longest(self) -> int:
@@ -177,7 +183,7 @@ def played_bundle(bundle: Bundle, movement: Movement | None, size: tuple[int, in
     """The bundle that a schedule plays on frames of a size (height, width)."""
     if movement is None or not movement.carried:
         return bundle
-    return split_head(bundle, movement.carried, movement.options.scale_for(size, movement.channels))
+    return split_head(bundle, movement.carried, movement.scores_scale(size))
 
 
 def _head_values(manifest: Manifest, stages: Iterable[object]) -> tuple[str, ...]:

@@ -8,7 +8,13 @@ import onnxruntime as ort
 import pytest
 from scipy import ndimage
 
-from staged_onnx.blend import BlendInput, blend_graph, blend_labels_graph, residual_graph
+from staged_onnx.blend import (
+    BlendInput,
+    blend_graph,
+    blend_labels_graph,
+    residual_graph,
+    settled_labels_graph,
+)
 
 H, W, C = 21, 27, 5
 
@@ -88,6 +94,65 @@ def test_labels_are_the_best_of_the_mixed_scores_at_the_frames_size(size: tuple[
     found = run(model, a=rows(scores), way=flow)
     assert found.dtype == np.uint8 and clear.mean() > 0.99
     np.testing.assert_array_equal(found[clear], moved.argmax(0)[clear])
+
+
+def read_labels(labels: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
+    y = np.clip(rows + np.rint(flow[..., 1]), 0, labels.shape[0] - 1).astype(int)
+    x = np.clip(columns + np.rint(flow[..., 0]), 0, labels.shape[1] - 1).astype(int)
+    return labels[y, x]
+
+
+def settle(
+    scores: list[np.ndarray], labels: list[np.ndarray], flows: list[np.ndarray], share: np.ndarray
+) -> np.ndarray:
+    """What the graph makes of two maps of scores (C x h x w) and of labels, each moved along its flow."""
+    names = ("a", "b")
+    maps = [BlendInput(f"scores_{n}", f"flow_{n}") for n in names]
+    found = [BlendInput(f"labels_{n}", f"flow_{n}") for n in names]
+    shape = (*scores[0].shape[1:], scores[0].shape[0])
+    feeds = {f"flow_{n}": flow.shape for n, flow in zip(names, flows, strict=True)} | {"share": share.shape}
+    model = settled_labels_graph(maps, found, shape, feeds, labels[0].shape)
+    return run(
+        model,
+        share=share,
+        **{f"scores_{n}": rows(s[np.newaxis]) for n, s in zip(names, scores, strict=True)},
+        **{f"labels_{n}": label for n, label in zip(names, labels, strict=True)},
+        **{f"flow_{n}": flow for n, flow in zip(names, flows, strict=True)},
+    )
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_labels_that_differ_are_settled_by_the_mixed_scores(scale: int) -> None:
+    """Frames of `scale` times the scores' size."""
+    size = (scale * H, scale * W)
+    scores = [random(C, H, W, seed=seed) for seed in (1, 2)]
+    labels = [np.random.default_rng(seed).integers(0, C, size, np.uint8) for seed in (3, 4)]
+    flows = [random(*size, 2, seed=seed, scale=3) for seed in (5, 6)]
+    share = np.random.default_rng(7).uniform(size=(1, 1, *size)).astype(np.float32)
+    found = settle(scores, labels, flows, share)
+    first, second = (read_labels(*pair) for pair in zip(labels, flows, strict=True))
+    rows_, columns = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    mixed = np.zeros((C, *size))
+    for planes, flow, weight in zip(scores, flows, (share[0, 0], 1 - share[0, 0]), strict=True):
+        places = [(place + 0.5 + flow[..., axis]) / scale - 0.5 for place, axis in ((rows_, 1), (columns, 0))]
+        mixed += weight * np.stack(
+            [ndimage.map_coordinates(p.astype(np.float64), places, order=1, mode="nearest") for p in planes]
+        )
+    best = np.sort(mixed, axis=0)
+    clear = best[-1] - best[-2] > 1e-4
+    differ = first != second
+    assert 0.5 < differ.mean() < 1 and clear.mean() > 0.99
+    np.testing.assert_array_equal(found[~differ], first[~differ])
+    np.testing.assert_array_equal(found[differ & clear], mixed.argmax(0)[differ & clear])
+
+
+def test_label_maps_that_agree_everywhere_stand() -> None:
+    label = np.random.default_rng(0).integers(0, C, (H, W), np.uint8)
+    still = np.zeros((H, W, 2), np.float32)
+    scores = random(C, H, W)
+    found = settle([scores, scores], [label, label], [still, still], np.ones((1, 1, H, W), np.float32))
+    np.testing.assert_array_equal(found, label)
 
 
 def test_one_channel_is_a_probability() -> None:

@@ -124,10 +124,14 @@ def test_the_grid_of_a_path() -> None:
     assert grid_of((7, 9), Fraction(1, 2)) == (4, 5)
 
 
-def test_the_scale_follows_the_size_of_the_value() -> None:
-    motion = FlowPaths(FlowOptions(shift(0, 0)), channels=20)
+def test_the_scales_follow_the_size_of_the_frame_and_of_the_scores() -> None:
+    options = FlowOptions()
     sizes = [(100, 100), (360, 480), (1024, 2048)]
-    assert [motion.scale_for(size) for size in sizes] == [1, Fraction(1, 2), Fraction(1, 4)]
+    assert [options.path_scale(size) for size in sizes] == [1, Fraction(1, 2), Fraction(1, 4)]
+    assert [options.scores_scale(size, 20) for size in sizes] == [1, 1, Fraction(1, 2)]
+    assert options.scores_scale((4096, 8192), 100) == Fraction(1, 4)
+    halved = FlowOptions(scale=Fraction(1, 3))
+    assert halved.path_scale((100, 100)) == halved.scores_scale((100, 100), 20) == Fraction(1, 3)
 
 
 def smooth(x: int = 0, y: int = 0) -> np.ndarray:
