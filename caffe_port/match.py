@@ -7,6 +7,7 @@ the file lacks is an error here, because Caffe would run it on its filler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -90,6 +91,8 @@ def _match_layer(
     fitted = []
     for position, (array, blob) in enumerate(zip(arrays, wanted, strict=True)):
         fit = _fit(array, blob.shape)
+        if fit is None and not layer.spec.strict_dim and array.size == math.prod(blob.shape):
+            fit = array.reshape(blob.shape)
         if fit is None:
             raise WeightsError(
                 f"blob {position} ({blob.role}) has the wrong shape",

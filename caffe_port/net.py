@@ -15,7 +15,7 @@ from typing import Any
 from caffe_port.proto.caffe_pb2 import LayerParameter
 from weights.errors import ClockworkError, PrototxtError
 
-__all__ = ["Dims", "Input", "Layer", "Net", "Shape", "Sizes", "resolve"]
+__all__ = ["Dims", "HostStep", "Input", "Layer", "Net", "Shape", "Sizes", "resolve"]
 
 Shape = tuple[int, ...]
 
@@ -55,11 +55,25 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class HostStep:
+    """A layer that a host carries out around the graph (see `reading.host_steps`).
+
+    reads, makes: the blobs' names. parameters: the layer's, as JSON data.
+    """
+
+    name: str
+    type: str
+    reads: tuple[str, ...]
+    makes: tuple[str, ...]
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Net:
     """A parsed net, in the order in which Caffe runs its layers.
 
     `outputs` are the values that no layer reads, and those that a layer outside the graph would read; `notes`
-    say what was left out and why.
+    say what was left out and why; `host_steps` are those of the layers left out that a host can carry out.
     """
 
     name: str
@@ -68,6 +82,7 @@ class Net:
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    host_steps: tuple[HostStep, ...] = ()
 
     def where(self, layer: Layer) -> dict[str, Any]:
         """The parts of an error message that say where `layer` is."""

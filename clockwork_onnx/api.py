@@ -240,15 +240,21 @@ def _bundle(
 
 def _preprocessing(net: Net, options: _BundleOptions) -> staged_onnx.Preprocessing:
     picture = picture_input(net)
-    size = options.size
+    size, mean = options.size, options.mean
+    data = next((step.parameters for step in net.host_steps if step.type == "ImageSegData"), None)
+    fit = size is None and data is not None and data["crop_size"] > 0
+    if fit and data is not None:
+        size = (data["crop_size"], data["crop_size"])
+        mean = mean or data["mean_value"]
     if size is None:
         fixed = measure(net, input_shape(net, None)).fixed
         size = (picture.shape[2], picture.shape[3]) if fixed else "native"
     return staged_onnx.Preprocessing(
         None if size == "native" else size,
         options.channels or ("gray" if picture.shape[1] == 1 else "bgr"),
-        tuple(options.mean or (0.0,)),
+        tuple(mean or (0.0,)),
         1.0 if options.scale is None else options.scale,
+        fit,
     )
 
 

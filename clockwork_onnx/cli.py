@@ -28,6 +28,7 @@ COMMANDS = {
     "calibrate": "The threshold that fires the deep stage on a share of a video.",
     "bench": "Time stages, schedules and the un-staged net in one run.",
     "accel": "Accel's demo: key frames, moved features, corrections; mean IU.",
+    "deeplab": "DeepLab v1 from an experiment folder to the PASCAL VOC number.",
     "net": "Write the prototxts of published nets.",
     "weights": "Look into weights files and write them anew.",
     "data": "Prepare data sets and look at them.",

@@ -51,9 +51,14 @@ def choose_signal(plan: Plan) -> str:
     return maps[-1] if maps else ""
 
 
-def _notes(plan: Plan, signal: str) -> tuple[str, ...]:
+def _notes(plan: Plan, signal: str, how: Preprocessing) -> tuple[str, ...]:
     """What whoever plays the bundle should know of its stages."""
     notes = []
+    if how.fit and how.size is not None:
+        notes.append(
+            f"frames are padded with the mean or cropped to {how.size[0]} x {how.size[1]}, as ImageSegData "
+            "does, not resized; of a larger frame only the middle is labelled"
+        )
     share = plan.head.macs / max(1, plan.head.macs + sum(stage.macs for stage in plan.stages))
     if share > 0.5:
         notes.append(f"the head does {share:.0%} of the work on every frame: clocks save little here")
@@ -124,8 +129,9 @@ def export(
             created_by=f"clockwork-onnx {__version__}",
             whole=save_graph(graphs.whole(), folder, "whole") if whole else "",
             why=plan.why,
-            notes=(*notes, *_notes(plan, signal), *net.notes, *graphs.weights.notes),
+            notes=(*notes, *_notes(plan, signal, graphs.preprocessing), *net.notes, *graphs.weights.notes),
             output=graphs.output,
+            host_steps=net.host_steps,
         )
         if check is not None:
             check(manifest)
@@ -224,6 +230,8 @@ def _prepare(
             native=how.size is None and frame_sized(net, shapes, plan.scores),
             resized=output.kind != "picture" or found == taken,
         )
+        if how.fit:
+            output = replace(output, name=f"{output.name}@frame", native=True)
     graphs = StageGraphs(net, plan, sizes, matched, how, output)
     try:
         for stage in (*plan.stages, plan.head):

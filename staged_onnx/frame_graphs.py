@@ -1,8 +1,9 @@
 """Pre-processing as part of the graphs: from a uint8 frame to the net's input.
 
 Frame H x W x 3, RGB -> float -> resized to the net's size (bilinear, pixel centres at half, as OpenCV's
-INTER_LINEAR) or left native -> the net's channel order -> (x - mean) * scale, Caffe's transform_param.
-`outputs` has the other end.
+INTER_LINEAR) or left native -> the net's channel order -> (x - mean) * scale, Caffe's transform_param ->
+padded or cropped to the net's size where frames are fitted instead of resized (`fit`). `outputs` has the
+other end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from onnx import TensorProto
 
 from caffe_port.onnx_graph import OnnxGraph
+from staged_onnx.fit import emit_fit
 from weights.errors import UsageError
 
 __all__ = ["Preprocessing", "emit_preprocessing", "emit_resize"]
@@ -28,13 +30,15 @@ class Preprocessing:
 
     size: (height, width) of the net's input, or None to keep the frame's own size. channels: the net's order,
     "bgr", "rgb" or "gray". mean: one value or one a channel, in the net's order, subtracted before the
-    product with `scale`: (x - mean) * scale on pixel values 0 to 255.
+    product with `scale`: (x - mean) * scale on pixel values 0 to 255. fit: frames are padded or cropped to
+    `size` instead of resized (see `staged_onnx.fit`).
     """
 
     size: tuple[int, int] | None = None
     channels: str = "bgr"
     mean: tuple[float, ...] = (0.0,)
     scale: float = 1.0
+    fit: bool = False
 
     def __post_init__(self) -> None:
         if self.channels not in ("bgr", "rgb", "gray"):
@@ -46,6 +50,8 @@ class Preprocessing:
             )
         if self.size is not None and not all(0 < s <= 1 << 15 for s in self.size):
             raise UsageError("bad size", found=self.size, expected="(height, width), each 1 to 32768")
+        if self.fit and self.size is None:
+            raise UsageError("nothing to fit frames to", found="no size", expected="(height, width)")
         if not all(np.isfinite((*self.mean, self.scale))):
             raise UsageError("mean or scale is not a finite number", found=(*self.mean, self.scale))
 
@@ -61,6 +67,7 @@ class Preprocessing:
             "channels": self.channels,
             "mean": list(self.mean),
             "scale": self.scale,
+            **({"fit": True} if self.fit else {}),
         }
 
 
@@ -73,12 +80,14 @@ def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
         x = g.node("ReduceSum", g.node("Mul", x, g.const(weights)), g.ints(1), keepdims=1)
     elif how.channels == "bgr":
         x = g.node("Gather", x, g.ints(2, 1, 0), axis=1)
-    if how.size is not None:
+    if how.size is not None and not how.fit:
         x = emit_resize(g, x, g.ints(1, how.planes, *how.size))
     if any(how.mean):
         x = g.node("Sub", x, g.const(np.array(how.mean, np.float32).reshape(1, -1, 1, 1)))
     if how.scale != 1:
         x = g.node("Mul", x, g.const(np.float32(how.scale)))
+    if how.size is not None and how.fit:
+        x = emit_fit(g, x, frame, how.planes, how.size)
     return x
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from caffe_port.net import HostStep
 from staged_onnx.frame_graphs import Preprocessing
 from staged_onnx.outputs import OutputSpec
 
@@ -109,6 +110,7 @@ class Manifest:
     output: OutputSpec = field(default_factory=OutputSpec)
     files: Mapping[str, FileSpec] = field(default_factory=dict)
     feature_flow: FeatureFlow | None = None
+    host_steps: tuple[HostStep, ...] = ()
 
     @property
     def scores(self) -> OutputSpec | None:
@@ -160,6 +162,7 @@ class Manifest:
             "notes": list(self.notes),
             "files": {name: asdict(spec) for name, spec in self.files.items()},
             **({"feature_flow": _flow_json(self.feature_flow)} if self.feature_flow is not None else {}),
+            **({"host_steps": [asdict(step) for step in self.host_steps]} if self.host_steps else {}),
         }
 
 

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from caffe_port.net import HostStep
 from staged_onnx.frame_graphs import Preprocessing
 from staged_onnx.manifest import (
     FORMAT,
@@ -195,6 +196,23 @@ def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
         r.get(data, "channels", str, what),
         mean,
         r.real(r.get(data, "scale", (int, float), what), "scale"),
+        r.get(data, "fit", bool, what, False),
+    )
+
+
+def _host_step(r: _Reader, data: Any) -> HostStep:
+    what = "a host step"
+    parameters = r.get(data, "parameters", dict, what, {})
+    for name, value in parameters.items():
+        plain = value if isinstance(value, list) else [value]
+        if not all(isinstance(v, (int, float, str)) for v in plain):
+            raise r.fail(f'"{name}" of {what}', value, "numbers or text")
+    return HostStep(
+        name=r.get(data, "name", str, what),
+        type=r.get(data, "type", str, what),
+        reads=r.strings(data, "reads", what),
+        makes=r.strings(data, "makes", what),
+        parameters=parameters,
     )
 
 
@@ -270,6 +288,7 @@ def from_json(data: Any, file: Path) -> Manifest:
         output=output,
         files=_files(r, data.get("files", {})),
         feature_flow=_feature_flow(r, data.get("feature_flow"), stages),
+        host_steps=tuple(_host_step(r, s) for s in r.get(data, "host_steps", list, "the bundle", [])),
     )
 
 

@@ -28,12 +28,14 @@ from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx.frame_graphs import Preprocessing, emit_resize
 from weights.errors import BundleError, UsageError
 
-__all__ = ["KINDS", "OutputSpec", "choose_output", "emit_labels", "emit_output"]
+__all__ = ["KINDS", "MAPS", "OutputSpec", "choose_output", "emit_labels", "emit_output"]
 
 KINDS = ("labels", "scores", "picture", "map", "vector")
+MAPS = ("labels", "picture", "map")
+"""The kinds that have a value for each place."""
 MAX_CLASSES = 256
 _SCORES = re.compile(r"score|prob|label|class|seg|softmax", re.IGNORECASE)
-_CLASSIFIES = frozenset({"Softmax", "SoftmaxWithLoss", "ArgMax", "Accuracy"})
+_CLASSIFIES = frozenset({"Softmax", "SoftmaxWithLoss", "ArgMax", "PixelArgMax", "Accuracy"})
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class OutputSpec:
     @property
     def reads_frame(self) -> bool:
         """Whether the frame's size is needed to make it."""
-        return self.kind in ("labels", "picture", "map") and self.resized and not self.native
+        return self.kind in MAPS and self.resized and not self.native
 
     def classes(self) -> int:
         """How many class names go with it: two for one channel of labels, none for what has no classes."""

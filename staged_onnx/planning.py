@@ -67,17 +67,20 @@ def score_value(net: Net, output: str, shapes: Mapping[str, Shape], kind: str | 
         return output
     makers = {top: layer for layer in net.layers for top in layer.tops}
     maker = makers.get(output)
-    while maker is not None and maker.type in ("Softmax", "ArgMax"):
-        argmax = maker.spec.argmax_param
-        if maker.type == "ArgMax" and not (
-            argmax.HasField("axis") and argmax.axis == 1 and argmax.top_k == 1
-        ):
-            break
-        if maker.type == "Softmax" and maker.spec.softmax_param.axis not in (1, -3):
-            break
+    while maker is not None and _keeps_the_largest(maker):
         output = maker.bottoms[0]
         maker = makers.get(output)
     return output
+
+
+def _keeps_the_largest(layer: Layer) -> bool:
+    """Whether the largest channel of what the layer reads can be told from what it makes, and that is all."""
+    argmax = layer.spec.argmax_param
+    if layer.type == "Softmax":
+        return layer.spec.softmax_param.axis in (1, -3)
+    if layer.type == "ArgMax":
+        return argmax.HasField("axis") and argmax.axis == 1 and argmax.top_k == 1
+    return layer.type == "PixelArgMax" and argmax.top_k == 1
 
 
 def _depths(net: Net) -> dict[str, int]:
@@ -136,7 +139,8 @@ def _check_order(net: Net, cuts: Sequence[str]) -> None:
 def index_values(layers: Collection[Layer]) -> frozenset[str]:
     """Values that are places or labels, not measures: the masks of Pooling and what ArgMax makes."""
     masks = {top for layer in layers if layer.type == "Pooling" for top in layer.tops[1:]}
-    return frozenset(masks | {top for layer in layers if layer.type == "ArgMax" for top in layer.tops})
+    indices = {top for layer in layers if layer.type in ("ArgMax", "PixelArgMax") for top in layer.tops}
+    return frozenset(masks | indices)
 
 
 def assign_stages(net: Net, cuts: Sequence[str], layers: Sequence[Layer]) -> dict[str, int]:

@@ -14,9 +14,10 @@ from caffe_port.net import Dims, Input, Net, Shape, Sizes
 from caffe_port.onnx_graph import Draft
 from caffe_port.registry import rule_for
 from caffe_port.shapes import infer_shapes, measure
-from staged_onnx.frame_graphs import Preprocessing, emit_preprocessing
+from staged_onnx.fit import emit_unfit
+from staged_onnx.frame_graphs import Preprocessing, emit_preprocessing, emit_resize
 from staged_onnx.manifest import ValueSpec
-from staged_onnx.outputs import OutputSpec, emit_output
+from staged_onnx.outputs import MAPS, OutputSpec, emit_output
 from staged_onnx.planning import Plan, StagePlan
 from weights.errors import BundleError, ClockworkError
 
@@ -109,9 +110,8 @@ class StageGraphs:
         """The graph of one stage and the names of its inputs."""
         g = GraphBuilder(self.net, self.sizes)
         of_input = {name: self.frames.get(name, FRAME) for name in stage.net_inputs}
-        frames = list(
-            dict.fromkeys([*of_input.values(), *([FRAME] if head and self.output.reads_frame else [])])
-        )
+        sized = head and (self.output.reads_frame or self._unfits)
+        frames = list(dict.fromkeys([*of_input.values(), *([FRAME] if sized else [])]))
         for frame in frames:
             g.input(frame, ["height", "width", 3], TensorProto.UINT8)
         for name, frame in of_input.items():
@@ -121,11 +121,25 @@ class StageGraphs:
         convert_layers(g, stage.layers, self.weights.blobs)
         if head:
             value = g.env[self.plan.scores]
+            if self._unfits:
+                value = g.env[self.output.name] = self._emit_unfit(g, value)
             emit_output(g, value, self.output, self.preprocessing, FRAME if FRAME in frames else None)
         for value in () if head else stage.outputs:
             g.output(g.env[value], value, self.value_dims(value))
         draft = g.draft(f"{self.net.name} {stage.name}".strip())
         return draft, (*stage.inputs, *frames)
+
+    @property
+    def _unfits(self) -> bool:
+        """Whether the scores are of a frame that was padded or cropped, and are brought back to it."""
+        return self.preprocessing.fit and self.output.kind in MAPS
+
+    def _emit_unfit(self, g: GraphBuilder, value: str) -> str:
+        size, shape = self.preprocessing.size, self.sizes.shapes[self.plan.scores]
+        assert size is not None  # Preprocessing sees to it
+        if shape[2:] != size:
+            value = emit_resize(g, value, g.ints(*shape[:2], *size))
+        return emit_unfit(g, value, FRAME, size)
 
     def macs(self, stage: StagePlan) -> int:
         """Multiply-accumulates of one pass of a stage with these weights, at the reference size."""

@@ -6,7 +6,9 @@ values). Caffe sorts pairs (value, index) downwards, so among equal values the L
 axis is turned round, where ONNX's first is Caffe's last. (ArgMax has `select_last_index` for that, but the
 CUDA provider has no kernel for it.)
 
-DeepLab v1's ArgMax without `axis` works on each pixel; write `axis: 1` for it.
+PixelArgMax is DeepLab v1's ArgMax without `axis` (its argmax_layer.cpp): at each pixel the `top_k` largest
+over the channels, N x top_k x H x W, and with `out_max_val` their values behind them, N x 2 top_k x H x W.
+The tie rule is the same.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import canonical_axis, count
-from weights.errors import PrototxtError
+from weights.errors import PrototxtError, ShapeError
 
 INT64_MIN = -(2**63)
 
@@ -67,4 +69,25 @@ def emit_argmax(
     return (g.node("Reshape", y, g.ints(0, pair, spec.top_k, *(1,) * (rank - 3))),)
 
 
+def pixel_argmax_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    spec = layer.spec.argmax_param
+    bottom = bottoms[0]
+    if len(bottom) != 4:
+        raise ShapeError("a map is needed", found=bottom, expected="(N, C, H, W)")
+    if not 1 <= spec.top_k <= bottom[1]:
+        raise PrototxtError("top_k does not fit", found=spec.top_k, expected=f"1 to {bottom[1]}")
+    return ((bottom[0], spec.top_k * (2 if spec.out_max_val else 1), *bottom[2:]),)
+
+
+def emit_pixel_argmax(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    spec = layer.spec.argmax_param
+    indices = _largest(g, bottoms[0], 1, spec.top_k, indices=True)
+    if not spec.out_max_val:
+        return (indices,)
+    return (g.node("Concat", indices, _largest(g, bottoms[0], 1, spec.top_k, indices=False), axis=1),)
+
+
+register(LayerRule("PixelArgMax", pixel_argmax_shape, emit_pixel_argmax, fork="DeepLab v1", module=__name__))
 register(LayerRule("ArgMax", argmax_shape, emit_argmax, module=__name__))

@@ -35,7 +35,7 @@ FCN_PAD = 100
 PADS = 256
 """How many pads above the first are tried."""
 VECTOR = frozenset({"Flatten", "Reshape"})
-ENDS = frozenset({"Softmax", "ArgMax", "SoftmaxWithLoss"})
+ENDS = frozenset({"Softmax", "ArgMax", "PixelArgMax", "SoftmaxWithLoss"})
 CONVOLUTIONS = frozenset({"Convolution", *DEPTHWISE})
 
 

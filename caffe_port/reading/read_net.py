@@ -19,6 +19,7 @@ from caffe_port.reading import data_layers, detached
 from caffe_port.reading.aliases import by_known_name
 from caffe_port.reading.automatic_crop import with_offsets
 from caffe_port.reading.dialect import apply_dialect
+from caffe_port.reading.host_steps import host_steps
 from caffe_port.reading.modes import apply_mode
 from caffe_port.reading.phase import NetState, keeps
 from caffe_port.reading.schema import bare_message, layer_message
@@ -225,6 +226,8 @@ def _build(
     parts.notes += cut.notes
     inputs = _net_inputs(parts, layers, cut, given, file)
     specs, refusals, modes = _messages(cut.kept, file, tolerant)
+    types = {block.text("type") for block in raw}
+    modes += apply_dialect(specs, types=types, v1_syntax=root.has("layers"))
     net = resolve(
         root.text("name"),
         file,
@@ -235,7 +238,7 @@ def _build(
         reads={at: [(b.text("name"), blob) for b, blob in blobs] for at, blobs in cut.reads.items()},
         refusals=refusals,
     )
-    net = with_offsets(net)
+    net = replace(with_offsets(net), host_steps=host_steps(layers, file))
     shared = check_shared_memory(net)
     if shared and not tolerant:
         raise next(iter(shared.values()))
@@ -283,5 +286,4 @@ def _messages(
             message, note = bare_message(block), ""
         specs.append(message)
         notes += [note] if note else []
-    notes += apply_dialect(specs)
     return specs, refusals, notes

@@ -18,7 +18,6 @@ from weights.errors import PrototxtError, UnsupportedError
 __all__ = ["HARMLESS", "bare_message", "layer_message"]
 
 HARMLESS: dict[tuple[str, str], str] = {
-    ("LayerParameter", "strict_dim"): "DeepLab: loosens the shape check of training snapshots",
     ("LayerParameter", "quantization_param"): "Intel: int8 hints; the float weights are what is stored",
     ("LayerParameter", "is_disp_info"): "pose_action_caffe: console output only",
     ("LayerParameter", "copy_postfix_name"): "pose_action_caffe: names of training snapshots",

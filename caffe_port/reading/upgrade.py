@@ -192,7 +192,7 @@ def _upgrade_v1(block: Block, file: str) -> Block:
                     expected="a V1 type of BVLC Caffe, DeepLab, SegNet or C3D",
                 )
             layer.entries.append(Entry("type", _string(name, entry.line)))
-        elif entry.name not in ("param", "blobs_lr", "weight_decay", "blob_share_mode", "strict_dim"):
+        elif entry.name not in ("param", "blobs_lr", "weight_decay", "blob_share_mode"):
             layer.entries.append(entry)
     # One `param { }` a blob: the names under which blobs are shared, and the learning rates.
     names = [Entry("name", e.value) for e in block.all("param") if isinstance(e.value, Scalar)]

@@ -92,11 +92,14 @@ def _elevated(features: Floats) -> Floats:
     """The points in the plane of R^(d+1) whose coordinates sum to 0, (d + 1) x N.
 
     Coordinate j is sum_{i >= j} s_i f_i - j s_(j-1) f_(j-1) with s_i = (d+1) sqrt(2/3) / sqrt((i+1)(i+2)): an
-    orthogonal basis, scaled so that the blur's variance comes to 1.
+    orthogonal basis, scaled so that the blur's variance comes to 1. The rounding is that of DeepLab's
+    program, step by step: which of two simplices a point on their border is given to decides which vertices
+    exist, and so what the blur reaches.
     """
     d, count = features.shape
     order = np.arange(1, d + 1, dtype=np.float32)[:, None]
-    scaled = features * (np.float32(np.sqrt(2 / 3) * (d + 1)) / np.sqrt(order * (order + 1)))
+    spread = float(np.float32(np.sqrt(2 / 3) * (d + 1)))
+    scaled = features * (spread / np.sqrt(np.float64(order * (order + 1)))).astype(np.float32)
     elevated = np.zeros((d + 1, count), np.float32)
     np.cumsum(scaled[::-1], axis=0, out=elevated[d - 1 :: -1])
     elevated[1:] -= order * scaled
@@ -112,7 +115,8 @@ def _simplices(features: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32], 
     """
     elevated = _elevated(features)
     size, count = elevated.shape
-    nearest = np.rint(elevated / np.float32(size)).astype(np.int32)
+    share = np.float32(1) / np.float32(size)
+    nearest = np.rint(elevated * share).astype(np.int32)
     rank = np.tile(nearest.sum(axis=0, dtype=np.int32), (size, 1))
     nearest *= size
     residual = elevated - nearest
@@ -124,7 +128,7 @@ def _simplices(features: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32], 
     turns = (rank < 0).astype(np.int32) - (rank >= size)
     rank += size * turns
     nearest += size * turns
-    residual = (elevated - nearest) / np.float32(size)
+    residual = (elevated - nearest) * share
     by_rank = np.empty_like(residual)
     np.put_along_axis(by_rank, rank, residual, axis=0)
     weights = np.empty((count, size), np.float32)

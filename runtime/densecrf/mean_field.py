@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.densecrf.lattice import Lattice, build_lattice, rows_of
-from runtime.densecrf.parameters import CrfParameters
+from runtime.densecrf.parameters import CrfParameters, KernelSet
 from weights.errors import UsageError
 
 __all__ = ["DenseCrf", "log_softmax"]
@@ -43,10 +43,22 @@ def log_softmax(scores: Floats) -> Floats:
 class DenseCrf:
     """The CRF of one picture: its lattices are built once and serve any scores.
 
-    picture: H x W x 3, uint8, RGB.
+    Args:
+        picture: H x W x 3, uint8, RGB.
+        parameters: The kernels and the number of iterations.
+        lattices: Lattices of this picture by their standard deviations, to share among several parameters;
+            those that are missing are added.
+
+    Raises:
+        UsageError: Not a picture, or standard deviations that are too small.
     """
 
-    def __init__(self, picture: NDArray[np.uint8], parameters: CrfParameters) -> None:
+    def __init__(
+        self,
+        picture: NDArray[np.uint8],
+        parameters: CrfParameters | KernelSet,
+        lattices: dict[tuple[float, ...], Lattice] | None = None,
+    ) -> None:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
             raise UsageError(
                 "not a picture for the CRF",
@@ -55,7 +67,13 @@ class DenseCrf:
             )
         self.parameters = parameters
         self.size = (picture.shape[0], picture.shape[1])
-        self._messages = _Messages(list(_kernels(picture, parameters)))
+        lattices = {} if lattices is None else lattices
+        for kernel in parameters.kernels:
+            if kernel.stds not in lattices:
+                lattices[kernel.stds] = build_lattice(_features(picture, kernel.stds))
+        kernels = [(kernel.weight, lattices[kernel.stds]) for kernel in parameters.kernels]
+        self._messages = _Messages(kernels) if kernels else None
+        self._shifted = sum(kernel.weight for kernel in parameters.kernels) > SAFE_WEIGHT
 
     def infer(self, scores: Floats, start: Floats | None = None) -> Floats:
         """Q after the parameters' number of iterations.
@@ -89,13 +107,13 @@ class DenseCrf:
             q = _by_pixel(start)
         while True:
             yield q
-            for pixels, messages in self._messages.of(q):
+            for pixels, messages in self._messages.of(q) if self._messages else ():
                 messages += log_p[pixels]
                 q[pixels] = self._softmax(messages)
 
     def _softmax(self, energy: Floats) -> Floats:
         """Over the last axis, in place."""
-        if self.parameters.pos_w + self.parameters.bi_w > SAFE_WEIGHT:
+        if self._shifted:
             energy -= energy.max(axis=1, keepdims=True)
         np.exp(energy, out=energy)
         energy *= np.reciprocal(energy @ np.ones(energy.shape[1], np.float32))[:, None]
@@ -150,17 +168,12 @@ class _Messages:
             yield pixels, gather @ at_vertices
 
 
-def _kernels(picture: NDArray[np.uint8], p: CrfParameters) -> Iterator[tuple[float, Lattice]]:
-    """The weight and the lattice of each kernel."""
-    height, width = picture.shape[:2]
-    down, across = np.mgrid[:height, :width].reshape(2, -1).astype(np.float32)
-    red, green, blue = picture.reshape(-1, 3).T.astype(np.float32)
-    yield p.pos_w, build_lattice(np.stack([across / p.pos_x_std, down / p.pos_y_std]).astype(np.float32))
-    appearance = (
-        across / p.bi_x_std, down / p.bi_y_std,
-        red / p.bi_r_std, green / p.bi_g_std, blue / p.bi_b_std,
-    )  # fmt: skip
-    yield p.bi_w, build_lattice(np.stack(appearance).astype(np.float32))
+def _features(picture: NDArray[np.uint8], stds: Sequence[float]) -> Floats:
+    """Position and colour of each pixel in units of the standard deviations, d x N."""
+    down, across = np.mgrid[: picture.shape[0], : picture.shape[1]].reshape(2, -1)
+    parts = (across, down, *picture.reshape(-1, 3).T)
+    scaled = [part.astype(np.float32) / np.float32(std) for part, std in zip(parts, stds, strict=False)]
+    return np.stack(scaled)
 
 
 def _factors(lattice: Lattice, weight: float) -> Floats:

@@ -3,13 +3,60 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from weights.errors import UsageError
 
-__all__ = ["PUBLISHED", "CrfParameters", "published"]
+__all__ = ["PUBLISHED", "CrfParameters", "Kernel", "KernelSet", "parse_parameters", "published"]
 
 MAX_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A Gaussian over all pairs of pixels.
+
+    weight: of its messages. stds: standard deviations, (across, down) in pixels, or (across, down, red,
+    green, blue) with colours in levels of 255.
+    """
+
+    weight: float
+    stds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.stds) not in (2, 5) or not all(math.isfinite(s) and s > 0 for s in self.stds):
+            raise UsageError("bad standard deviations of the CRF", found=self.stds, expected="2 or 5 above 0")
+        if not math.isfinite(self.weight) or self.weight < 0:
+            raise UsageError(
+                "bad weight of the CRF", found=self.weight, expected="a finite number, 0 or more"
+            )
+
+
+@dataclass(frozen=True)
+class KernelSet:
+    """Any number of kernels, as a DenseCRF layer may have, and the number of mean-field updates."""
+
+    kernels: tuple[Kernel, ...]
+    iterations: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.iterations <= MAX_ITERATIONS:
+            raise UsageError(
+                "bad number of CRF iterations", found=self.iterations, expected=f"0 to {MAX_ITERATIONS}"
+            )
+
+    @classmethod
+    def of_layer(cls, parameters: Mapping[str, Any]) -> KernelSet:
+        """From a DenseCRF layer's parameters (`caffe_port.reading.host_steps`)."""
+        position = zip(parameters["pos_w"], parameters["pos_xy_std"], strict=True)
+        appearance = zip(parameters["bi_w"], parameters["bi_xy_std"], parameters["bi_rgb_std"], strict=True)
+        kernels = (
+            *(Kernel(weight, (xy, xy)) for weight, xy in position),
+            *(Kernel(weight, (xy, xy, rgb, rgb, rgb)) for weight, xy, rgb in appearance),
+        )
+        return cls(kernels, parameters["max_iter"])
 
 
 @dataclass(frozen=True)
@@ -59,9 +106,31 @@ class CrfParameters:
             iterations,
         )  # fmt: skip
 
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The two kernels; those of weight 0 left out."""
+        position = (self.pos_x_std, self.pos_y_std)
+        appearance = (self.bi_x_std, self.bi_y_std, self.bi_r_std, self.bi_g_std, self.bi_b_std)
+        kernels = (Kernel(self.pos_w, position), Kernel(self.bi_w, appearance))
+        return tuple(kernel for kernel in kernels if kernel.weight)
+
     def text(self) -> str:
-        """`name=value` for all fields, as the command line shows and reads them."""
-        return ",".join(f"{f.name}={getattr(self, f.name):g}" for f in fields(self))
+        """What `parse_parameters` reads: `name=value,...`, one value for standard deviations that agree."""
+        values = {name: float(value) for name, value in asdict(self).items()}
+        for short, names in SHORT_NAMES.items():
+            if len({values[name] for name in names}) == 1:
+                values[short] = values.pop(names[0])
+                for name in names[1:]:
+                    del values[name]
+        return ",".join(f"{name}={value:g}" for name, value in sorted(values.items()))
+
+
+SHORT_NAMES = {
+    "pos_xy_std": ("pos_x_std", "pos_y_std"),
+    "bi_xy_std": ("bi_x_std", "bi_y_std"),
+    "bi_rgb_std": ("bi_r_std", "bi_g_std", "bi_b_std"),
+}
+"""A name for several parameters at once."""
 
 
 PUBLISHED: dict[str, CrfParameters] = {
@@ -85,3 +154,32 @@ def published(name: str) -> CrfParameters:
         return PUBLISHED[name.lower()]
     except KeyError:
         raise UsageError("unknown CRF parameters", found=name, expected=", ".join(PUBLISHED)) from None
+
+
+def parse_parameters(text: str, base: CrfParameters | None = None) -> CrfParameters:
+    """Parameters from the name of a variant, or from `name=value,...` over `base`.
+
+    Args:
+        text: `deeplab-largefov`, or `bi_w=4,bi_xy_std=121,bi_rgb_std=5`; the names are those of
+            `CrfParameters`, and of SHORT_NAMES.
+        base: What is not named; by default the parameters of DeepLab.
+
+    Raises:
+        UsageError: An unknown name, or a value out of range.
+    """
+    if "=" not in text:
+        return published(text)
+    given: dict[str, float] = {}
+    known = [*(f.name for f in fields(CrfParameters)), *SHORT_NAMES]
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name not in known:
+            raise UsageError("unknown CRF parameter", found=repr(part[:40]), expected=", ".join(known))
+        try:
+            number = float(value)
+        except ValueError:
+            raise UsageError(f"bad {name} of the CRF", found=repr(value[:40]), expected="a number") from None
+        given.update(dict.fromkeys(SHORT_NAMES.get(name, (name,)), number))
+    if "iterations" in given and given["iterations"].is_integer():
+        given["iterations"] = int(given["iterations"])
+    return replace(base or CrfParameters(), **given)  # type: ignore[arg-type]

@@ -180,5 +180,8 @@ def _extent(
     if stride is None:
         return 1.0, 1.0
     # At the net's own size the input is as large as the frame, of which the grid is a known share.
-    input_size = manifest.preprocessing.size or paths.frame_of((grid[0], grid[1]))
+    # So it is, pixel for pixel, where frames are fitted to the input by padding.
+    how = manifest.preprocessing
+    resized = how.size if not how.fit else None
+    input_size = resized or paths.frame_of((grid[0], grid[1]))
     return shape[2] * stride[0] / input_size[0], shape[3] * stride[1] / input_size[1]

@@ -4,7 +4,15 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from runtime.densecrf import PUBLISHED, CrfParameters, DenseCrf, log_softmax, published
+from runtime.densecrf import (
+    PUBLISHED,
+    CrfParameters,
+    DenseCrf,
+    KernelSet,
+    log_softmax,
+    parse_parameters,
+    published,
+)
 from tests.runtime.densecrf.exact import exact_mean_field
 from tests.runtime.densecrf.make_fixture import FIXTURE, by_pydensecrf, synthetic
 from weights.errors import UsageError
@@ -87,6 +95,28 @@ def test_a_constant_per_pixel_changes_nothing_and_a_start_is_where_it_begins() -
     assert np.allclose(crf.infer(log_p, after_two), list(islice(crf.steps(log_p), 5))[4], atol=1e-5)
 
 
+def test_a_layer_s_kernels_and_shared_lattices_give_the_same() -> None:
+    picture, log_p = synthetic(14, 13, 3)
+    layer = {
+        "max_iter": 4,
+        "pos_w": [3],
+        "pos_xy_std": [2],
+        "bi_w": [5],
+        "bi_xy_std": [30],
+        "bi_rgb_std": [9],
+    }
+    parameters = CrfParameters.of(5, 30, 9, 3, 2, 4)
+    q = DenseCrf(picture, parameters).infer(log_p)
+    assert np.array_equal(DenseCrf(picture, KernelSet.of_layer(layer)).infer(log_p), q)
+    split = {**layer, "bi_w": [2, 3], "bi_xy_std": [30, 30], "bi_rgb_std": [9, 9]}
+    assert np.allclose(DenseCrf(picture, KernelSet.of_layer(split)).infer(log_p), q, atol=1e-4)
+    lattices: dict = {}
+    DenseCrf(picture, replace(parameters, bi_w=1), lattices)
+    assert len(lattices) == 2
+    assert np.array_equal(DenseCrf(picture, parameters, lattices).infer(log_p), q)
+    assert len(lattices) == 2
+
+
 def test_an_impossible_class_stays_impossible() -> None:
     picture, log_p = synthetic(12, 12, 3)
     log_p[2] = -np.inf
@@ -105,6 +135,18 @@ def test_what_does_not_fit_is_refused_with_the_shape_that_would() -> None:
         crf.infer(np.where(log_p > log_p.mean(), np.nan, log_p).astype(np.float32))
     with pytest.raises(UsageError, match="uint8"):
         DenseCrf(picture.astype(np.float32), CrfParameters())
+
+
+def test_parameters_as_text_and_back() -> None:
+    assert parse_parameters("deeplab-largefov") == PUBLISHED["deeplab-largefov"]
+    assert parse_parameters("bi_w=4,bi_xy_std=121,bi_rgb_std=5") == PUBLISHED["deeplab-largefov"]
+    one_way = replace(CrfParameters(), bi_y_std=7, iterations=3)
+    for parameters in (*PUBLISHED.values(), one_way):
+        assert parse_parameters(parameters.text()) == parameters
+    assert "bi_y_std=7" in one_way.text() and "pos_xy_std=3" in one_way.text()
+    for bad in ("bi_w=x", "bi=4", "largefov", "bi_w=-1"):
+        with pytest.raises(UsageError, match="CRF"):
+            parse_parameters(bad)
 
 
 @pytest.mark.parametrize(
