@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import staged_onnx
 from caffe_port.convert import to_onnx
 from caffe_port.net import HostStep
 from tests.support.ported import noise, read_text, run
@@ -146,3 +147,10 @@ def test_strict_dim_false_takes_any_shape_of_as_many_numbers(tmp_path: Path) -> 
         to_onnx(strict, flat)
     with pytest.raises(WeightsError, match="wrong shape"):
         to_onnx(loose, {"c": (kernel[:1],)})
+
+
+def test_a_bundle_takes_its_labels_from_the_scores_before_the_argmax(tmp_path: Path) -> None:
+    chain = v1("", HOLE).replace('bottom: "x" top: "y"', 'bottom: "z" top: "y"')
+    chain = chain.replace("input_dim: 1 input_dim: 4", "input_dim: 1 input_dim: 3")
+    scores = staged_onnx.plan(read_text(chain, tmp_path), cuts=["z"]).scores
+    assert scores == "z"
