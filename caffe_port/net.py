@@ -8,6 +8,7 @@ name, since that is what is fed, and all later values are called `blob@layer`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,6 +127,58 @@ class _Names:
         return given
 
 
+class _Values:
+    """The value that each blob has while the layers are read one after the other.
+
+    `made` says of every blob who made it.
+    """
+
+    def __init__(self, file: str, inputs: Sequence[Input], specs: Sequence[LayerParameter]) -> None:
+        self.file = file
+        self.made = {i.name: "the net's input" for i in inputs}
+        self._given = frozenset(self.made)
+        self._writes = Counter([i.name for i in inputs] + [top for spec in specs for top in spec.top])
+        self._done: Counter[str] = Counter()
+        self._current: dict[str, str] = {}
+        self._taken = _Names()
+
+    def write(self, blob: str, maker: str) -> str:
+        """A new value of the blob: its own name for the last one, or for the one that is fed."""
+        self._done[blob] += 1
+        plain = 1 if blob in self._given else self._writes[blob]
+        value = self._taken.free(blob if self._done[blob] == plain else f"{blob}@{maker}")
+        self._current[blob] = value
+        return value
+
+    def write_top(self, blob: str, spec: LayerParameter) -> str:
+        """A new value of a layer's top; raises PrototxtError for a second source that is not in place."""
+        if blob in self.made and blob not in spec.bottom:
+            raise PrototxtError(
+                "a top that is made twice",
+                file=self.file,
+                layer=spec.name,
+                layer_type=spec.type,
+                found=f'"{blob}", already made by {self.made[blob]}',
+                expected="a new name, or one of the layer's own bottoms (in place)",
+            )
+        self.made[blob] = f'layer "{spec.name}"'
+        return self.write(blob, spec.name or spec.type)
+
+    def read(self, blob: str, where: dict[str, Any]) -> str:
+        """The value that the blob has now; raises PrototxtError, which says where, if it has none."""
+        if blob not in self._current:
+            known = ", ".join(list(self._current)[-8:]) or "none yet"
+            raise PrototxtError(
+                "missing bottom",
+                file=self.file,
+                **where,
+                found=f'"{blob}", which no earlier layer makes',
+                expected=f"a blob made before this layer (the latest: {known})",
+                hint=f"if it is to be an input, state its shape: --shape {blob}=N,C,H,W",
+            )
+        return self._current[blob]
+
+
 def resolve(
     name: str,
     file: str,
@@ -146,60 +199,20 @@ def resolve(
     for a top that two layers make (Caffe: "produced by multiple sources").
     """
     specs = list(specs)
-    given = {i.name for i in inputs}
-    writes: dict[str, int] = {}
-    for blob in [i.name for i in inputs] + [top for spec in specs for top in spec.top]:
-        writes[blob] = writes.get(blob, 0) + 1
-    current: dict[str, str] = {}
-    done: dict[str, int] = {}
-    taken = _Names()
-
-    def fresh(blob: str, maker: str) -> str:
-        done[blob] = done.get(blob, 0) + 1
-        plain = 1 if blob in given else writes[blob]
-        value = blob if done[blob] == plain else f"{blob}@{maker}"
-        value = taken.free(value)
-        current[blob] = value
-        return value
-
-    def value_of(blob: str, where: dict[str, Any]) -> str:
-        if blob not in current:
-            known = ", ".join(list(current)[-8:]) or "none yet"
-            raise PrototxtError(
-                "missing bottom",
-                **where,
-                found=f'"{blob}", which no earlier layer makes',
-                expected=f"a blob made before this layer (the latest: {known})",
-                hint=f"if it is to be an input, state its shape: --shape {blob}=N,C,H,W",
-            )
-        return current[blob]
-
-    net_inputs = tuple(Input(fresh(i.name, "input"), i.shape) for i in inputs)
+    values, keys = _Values(file, inputs, specs), _Names()
+    net_inputs = tuple(Input(values.write(i.name, "input"), i.shape) for i in inputs)
     layers: list[Layer] = []
-    keys = _Names()
     cut: set[str] = set()
-    made: dict[str, str] = {i.name: "the net's input" for i in inputs}
     for position, spec in enumerate((*specs, None)):
-        for name_of_reader, blob in (reads or {}).get(position, ()):
-            cut.add(value_of(blob, {"file": file, "layer": name_of_reader}))
+        for reader, blob in (reads or {}).get(position, ()):
+            cut.add(values.read(blob, {"layer": reader}))
         if spec is None:
             break
-        where: dict[str, Any] = {"file": file, "layer": spec.name, "layer_type": spec.type}
-        bottoms = [value_of(blob, where) for blob in spec.bottom]
-        tops = []
-        for blob in spec.top:
-            if blob in made and blob not in spec.bottom:
-                raise PrototxtError(
-                    "a top that is made twice",
-                    **where,
-                    found=f'"{blob}", already made by {made[blob]}',
-                    expected="a new name, or one of the layer's own bottoms (in place)",
-                )
-            made[blob] = f'layer "{spec.name}"'
-            tops.append(fresh(blob, spec.name or spec.type))
-        key = keys.free(spec.name)
+        where = {"layer": spec.name, "layer_type": spec.type}
+        bottoms = tuple(values.read(blob, where) for blob in spec.bottom)
+        tops = tuple(values.write_top(blob, spec) for blob in spec.top)
         refusal = (refusals or {}).get(position)
-        layers.append(Layer(spec.name, spec.type, tuple(bottoms), tuple(tops), spec, key, refusal))
+        layers.append(Layer(spec.name, spec.type, bottoms, tops, spec, keys.free(spec.name), refusal))
     read = {bottom for layer in layers for bottom in layer.bottoms}
     unread = [v for layer in layers for v in layer.tops if v in cut or v not in read]
     outputs = [v for v in unread if v in cut or v not in hidden] or unread

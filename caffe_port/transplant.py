@@ -88,6 +88,23 @@ def _as_stored_by_rows(net: Net, blobs: Blobs) -> dict[str, tuple[np.ndarray, ..
     return kept
 
 
+def _check_renames(old: Net, new: Net, renamed: Mapping[str, str], kept: Blobs, made: Blobs) -> None:
+    """Raise UsageError for a renamed layer that is not there, and where two layers would go to one place."""
+    for source, target in renamed.items():
+        if source not in kept or target not in made:
+            there = kept if source not in kept else made
+            raise UsageError(
+                "no such layer with weights",
+                file=(old if there is kept else new).file,
+                found=source if there is kept else target,
+                expected=", ".join(there),
+            )
+    places = [renamed.get(name, name) for name in kept]
+    twice = {name for name in places if places.count(name) > 1 and name in made}
+    if twice:
+        raise UsageError("two layers for one place", file=new.file, found=", ".join(sorted(twice)))
+
+
 def transplant_net(
     old: Net,
     old_blobs: Blobs,
@@ -115,19 +132,7 @@ def transplant_net(
     renamed = dict(rename or {})
     kept = _as_stored_by_rows(old, old_blobs)
     made, filled = initial_weights(new, seed)
-    for source, target in renamed.items():
-        if source not in kept or target not in made:
-            there = kept if source not in kept else made
-            raise UsageError(
-                "no such layer with weights",
-                file=(old if there is kept else new).file,
-                found=source if there is kept else target,
-                expected=", ".join(there),
-            )
-    places = [renamed.get(name, name) for name in kept]
-    twice = {name for name in places if places.count(name) > 1 and name in made}
-    if twice:
-        raise UsageError("two layers for one place", file=new.file, found=", ".join(sorted(twice)))
+    _check_renames(old, new, renamed, kept, made)
     upsampling = {layer.key for layer in new.layers if layer.type == "Deconvolution"}
     extended: list[Move] = []
     refilled: list[Move] = []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 
 from weights.errors import UsageError
 
-__all__ = ["Step"]
+__all__ = ["Step", "StepLike"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +59,28 @@ class Step:
                 hint="it is in step.output",
             )
         return self.output
+
+
+class StepLike(Protocol):
+    """What logs and pictures read of a step, one of a player or one read back: all of it but the labels."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def time(self) -> Fraction | None: ...
+    @property
+    def shot(self) -> int: ...
+    @property
+    def fired(self) -> Sequence[str]: ...
+    @property
+    def ages(self) -> Mapping[str, int]: ...
+    @property
+    def signal(self) -> float | None: ...
+    @property
+    def ms(self) -> Mapping[str, float]: ...
+    @property
+    def provenance(self) -> Mapping[str, Mapping[str, int]]: ...
+    @property
+    def moved(self) -> Mapping[str, int]: ...

@@ -54,8 +54,8 @@ def standardise(weight: np.ndarray, *, group: int, channels_in: int, num_output:
     b. Dense in the prototxt and in the blob: taken as it is, unless there are as many channels out as in and
        all is zero beside the diagonal; then it runs in that many groups, with the same numbers for less work.
     c. Grouped in the prototxt, dense in the blob: the blocks on the diagonal, if all is zero beside them.
-    d. Dense in the prototxt, one kernel a channel in the blob: put on the diagonal of a dense weight, with a
-       warning, since Caffe refuses it.
+    d. Dense in the prototxt, one kernel per channel in the blob: put on the diagonal of a dense weight, with
+       a warning, since Caffe refuses it.
 
     Raises WeightsError for any other shape and for a dense blob of a grouped layer with more than the
     diagonal, ShapeError for a group that does not divide the channels. The given array stays as it is.
@@ -78,31 +78,9 @@ def standardise(weight: np.ndarray, *, group: int, channels_in: int, num_output:
                 return Standardised(diagonal, channels_in, rule)
         return Standardised(weight, 1, "dense as in the prototxt")
     if group > 1 and stored == dense:
-        diagonal = _blocks(weight, group)
-        if diagonal is None:
-            raise WeightsError(
-                "a dense weight for a grouped layer has numbers beside the diagonal",
-                found=f"shape {_text(weight.shape)}",
-                expected=f"zeros there, or shape {_text(grouped + weight.shape[2:])}",
-                hint=f"remove group: {group} from the layer if the weights were trained dense",
-            )
-        return Standardised(
-            diagonal,
-            group,
-            f"dense weight of a grouped layer: its diagonal taken ({group} groups)",
-            f"a dense weight ({_text(weight.shape)}) for a layer of {group} groups: its diagonal was taken",
-        )
+        return _diagonal_taken(weight, group, grouped)
     if group == 1 and channels_in == num_output and stored == (channels_in, 1):
-        full = np.zeros(dense + weight.shape[2:], weight.dtype)
-        on = np.arange(channels_in)
-        full[on, on] = weight[:, 0]
-        return Standardised(
-            full,
-            1,
-            "grouped weight of a dense layer: put on the diagonal",
-            f"a weight of one kernel a channel ({_text(weight.shape)}) for a layer without groups: "
-            "the kernels were put on the diagonal",
-        )
+        return _put_on_diagonal(weight, channels_in)
     accepted = [_text(grouped + weight.shape[2:])]
     if group > 1:
         accepted.append(f"{_text(dense + weight.shape[2:])} with zeros beside the diagonal")
@@ -112,4 +90,36 @@ def standardise(weight: np.ndarray, *, group: int, channels_in: int, num_output:
         "a Deconvolution's weight has the wrong shape",
         found=f"shape {_text(weight.shape)}",
         expected=" or ".join(accepted),
+    )
+
+
+def _diagonal_taken(weight: np.ndarray, group: int, grouped: tuple[int, int]) -> Standardised:
+    """Case c."""
+    diagonal = _blocks(weight, group)
+    if diagonal is None:
+        raise WeightsError(
+            "a dense weight for a grouped layer has numbers beside the diagonal",
+            found=f"shape {_text(weight.shape)}",
+            expected=f"zeros there, or shape {_text(grouped + weight.shape[2:])}",
+            hint=f"remove group: {group} from the layer if the weights were trained dense",
+        )
+    return Standardised(
+        diagonal,
+        group,
+        f"dense weight of a grouped layer: its diagonal taken ({group} groups)",
+        f"a dense weight ({_text(weight.shape)}) for a layer of {group} groups: its diagonal was taken",
+    )
+
+
+def _put_on_diagonal(weight: np.ndarray, channels: int) -> Standardised:
+    """Case d."""
+    full = np.zeros((channels, channels, *weight.shape[2:]), weight.dtype)
+    on = np.arange(channels)
+    full[on, on] = weight[:, 0]
+    return Standardised(
+        full,
+        1,
+        "grouped weight of a dense layer: put on the diagonal",
+        f"a weight of one kernel per channel ({_text(weight.shape)}) for a layer without groups: "
+        "the kernels were put on the diagonal",
     )

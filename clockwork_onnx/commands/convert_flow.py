@@ -48,6 +48,21 @@ def _weights(net: Net, key_net: Net, path: str | None, seed: int | None) -> Weig
     return {name: arrays for blobs in made for name, arrays in blobs.items()}
 
 
+_FIXED = {"cuts": "--cut", "stages": "--stages", "kind": "--kind", "signal": "--signal", "outputs": "--blob"}
+"""Options that do not go with such a net."""
+
+
+def _check_options(net: Net, options: Mapping[str, Any]) -> None:
+    given = [shown for name, shown in _FIXED.items() if options[name]]
+    if given:
+        raise UsageError(
+            "the stages of this net follow from its two graphs",
+            file=net.file,
+            found=", ".join(given),
+            expected="the net as it is",
+        )
+
+
 def write_flow_bundle(
     net: Net,
     key_net: Net,
@@ -77,21 +92,7 @@ def write_flow_bundle(
 
     blobs = _weights(net, key_net, weights_path, options["random_weights"])
     files = weights_path.split(",") if weights_path is not None else []
-    names = {
-        "cuts": "--cut",
-        "stages": "--stages",
-        "kind": "--kind",
-        "signal": "--signal",
-        "outputs": "--blob",
-    }
-    fixed = [shown for name, shown in names.items() if options[name]]
-    if fixed:
-        raise UsageError(
-            "the stages of this net follow from its two graphs",
-            file=net.file,
-            found=", ".join(fixed),
-            expected="the net as it is",
-        )
+    _check_options(net, options)
     size = options["size"] if options["size"] not in (None, "native") else None
     how = staged_onnx.Preprocessing(
         size, options["channels"] or "rgb", options["mean"] or PIXEL_MEANS, options["scale"] or 1.0

@@ -17,7 +17,6 @@ from clockwork_onnx.evaluation.datasets import catalogue, folders
 from clockwork_onnx.evaluation.datasets import shapes as shapes_data
 from clockwork_onnx.evaluation.datasets.base import NO_CLASS, DataSet, classes_met, excerpt, other_mean
 from clockwork_onnx.evaluation.demo.demo import demo_classes, embedded_bundle
-from clockwork_onnx.evaluation.results.curves import family_of
 from clockwork_onnx.evaluation.results.page import Page, write_page
 from clockwork_onnx.evaluation.results.summary import Summary, summarise, write_files
 from clockwork_onnx.evaluation.results.watchers import Gallery, Strips
@@ -296,18 +295,18 @@ def _page(
         findings=summary.findings(timings),
         tables=[summary.table(timings), summary.front_table(), summary.class_table()],
         plots=[(caption, figure) for _, caption, figure in summary.plots(strips, timings)],
-        frames=gallery.frames(_shown([result.schedule for result in summary.results])),
+        frames=gallery.frames(_shown(summary.results)),
         classes=table,
         frame_text=gallery.text,
     )
 
 
-def _shown(schedules: Sequence[str]) -> list[str]:
+def _shown(results: Sequence[Result]) -> list[str]:
     """The schedules whose labels a page shows: all, or of many the first of each family."""
     first: dict[str, str] = {}
-    for schedule in schedules:
-        first.setdefault(family_of(schedule), schedule)
-    return list(schedules) if len(schedules) <= MOST_SHOWN else list(first.values())
+    for result in results:
+        first.setdefault(result.played.family, result.schedule)
+    return [r.schedule for r in results] if len(results) <= MOST_SHOWN else list(first.values())
 
 
 def _print(summary: Summary, timings: bool) -> None:

@@ -40,7 +40,7 @@ from clockwork_onnx.evaluation.paper.numbers import paper_thresholds
 from clockwork_onnx.evaluation.paper.own_clocks import pixel_schedule
 from clockwork_onnx.evaluation.paper.protocols import Options, options_json, parse_options
 from clockwork_onnx.evaluation.results import plots
-from clockwork_onnx.evaluation.results.curves import Point, pareto_front
+from clockwork_onnx.evaluation.results.curves import families_of, pareto_front, point_of
 from clockwork_onnx.evaluation.results.summary import write_files
 from clockwork_onnx.evaluation.results.tables import TIMES, Table
 from clockwork_onnx.evaluation.results.watchers import Strips
@@ -115,7 +115,11 @@ class _Request:
     help="Folder with the data sets, or the word shapes for generated video.",
 )
 @click.option(
-    "--model", "models", type=click.Path(path_type=Path), multiple=True, help="Bundle; one a set of classes."
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Bundle; one per set of classes.",
 )
 @click.option(
     "--baseline", "cut", multiple=True, metavar="STAGES=BUNDLE", help="A net truncated after so many stages."
@@ -132,7 +136,7 @@ class _Request:
     "shifts",
     type=WholeNumber(1),
     multiple=True,
-    help="Pixels a frame that the pictures of tables 3 and 5 move.  [default: 16 and 32]",
+    help="Pixels per frame that the pictures of tables 3 and 5 move.  [default: 16 and 32]",
 )
 @click.option(
     "--set",
@@ -173,46 +177,20 @@ def command(
     options = parse_options(settings)
     check_folders(out)
     with ExitStack() as stack:
-        if models:
-            bundles = tuple(read_bundle(path) for path in models)
-        elif data == SHAPES:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            bundles = (embedded_bundle(folder / "shapes-fcn8s.staged"),)
-        else:
-            raise UsageError("no bundle for this data", file=data, hint="name one with --model")
         request = _Request(
-            data,
-            bundles,
-            _baselines(cut),
-            options,
-            thresholds,
-            shifts or SHIFTS,
-            True if paper_numbers else None,
-            device,
-            signal,
-            not no_times,
+            data=data,
+            bundles=_bundles(models, data, stack),
+            baselines=_baselines(cut),
+            options=options,
+            thresholds=thresholds,
+            shifts=shifts or SHIFTS,
+            with_paper=True if paper_numbers else None,
+            device=device,
+            signal=signal,
+            timings=not no_times,
         )
-        outcome = _Outcome()
-        for number in (int(text) for text in tables):
-            if number == 1:
-                _table_1(request, outcome)
-            else:
-                _table(number, request, outcome)
-        if "2" in pictures and "1" not in tables:
-            _table_1(request, outcome)
-        if "6" in pictures:
-            _figure_6(request, outcome)
-        if "7" in pictures:
-            _figure_7(request, outcome)
-    notes = list(dict.fromkeys(outcome.notes))  # what holds for several tables is said once
-    document = {
-        "data": str(data),
-        "models": [bundle.manifest.name for bundle in bundles],
-        "options": options_json(options),
-        "tables": outcome.table_values,
-        "figures": outcome.figure_values,
-        "notes": notes,
-    }
+        outcome = _run(request, [int(text) for text in tables], pictures)
+    document = _document(request, outcome)
     if out is not None:
         outcome.files["results.json"] = json.dumps(document, indent=1, allow_nan=False) + "\n"
         write_files(out, outcome.files)
@@ -222,10 +200,47 @@ def command(
     console = stdout_console()
     for table in outcome.tables:
         console.print(table.rich())
-    for note in notes:
+    for note in document["notes"]:
         console.print(note)
     if out is not None:
         console.print(f"Written: {out}")
+
+
+def _bundles(models: Sequence[Path], data: Path, stack: ExitStack) -> tuple[Bundle, ...]:
+    """The bundles named, or else the embedded one, which lasts as long as `stack`."""
+    if models:
+        return tuple(read_bundle(path) for path in models)
+    if data != SHAPES:
+        raise UsageError("no bundle for this data", file=data, hint="name one with --model")
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    return (embedded_bundle(folder / "shapes-fcn8s.staged"),)
+
+
+def _run(request: _Request, tables: Sequence[int], pictures: Sequence[str]) -> _Outcome:
+    outcome = _Outcome()
+    for number in tables:
+        if number == 1:
+            _table_1(request, outcome)
+        else:
+            _table(number, request, outcome)
+    if "2" in pictures and 1 not in tables:
+        _table_1(request, outcome)
+    if "6" in pictures:
+        _figure_6(request, outcome)
+    if "7" in pictures:
+        _figure_7(request, outcome)
+    return outcome
+
+
+def _document(request: _Request, outcome: _Outcome) -> dict[str, Any]:
+    return {
+        "data": str(request.data),
+        "models": [bundle.manifest.name for bundle in request.bundles],
+        "options": options_json(request.options),
+        "tables": outcome.table_values,
+        "figures": outcome.figure_values,
+        "notes": list(dict.fromkeys(outcome.notes)),  # what holds for several tables is said once
+    }
 
 
 def _baselines(settings: Sequence[str]) -> dict[int, Bundle]:
@@ -268,7 +283,7 @@ def _table(number: int, request: _Request, outcome: _Outcome) -> None:
         shown = table if request.timings else table.without(TIMES)
         outcome.add_table(f"table-{number}-{experiment.name}", shown)
         if number in (5, 6):
-            points = [Point(r.method.name, r.result.macs_of_oracle, r.result.scores.mean_iu) for r in rows]
+            points = [point_of(row.result, None) for row in rows]
             figure = plots.accuracy_cost((), points, pareto_front(points))
             outcome.files[f"table-{number}-{experiment.name}.png"] = figure
         classes = experiment.data_set.classes
@@ -370,8 +385,10 @@ def _figure_7(request: _Request, outcome: _Outcome) -> None:
         *(pixel_schedule(bundle, t, options) for t in thresholds),
     ]
     shown = replace(video, shots=video.shots[:TIMELINE_SHOTS])
-    strips = figures.timeline(shown, bundle, schedules, device=request.device, signal=request.signal)
-    outcome.files["figure-7.png"] = plots.update_timeline(strips.fired, strips.shots, strips.stage)
+    strips, results = figures.timeline(shown, bundle, schedules, device=request.device, signal=request.signal)
+    outcome.files["figure-7.png"] = plots.update_timeline(
+        strips.fired, families_of(results), strips.shots, strips.stage
+    )
     outcome.figure_values.append({"figure": 7, **_strips_json(strips)})
     for name, fired in strips.fired.items():
         outcome.notes.append(f"Figure 7: {name} fires on {sum(fired)} of {len(fired)} frames.")

@@ -6,7 +6,7 @@ writes, its clock and its probes. From then on a frame only flows: nothing is op
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnxruntime as ort
@@ -159,17 +159,12 @@ def open_schedule(
             )
         )
     result = allocate(sessions.result.shape, sessions.result.dtype, sessions.device)
-    key_head = None
-    if sessions.key_head is not None and manifest.feature_flow is not None:
-        moved = manifest.feature_flow.value
-        maker = next(stage.number for stage in stages if moved in stage.writes)
-        key_head = maker, _open_head(sessions.key_head, result)
     return OpenSchedule(
         schedule=schedule,
         size=sessions.size,
         stages=tuple(stages),
         head=_open_head(sessions.head, result),
-        key_head=key_head,
+        key_head=_open_key_head(manifest, sessions, stages, result),
         cache=cache,
         transforms=runner,
     )
@@ -184,6 +179,17 @@ def _open_head(head: StageSession, result: ort.OrtValue) -> OpenHead:
         writes=head.spec.outputs[0],
         result=result,
     )
+
+
+def _open_key_head(
+    manifest: Manifest, sessions: StageSessions, stages: Sequence[OpenStage], result: ort.OrtValue
+) -> tuple[int, OpenHead] | None:
+    """The head of key frames, where they have one of their own, and the stage that makes them key frames."""
+    if sessions.key_head is None or manifest.feature_flow is None:
+        return None
+    moved = manifest.feature_flow.value
+    maker = next(stage.number for stage in stages if moved in stage.writes)
+    return maker, _open_head(sessions.key_head, result)
 
 
 def _cache_of(

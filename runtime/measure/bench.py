@@ -168,9 +168,9 @@ def bench(
     """
     if min(count, rounds, warm_up) < 1:
         raise UsageError("count, rounds and warm_up begin at 1", found=f"{count}, {rounds}, {warm_up}")
-    if frames is None:
-        frames = moving_frames(size or bundle.manifest.reference_size, count)
-    pictures = list(frames)
+    pictures = list(
+        moving_frames(size or bundle.manifest.reference_size, count) if frames is None else frames
+    )
     if not pictures:
         raise UsageError("no frames to time", found="an empty sequence")
     shape = (pictures[0].shape[0], pictures[0].shape[1])

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from runtime.report.step_log import StepLike
+from runtime.step import StepLike
 from staged_onnx.palettes import Classes, colour_table
 from weights.errors import ShapeError
 

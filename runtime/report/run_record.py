@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from runtime.report.step_log import StepLike
+from runtime.step import StepLike
 
 __all__ = ["COLUMNS", "Column", "RunRecord", "Spread"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runtime.report.step_log import StepLike
+from runtime.step import StepLike
 
 __all__ = ["Sample", "SampleKeeper"]
 

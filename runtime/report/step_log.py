@@ -12,44 +12,19 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
+from runtime.step import StepLike
 from weights.errors import ClockworkError, VideoError
 
-__all__ = ["StepLike", "StepLog", "StepRecord", "read_steps"]
+__all__ = ["StepLog", "StepRecord", "read_steps"]
 
 MAX_LINE = 1 << 20
-
-
-class StepLike(Protocol):
-    """What logs and pictures read of a player's step: all of it but the labels."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def time(self) -> Fraction | None: ...
-    @property
-    def shot(self) -> int: ...
-    @property
-    def fired(self) -> Sequence[str]: ...
-    @property
-    def ages(self) -> Mapping[str, int]: ...
-    @property
-    def signal(self) -> float | None: ...
-    @property
-    def ms(self) -> Mapping[str, float]: ...
-    @property
-    def provenance(self) -> Mapping[str, Mapping[str, int]]: ...
-    @property
-    def moved(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from clockwork_onnx.evaluation.datasets import shapes_video as shapes
 from clockwork_onnx.evaluation.datasets.base import DataSet
 from clockwork_onnx.evaluation.results.summary import Summary, summarise, write_files
 from clockwork_onnx.evaluation.results.watchers import Strips
+from clockwork_onnx.evaluation.scoring.played import played_schedule
 from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedules, together
 from clockwork_onnx.evaluation.scoring.scoring import Result, StepSeen
 from runtime.report.overlay import Overlay
@@ -117,7 +118,7 @@ def run_demo(
     run = Run(bundle, data_set, device=device, threads=1)
     stages = tuple(stage.name for stage in bundle.manifest.stages)
     strips = Strips(stages[-1])
-    moving_tallies = {schedule: run.tally(schedule) for schedule in schedules}
+    moving_tallies = {name: run.tally(played_schedule(run.schedule(name), name)) for name in schedules}
     video = folder / "overlay.mp4"
     with _Recorder(video, stages) as recorder:
 

@@ -40,11 +40,10 @@ def timeline(
     *,
     device: str = "auto",
     signal: str | None = None,
-) -> Strips:
+) -> tuple[Strips, list[Result]]:
     """Figure 7: on which frames of the video the deepest stage fires under each schedule."""
     strips = Strips(bundle.manifest.stages[-1].name)
     run = Run(bundle, replace(video, shots=()), device, signal)
     clips = [Clip(shot.name, shot.samples, frozenset(), frozenset()) for shot in video.shots]
-    for schedule in schedules:
-        run_schedule(run, schedule, clips, strips.watch(str(schedule)))
-    return strips
+    results = [run_schedule(run, each, clips, strips.watch(str(each))) for each in schedules]
+    return strips, results

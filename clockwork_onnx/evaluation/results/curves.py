@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clockwork_onnx.evaluation.scoring.played import TRUNCATED
 from clockwork_onnx.evaluation.scoring.scoring import Result
 
 __all__ = [
@@ -26,24 +27,20 @@ __all__ = [
     "advantage",
     "cost_of",
     "curves_of",
-    "deepest_rate",
-    "family_of",
+    "families_of",
     "pareto_front",
+    "point_of",
 ]
-
-
-MOVING = ("warp", "between", "warp-feature", "correct")
-FLAGS = ("fuse", "chained")
-"""Options without a value that make another kind of schedule."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One schedule: `cost` as a share of the oracle's, `accuracy` as mean IU."""
+    """One schedule of a family: `cost` as a share of the oracle's, `accuracy` as mean IU."""
 
     schedule: str
     cost: float
     accuracy: float
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,42 +74,20 @@ class Advantage:
     mean: float
 
 
-def family_of(schedule: str) -> str:
-    """The family a schedule belongs to: skip, clockwork (some stage fires always), pipeline, adaptive, ...
-
-    Schedules that move values are told apart by what decides and by how they move, the rate aside: warp,
-    "warp adaptive", "warp @flow=dis:fast". The oracle belongs to every family that thins out its fires.
-    """
-    kind = schedule.split(":")[0].split()[0].rstrip(",")
-    if kind in MOVING:
-        clock, *options = schedule.partition(":")[2].split("@")
-        how = [] if clock.isdigit() else [clock.split(":")[0]]
-        bounds = ("min=", "max=")
-        given = [f"@{o}" for o in options if o in FLAGS or ("=" in o and not o.startswith(bounds))]
-        return " ".join([kind, *how, *given])
-    if kind in ("rates", "alternating", "exponential"):
-        rates = schedule.partition(":")[2].split(",")
-        if kind == "rates" and len(set(rates)) == 1:
-            return "skip"
-        return "clockwork"
-    return kind
-
-
-def deepest_rate(schedule: str, stages: int) -> int | None:
-    """Every how many frames the deepest stage fires under a fixed-rate schedule; None for others."""
-    kind, _, value = schedule.partition(":")
-    last = value.partition("@")[0].split(",")[-1]
-    if kind == "oracle":
-        return 1
-    if kind in ("skip", "rates") and last.isdigit():
-        return int(last)
-    return {"alternating": 2, "exponential": 2 ** (stages - 1)}.get(kind)
-
-
 def cost_of(result: Result, oracle: Result | None) -> float:
     """Multiply-accumulates per frame as a share of the oracle's; what has none counts by its time."""
     moving = result.moving_ms / oracle.ms_per_frame if oracle is not None and result.moving_ms else 0.0
     return result.macs_of_oracle + moving
+
+
+def families_of(results: Iterable[Result]) -> dict[str, str]:
+    """The family of each schedule."""
+    return {result.schedule: result.played.family for result in results}
+
+
+def point_of(result: Result, oracle: Result | None) -> Point:
+    """A result among others, by its counted cost."""
+    return Point(result.schedule, cost_of(result, oracle), result.scores.mean_iu, result.played.family)
 
 
 def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
@@ -122,18 +97,18 @@ def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
     not accuracy for compute, and make no curve; nor do nets cut off early, which are nets of their own.
     """
     results = list(results)
-    oracle = next((r for r in results if family_of(r.schedule) == "oracle"), None)
+    oracle = next((r for r in results if r.played.family == "oracle"), None)
 
     def point(result: Result) -> Point:
         if cost == "time":
             share = result.ms_per_frame / oracle.ms_per_frame if oracle else float("nan")
-            return Point(result.schedule, share, result.scores.mean_iu)
-        return Point(result.schedule, cost_of(result, oracle), result.scores.mean_iu)
+            return Point(result.schedule, share, result.scores.mean_iu, result.played.family)
+        return point_of(result, oracle)
 
     families: dict[str, list[Point]] = {}
     for result in results:
-        family = family_of(result.schedule)
-        if family not in ("oracle", "pipeline", "truncated"):
+        family = result.played.family
+        if family not in ("oracle", "pipeline", TRUNCATED):
             families.setdefault(family, []).append(point(result))
     curves = []
     for family, points in families.items():

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from clockwork_onnx.evaluation.results.curves import Advantage, Curve, Point, family_of
+from clockwork_onnx.evaluation.results.curves import Advantage, Curve, Point
 from clockwork_onnx.evaluation.scoring.differences import ARGMAX, Difference
 from runtime.report.plots import (
     BLUE,
@@ -126,7 +126,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> dict[str, _Note]:
         for point in curve.beaten:
             axes.plot([point.cost], [point.accuracy], marker, color=colour, markersize=3, alpha=0.6)
         for p in (*curve.points, *curve.beaten):
-            is_oracle = family_of(p.schedule) == "oracle"
+            is_oracle = p.family == "oracle"
             text = p.schedule.partition(":")[2] or p.schedule
             notes[p.schedule] = (text, p.cost, p.accuracy, FAMILIES["oracle"] if is_oracle else colour)
     return notes
@@ -161,13 +161,15 @@ def threshold_sweep(
 @style()
 def update_timeline(
     fired: Mapping[str, Sequence[bool]],
+    families: Mapping[str, str],
     shots: Mapping[int, str] | None = None,
     stage: str = "the deepest stage",
 ) -> Figure:
     """Draw a strip per schedule, with the frames on which a stage fired (the paper's Figure 7).
 
     Args:
-        fired: For each schedule, frame by frame, whether the stage fired. Families differ in colour.
+        fired: For each schedule, frame by frame, whether the stage fired.
+        families: The family of each schedule; those of one have one colour.
         shots: The name of each shot by its first frame; a line marks where one ends and the next begins.
         stage: The stage's name, for the title.
 
@@ -177,7 +179,8 @@ def update_timeline(
     figure = Figure(figsize=(10.4, 0.9 + 0.3 * max(len(fired), 1)), layout="constrained")
     axes = figure.add_subplot()
     names, shots = list(fired), shots or {}
-    for row, (name, colour) in enumerate(zip(names, _family_colours(map(family_of, names)), strict=True)):
+    colours = _family_colours(families[name] for name in names)
+    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
         frames = [i for i, on in enumerate(fired[name]) if on]
         axes.broken_barh([(i - 0.5, 0.9) for i in frames], (row - 0.4, 0.8), color=colour)
     for start in shots:

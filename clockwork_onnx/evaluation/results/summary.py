@@ -18,12 +18,13 @@ from clockwork_onnx.evaluation.results.curves import (
     advantage,
     cost_of,
     curves_of,
-    deepest_rate,
-    family_of,
+    families_of,
     pareto_front,
+    point_of,
 )
 from clockwork_onnx.evaluation.results.tables import TIMES, Cell, Table, schedule_table
 from clockwork_onnx.evaluation.results.watchers import Strips
+from clockwork_onnx.evaluation.scoring.played import TRUNCATED
 from clockwork_onnx.evaluation.scoring.scoring import Result
 from weights.whole_file import whole_file
 
@@ -152,7 +153,7 @@ class Summary:
 
     def _measure(self, found: Advantage) -> str:
         """What the costs that two families are compared at are made of."""
-        timed = {family_of(r.schedule) for r in self.compared if r.moving_ms}
+        timed = {r.played.family for r in self.compared if r.moving_ms}
         if timed & {found.curve, found.other}:
             return "cost, multiply-accumulates and the time of flow and warp"
         return "multiply-accumulates"
@@ -161,9 +162,9 @@ class Summary:
         """(file name, caption, figure) of every plot that these results allow; `timings`: of time, too."""
         pictures = []
         # Nets cut off early are often far below, and would flatten the curves.
-        shown = [r for r in self.compared if family_of(r.schedule) != "truncated"]
+        shown = [r for r in self.compared if r.played.family != TRUNCATED]
         others = [r for r in shown if not _in_curves(r, self.curves)]
-        points = [Point(r.schedule, cost_of(r, self._oracle), r.scores.mean_iu) for r in others]
+        points = [point_of(r, self._oracle) for r in others]
         compared = self.advantages[0] if self.advantages else None
         name = "fired multiply-accumulates / oracle"
         if any(r.moving_ms for r in self.compared):
@@ -174,22 +175,26 @@ class Summary:
             pictures.append(("accuracy-time.png", "Accuracy against measured time", self._time_plot(others)))
         deepest = self.stages[-1]
         sweep = sorted(
-            (_threshold(r.schedule), r.fires[deepest] / r.frames, r.scores.mean_iu)
+            (r.played.theta, r.fires[deepest] / r.frames, r.scores.mean_iu)
             for r in self.results
-            if family_of(r.schedule) == "adaptive" and r.frames
+            if r.played.family == "adaptive" and r.played.theta is not None and r.frames
         )
         if len(sweep) > 1:
             figure = plots.threshold_sweep(*(list(column) for column in zip(*sweep, strict=True)))
             pictures.append(("threshold-sweep.png", "The adaptive clock's threshold", figure))
         if strips is not None and strips.fired:
-            figure = plots.update_timeline(strips.fired, strips.shots, strips.stage)
+            figure = plots.update_timeline(
+                strips.fired, families_of(self.results), strips.shots, strips.stage
+            )
             pictures.append(("timeline.png", f"Frames on which {strips.stage} fired", figure))
         return pictures
 
     def _time_plot(self, others: Sequence[Result]) -> Figure:
         assert self._oracle is not None
         whole = self._oracle.ms_per_frame
-        by_time = [Point(r.schedule, r.ms_per_frame / whole, r.scores.mean_iu) for r in self.results]
+        by_time = [
+            Point(r.schedule, r.ms_per_frame / whole, r.scores.mean_iu, r.played.family) for r in self.results
+        ]
         compared, names = self.time_advantages(), {r.schedule for r in others}
         return plots.accuracy_cost(
             curves_of(self.results, cost="time"),
@@ -212,10 +217,6 @@ def _equal_cost(found: Advantage, what: str, measure: str) -> str:
     )
 
 
-def _threshold(schedule: str) -> float:
-    return float(schedule.partition(":")[2].partition("@")[0])
-
-
 def summarise(
     title: str,
     results: Sequence[Result],
@@ -231,12 +232,12 @@ def summarise(
     compared = [r for r in results if timings or not r.moving_ms]
     curves = {curve.family: curve for curve in curves_of(compared)}
     oracle = next((r for r in results if r.schedule == "oracle"), None)
-    points = [Point(r.schedule, cost_of(r, oracle), r.scores.mean_iu) for r in compared]
+    points = [point_of(r, oracle) for r in compared]
     fixed = curves.get("clockwork")
     gains = [
         (p.schedule, p.accuracy - fixed.at(p.cost))
         for p in points
-        if fixed is not None and family_of(p.schedule) == "adaptive"
+        if fixed is not None and p.family == "adaptive"
     ]
     return Summary(
         title=title,
@@ -247,7 +248,7 @@ def summarise(
         curves=tuple(curves.values()),
         front=tuple(pareto_front(points)),
         advantages=tuple(_advantages(curves.values())),
-        rate_gains=tuple(_rate_gains(results, len(stages))),
+        rate_gains=tuple(_rate_gains(results)),
         adaptive_gain=tuple(gains),
     )
 
@@ -258,13 +259,11 @@ def _advantages(curves: Iterable[Curve]) -> list[Advantage]:
     return [one for one in found if one is not None]
 
 
-def _rate_gains(results: Sequence[Result], stages: int) -> Iterator[tuple[int, str, float]]:
-    skip = {
-        deepest_rate(r.schedule, stages): r.scores.mean_iu for r in results if family_of(r.schedule) == "skip"
-    }
+def _rate_gains(results: Sequence[Result]) -> Iterator[tuple[int, str, float]]:
+    skip = {r.played.interval: r.scores.mean_iu for r in results if r.played.family == "skip"}
     for result in results:
-        rate = deepest_rate(result.schedule, stages)
-        if rate is not None and rate in skip and family_of(result.schedule) == "clockwork":
+        rate = result.played.interval
+        if rate is not None and rate in skip and result.played.family == "clockwork":
             yield rate, result.schedule, result.scores.mean_iu - skip[rate]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import runtime
 from clockwork_onnx.evaluation.datasets.base import DataSet
+from clockwork_onnx.evaluation.scoring.played import TRUNCATED, Played, played_schedule
 from clockwork_onnx.evaluation.scoring.scoring import (
     Clip,
     Costs,
@@ -58,10 +59,16 @@ class Run:
             threads=self.threads,
         )
 
-    def tally(self, schedule: str) -> Tally:
-        """An empty count for one schedule."""
+    def schedule(self, schedule: str | Schedule) -> Schedule:
+        """That schedule for the stages of the bundle."""
+        if isinstance(schedule, Schedule):
+            return schedule
+        return runtime.parse_schedule(schedule, self.bundle.manifest, signal=self.signal)
+
+    def tally(self, played: Played) -> Tally:
+        """An empty count of what is played."""
         return Tally(
-            schedule,
+            played,
             len(self.data_set.classes),
             self.costs,
             prediction_map=self.data_set.prediction_map,
@@ -77,8 +84,9 @@ def run_schedule(
     name: str | None = None,
 ) -> Result:
     """Play `clips` with one schedule; the result is called `name`, or as the schedule."""
-    tally = run.tally(name or str(schedule))
-    with run.player(schedule) as player:
+    parsed = run.schedule(schedule)
+    tally = run.tally(played_schedule(parsed, name or str(schedule)))
+    with run.player(parsed) as player:
         warm_up(player, clips)
         return score_clips(player, tally, clips, watch=watch)
 
@@ -89,7 +97,7 @@ def run_truncated(
     """Play `clips` with the bundle's first `stages` stages alone, on every frame."""
     player = TruncatedPlayer(run.bundle, stages, run.device)
     warm_up(player, clips)
-    return score_clips(player, run.tally(name), clips, watch=watch)
+    return score_clips(player, run.tally(Played(name, TRUNCATED)), clips, watch=watch)
 
 
 def run_schedules(
@@ -105,16 +113,18 @@ def run_schedules(
     schedules take turns on a few shots at a time, so that whatever else slows the machine for a while
     slows all of them.
     """
-    cut = {f"truncated:{stages}": TruncatedPlayer(run.bundle, stages, run.device) for stages in truncated}
-    names = [*schedules, *cut]
-    tallies = [run.tally(name) for name in names]
-    watches = [watch(name) if watch is not None else None for name in names]
-    with run.player(schedules[0]) as player:
+    parsed = [run.schedule(schedule) for schedule in schedules]
+    cut = {f"{TRUNCATED}:{stages}": TruncatedPlayer(run.bundle, stages, run.device) for stages in truncated}
+    played = [*map(played_schedule, parsed, schedules), *(Played(name, TRUNCATED) for name in cut)]
+    tallies = [run.tally(each) for each in played]
+    watches = [watch(each.name) if watch is not None else None for each in played]
+    with run.player(parsed[0]) as player:
+        turns: list[Schedule | TruncatedPlayer] = [*parsed, *cut.values()]
         for batch in _batches(clips_of(run.data_set)):
-            for name, tally, see in zip(names, tallies, watches, strict=True):
-                if name not in cut:
-                    player.reset(name, signal=run.signal)
-                turn = cut.get(name, player)
+            for each, tally, see in zip(turns, tallies, watches, strict=True):
+                if isinstance(each, Schedule):
+                    player.reset(each)
+                turn = player if isinstance(each, Schedule) else each
                 warm_up(turn, batch, frames=1)
                 score_clips(turn, tally, batch, watch=see)
     return [tally.result() for tally in tallies]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, remap
 from clockwork_onnx.evaluation.scoring.metrics import Confusion, LabelChanges, Scores, boundary_band
+from clockwork_onnx.evaluation.scoring.played import Played
 from runtime.video.frames import Frame
 from weights.errors import ClockworkError
 
@@ -80,7 +81,7 @@ class Result:
     made of moved scores.
     """
 
-    schedule: str
+    played: Played
     scores: Scores
     boundary: Scores | None
     label_changes: float
@@ -96,6 +97,11 @@ class Result:
     moving_ms: float = 0.0
     latency_ms: float = math.nan
 
+    @property
+    def schedule(self) -> str:
+        """The name of what was played."""
+        return self.played.name
+
     def as_json(self, classes: Sequence[str], timings: bool = True) -> dict[str, Any]:
         """Plain values for a JSON file; what could not be measured (NaN) is None.
 
@@ -103,6 +109,9 @@ class Result:
         """
         values: dict[str, Any] = {
             "schedule": self.schedule,
+            "family": self.played.family,
+            "interval": self.played.interval,
+            "threshold": self.played.theta,
             "frames": self.frames,
             "scored_frames": self.scored_frames,
             **_scores_json(self.scores, classes),
@@ -139,13 +148,13 @@ class Tally:
 
     def __init__(
         self,
-        schedule: str,
+        played: Played,
         classes: int,
         costs: Costs,
         prediction_map: Sequence[int] | None = None,
         boundary_radius: int | None = None,
     ) -> None:
-        self.schedule = schedule
+        self.played = played
         self.confusion = Confusion(classes)
         self.boundary = Confusion(classes) if boundary_radius is not None else None
         self._radius = boundary_radius or 0
@@ -202,7 +211,7 @@ class Tally:
         stages = list(self._costs.macs)
         order = [*stages, *sorted(self._ms.keys() - {*stages, "total"})]
         return Result(
-            schedule=self.schedule,
+            played=self.played,
             scores=self.confusion.scores(),
             boundary=self.boundary.scores() if self.boundary is not None else None,
             label_changes=self._changes.share,

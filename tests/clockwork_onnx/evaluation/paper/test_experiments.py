@@ -212,7 +212,7 @@ def test_sweep_and_timeline(toy: Bundle) -> None:
     experiment = Experiment("", video, lambda m: protocols.whole_shots(video, m, Options()))
     results = figures.sweep(experiment, toy, [0.0, 0.5, 1.1], Options(), device="cpu")
     assert [r.fires["stage3"] for r in results] == [6, 3, 1]
-    strips = figures.timeline(video, toy, ["alternating", "adaptive:0.5"], device="cpu")
+    strips, _ = figures.timeline(video, toy, ["alternating", "adaptive:0.5"], device="cpu")
     assert strips.fired["adaptive:0.5"] == [True, False, True, False, True, False]
 
 

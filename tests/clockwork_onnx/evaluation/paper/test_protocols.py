@@ -26,6 +26,7 @@ from clockwork_onnx.evaluation.paper.protocols import (
     translated,
     whole_shots,
 )
+from clockwork_onnx.evaluation.scoring.played import Played
 from clockwork_onnx.evaluation.scoring.scoring import Clip, Costs, Tally, score_clips
 from tests.support.fake_player import MANIFEST, FakePlayer
 from weights.errors import DataSetError, UsageError
@@ -119,13 +120,13 @@ def test_merged_phases_cost_what_the_fixed_rate_costs() -> None:
     costs = Costs.of(MANIFEST)
     skip = score_clips(
         FakePlayer((2, 2)),
-        Tally("skip", 2, costs),
+        Tally(Played("skip"), 2, costs),
         every_tenth(YOUTUBE, METHODS["skip frame"], Options()),
     )
     assert skip.macs_of_oracle == 0.5 and skip.scored_frames == 6
     alternating = score_clips(
         FakePlayer((1, 2)),
-        Tally("alternating", 2, costs),
+        Tally(Played("alternating"), 2, costs),
         every_tenth(YOUTUBE, METHODS["alternating"], Options()),
     )
     assert alternating.macs_of_oracle == 0.7

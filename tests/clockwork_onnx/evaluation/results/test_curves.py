@@ -13,57 +13,17 @@ from clockwork_onnx.evaluation.results.curves import (
     advantage,
     cost_of,
     curves_of,
-    deepest_rate,
-    family_of,
     pareto_front,
 )
-from clockwork_onnx.evaluation.scoring.metrics import Scores
-from clockwork_onnx.evaluation.scoring.scoring import Result
-
-
-def result(schedule: str, cost: float, accuracy: float, ms: float = 1.0) -> Result:
-    scores = Scores(accuracy, accuracy, accuracy, accuracy, (accuracy,), 1)
-    return Result(schedule, scores, None, 0.0, 1, 1, {}, {}, cost * 100, cost, ms)
+from tests.support.results import result
 
 
 def curve(family: str, *points: tuple[float, float]) -> Curve:
     return Curve(family, tuple(Point(f"{family}:{i}", *p) for i, p in enumerate(points)))
 
 
-def test_families() -> None:
-    names = {
-        "oracle": "oracle",
-        "skip:3": "skip",
-        "rates:2,2": "skip",
-        "rates:1,4": "clockwork",
-        "alternating": "clockwork",
-        "exponential": "clockwork",
-        "pipeline:2": "pipeline",
-        "adaptive:0.25": "adaptive",
-    }
-    assert {name: family_of(name) for name in names} == names
-
-
-def test_families_of_moving_values() -> None:
-    names = {
-        "warp:8": "warp",
-        "warp:8@3": "warp",
-        "warp-feature:4": "warp-feature",
-        "correct:12": "correct",
-        "warp:adaptive:0.2": "warp adaptive",
-        "warp:adaptive:0.2@max=9@min=2": "warp adaptive",
-        "warp:4@flow=dis:fast@of=scores": "warp @flow=dis:fast @of=scores",
-        "warp:adaptive:0.2@strict": "warp adaptive",
-        "between:8@2": "between",
-        "between:4@fuse": "between @fuse",
-        "warp:1@fuse=0.5": "warp @fuse=0.5",
-        "correct:distance:0.1@scale=1/2": "correct distance @scale=1/2",
-    }
-    assert {name: family_of(name) for name in names} == names
-
-
 def test_flow_counts_by_its_time() -> None:
-    oracle, warp = result("oracle", 1.0, 0.9, ms=100), result("warp:4", 0.25, 0.88, ms=40)
+    oracle, warp = result("oracle", 1.0, 0.9, ms_per_frame=100), result("warp:4", 0.25, 0.88, ms_per_frame=40)
     warp = replace(warp, moving_ms=15)
     assert cost_of(warp, oracle) == pytest.approx(0.4)
     assert cost_of(oracle, oracle) == 1 and cost_of(warp, None) == 0.25
@@ -73,12 +33,12 @@ def test_flow_counts_by_its_time() -> None:
 
 def test_curves_hold_the_front_of_their_family_and_the_oracle() -> None:
     results = [
-        result("oracle", 1.0, 0.9, ms=10),
-        result("skip:2", 0.5, 0.7, ms=6),
-        result("skip:4", 0.25, 0.5, ms=4),
-        result("rates:1,2", 0.7, 0.85, ms=8),
-        result("alternating", 0.7, 0.84, ms=8),
-        result("rates:1,4", 0.75, 0.6, ms=8),
+        result("oracle", 1.0, 0.9, ms_per_frame=10),
+        result("skip:2", 0.5, 0.7, ms_per_frame=6),
+        result("skip:4", 0.25, 0.5, ms_per_frame=4),
+        result("rates:1,2", 0.7, 0.85, ms_per_frame=8),
+        result("alternating", 0.7, 0.84, ms_per_frame=8),
+        result("rates:1,4", 0.75, 0.6, ms_per_frame=8),
         result("pipeline:2", 1.0, 0.8),
     ]
     by_family = {c.family: c for c in curves_of(results)}
@@ -133,9 +93,3 @@ def test_pareto_front() -> None:
     ]
     assert [p.schedule for p in pareto_front(points)] == ["c", "d"]
     assert pareto_front([]) == []
-
-
-def test_how_often_the_deepest_stage_fires() -> None:
-    rates = {"oracle": 1, "skip:3": 3, "rates:1,2,4@0,1,0": 4, "alternating": 2, "exponential": 4}
-    assert {name: deepest_rate(name, 3) for name in rates} == rates
-    assert deepest_rate("adaptive:0.1", 3) is None and deepest_rate("pipeline:2", 3) is None

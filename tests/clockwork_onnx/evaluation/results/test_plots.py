@@ -17,7 +17,7 @@ from clockwork_onnx.evaluation.results import plots
 from clockwork_onnx.evaluation.results.curves import Curve, Point, advantage
 from clockwork_onnx.evaluation.scoring.differences import Difference
 
-SKIP = Curve("skip", (Point("skip:2", 0.5, 0.6), Point("oracle", 1.0, 0.8)))
+SKIP = Curve("skip", (Point("skip:2", 0.5, 0.6), Point("oracle", 1.0, 0.8, "oracle")))
 
 
 def sweep() -> Figure:
@@ -35,7 +35,7 @@ def test_accuracy_against_cost_shows_every_point() -> None:
 
 
 def test_the_area_between_two_curves_is_shaded_and_named() -> None:
-    clockwork = Curve("clockwork", (Point("rates:1,2", 0.7, 0.78), Point("oracle", 1.0, 0.8)))
+    clockwork = Curve("clockwork", (Point("rates:1,2", 0.7, 0.78), Point("oracle", 1.0, 0.8, "oracle")))
     found = advantage(clockwork, SKIP)
     figure = plots.accuracy_cost([SKIP, clockwork], [], [], between=found)
     (axes,) = figure.axes
@@ -63,7 +63,7 @@ def test_names_of_crowded_points_hide_nothing() -> None:
 
 @pytest.mark.parametrize("accuracy", [0.6845, 0.688, 0.69, 0.6905])
 def test_a_name_stands_at_its_own_point(accuracy: float) -> None:
-    clocks = Curve("clockwork", (Point("exponential", 0.76, 0.665), Point("oracle", 1.0, 0.691)))
+    clocks = Curve("clockwork", (Point("exponential", 0.76, 0.665), Point("oracle", 1.0, 0.691, "oracle")))
     pipeline = Point("pipeline:2", 1.0, accuracy)
     figure = plots.accuracy_cost([clocks], [pipeline, Point("pipeline:3", 1.0, 0.656)], clocks.points)
     canvas = FigureCanvasAgg(figure)
@@ -90,7 +90,9 @@ def test_threshold_sweep_has_both_views() -> None:
 
 def test_the_timeline_has_a_bar_for_every_fire() -> None:
     figure = plots.update_timeline(
-        {"adaptive:0.1": [True, False, True], "skip:2": [True, False, False]}, {0: "slow", 2: "fast"}
+        {"adaptive:0.1": [True, False, True], "skip:2": [True, False, False]},
+        {"adaptive:0.1": "adaptive", "skip:2": "skip"},
+        {0: "slow", 2: "fast"},
     )
     (axes,) = figure.axes
     bars = [len(collection.get_paths()) for collection in axes.collections]
@@ -102,8 +104,8 @@ def test_the_timeline_has_a_bar_for_every_fire() -> None:
 
 
 def test_schedules_of_one_family_have_one_colour() -> None:
-    fired = {name: [True] for name in ("skip:2", "rates:2,2", "rates:1,2", "learned:a.onnx", "warp:2")}
-    (axes,) = plots.update_timeline(fired).axes
+    families = {"skip:2": "skip", "rates:2,2": "skip", "rates:1,2": "clockwork", "a": "learned", "b": "warp"}
+    (axes,) = plots.update_timeline({name: [True] for name in families}, families).axes
     first, second, *others = (tuple(c.get_facecolor()[0]) for c in axes.collections)
     assert first == second
     assert len({first, *others}) == 4
@@ -165,4 +167,4 @@ def test_saved_files_are_pictures_and_the_same_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fired", [{}, {"oracle": []}])
 def test_an_empty_timeline_is_drawn(fired: dict[str, list[bool]]) -> None:
-    assert plots.png(plots.update_timeline(fired))
+    assert plots.png(plots.update_timeline(fired, {"oracle": "oracle"}))

@@ -10,16 +10,13 @@ import pytest
 
 from clockwork_onnx.evaluation.results.summary import summarise, write_files
 from clockwork_onnx.evaluation.results.watchers import Strips
-from clockwork_onnx.evaluation.scoring.metrics import Scores
 from clockwork_onnx.evaluation.scoring.scoring import Result
+from tests.support import results
 
 
 def result(schedule: str, cost: float, accuracy: float, fires: int = 5) -> Result:
-    scores = Scores(accuracy, accuracy, accuracy, accuracy, (accuracy, float("nan")), 1)
     ages = {"s1": 0.0, "s2": 0.5}
-    return Result(
-        schedule, scores, None, 0.1, 10, 10, {"s1": 10, "s2": fires, "head": 10}, ages, 1, cost, 20 * cost
-    )
+    return results.result(schedule, cost, accuracy, fires={"s1": 10, "s2": fires, "head": 10}, mean_age=ages)
 
 
 RESULTS = [

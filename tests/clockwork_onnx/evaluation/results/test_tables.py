@@ -11,6 +11,7 @@ from rich.console import Console
 
 from clockwork_onnx.evaluation.results.tables import Table, schedule_table
 from clockwork_onnx.evaluation.scoring.metrics import Scores
+from clockwork_onnx.evaluation.scoring.played import Played
 from clockwork_onnx.evaluation.scoring.scoring import Result
 
 TABLE = Table(
@@ -46,7 +47,7 @@ def test_a_row_a_schedule() -> None:
     def result(schedule: str, ms: float) -> Result:
         scores = Scores(0.9, 0.8, 0.7, 0.6, (0.7,), 10)
         return Result(
-            schedule, scores, None, 0.1, 4, 4, {"s1": 4, "s2": 2}, {"s1": 0.0, "s2": 0.5}, 5, 0.5, ms
+            Played(schedule), scores, None, 0.1, 4, 4, {"s1": 4, "s2": 2}, {"s1": 0.0, "s2": 0.5}, 5, 0.5, ms
         )
 
     table = schedule_table("t", [result("oracle", 8.0), result("skip:2", 4.0)], ["s1", "s2"])

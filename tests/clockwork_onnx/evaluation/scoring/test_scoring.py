@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot
+from clockwork_onnx.evaluation.scoring.played import Played
 from clockwork_onnx.evaluation.scoring.scoring import (
     Clip,
     Costs,
@@ -41,7 +42,7 @@ DATA = DataSet("toy", ("none", "one", "two"), (SHOT,))
 
 
 def run(rates: tuple[int, int], shots: tuple[Shot, ...] = (SHOT,), **options: object):
-    tally = Tally("test", 3, COSTS, **options)  # type: ignore[arg-type]
+    tally = Tally(Played("test"), 3, COSTS, **options)  # type: ignore[arg-type]
     return score_clips(FakePlayer(rates), tally, clips_of(DataSet("toy", DATA.classes, shots)))
 
 
@@ -85,7 +86,7 @@ def test_unlabelled_frames_are_played_but_not_scored() -> None:
 
 def test_fill_frames_are_neither_scored_nor_counted() -> None:
     clip = Clip("fill", SHOT.samples, scored=frozenset({3}), counted=frozenset({2, 3}))
-    result = score_clips(FakePlayer((1, 4)), Tally("test", 3, COSTS), [clip])
+    result = score_clips(FakePlayer((1, 4)), Tally(Played("test"), 3, COSTS), [clip])
     assert (result.frames, result.scored_frames) == (2, 1)
     assert result.fires == {"s1": 2, "s2": 0, "head": 2}
     assert result.mean_age["s2"] == 2.5
@@ -136,7 +137,7 @@ def test_work_done_before_a_frame_comes_costs_but_does_not_delay_it() -> None:
                 step.ms["total"] -= step.ms["s2"]
                 yield step
 
-    tally = Tally("test", 3, COSTS)
+    tally = Tally(Played("test"), 3, COSTS)
     result = score_clips(Pipelined((1, 1)), tally, clips_of(DATA))
     assert result.latency_ms == 4.0 and result.ms_per_frame == 10.0
 
@@ -158,7 +159,7 @@ def test_two_thousand_frames_take_no_more_memory_than_two_hundred() -> None:
         if seen.position in (201, 1999):
             used[seen.position] = tracemalloc.get_traced_memory()[0]
 
-    tally = Tally("test", 3, COSTS)
+    tally = Tally(Played("test"), 3, COSTS)
     tracemalloc.start()
     try:
         result = score_clips(FakePlayer((1, 2)), tally, clips_of(long), watch=measure)
@@ -188,6 +189,6 @@ def test_labels_that_do_not_fit_are_named() -> None:
 
 
 def test_an_empty_run_is_nan_not_a_crash() -> None:
-    result = Tally("test", 3, COSTS).result()
+    result = Tally(Played("test"), 3, COSTS).result()
     assert math.isnan(result.scores.mean_iu) and math.isnan(result.ms_per_frame)
     assert result.as_json(DATA.classes)["mean_iu"] is None
