@@ -81,7 +81,7 @@ def _measure(task: str, folder: Path, runs: int = 3) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Print one line a way; 1 where one passes a limit."""
+    """Print one line per way; 1 where one passes a limit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

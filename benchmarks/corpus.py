@@ -252,7 +252,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only files whose name holds this text")
     parser.add_argument("--no-run", action="store_true", help="convert only")
     parser.add_argument("--jobs", type=int, default=1, help="files at a time (each may take gigabytes)")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds a file may take")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds that a file may take")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -2,7 +2,7 @@
 
 One video, each schedule in turns: once with the flow made where the labels need it ("in line"), once ahead,
 in the reader's thread. Printed: the median milliseconds from one frame's labels to the next one's, for key
-frames and for the others, what of it was not spent in the stages, and frames a second.
+frames and for the others, what of it was not spent in the stages, and frames per second.
 
     python benchmarks/flow_overlap.py net.staged VIDEO [--schedule warp:8 ...] [--threads 1] [--rounds 3]
 """

@@ -29,7 +29,7 @@ class Preprocessing:
     """How a frame becomes the net's input.
 
     size: (height, width) of the net's input, or None to keep the frame's own size. channels: the net's order,
-    "bgr", "rgb" or "gray". mean: one value or one a channel, in the net's order, subtracted before the
+    "bgr", "rgb" or "gray". mean: one value or one per channel, in the net's order, subtracted before the
     product with `scale`: (x - mean) * scale on pixel values 0 to 255. fit: frames are padded or cropped to
     `size` instead of resized (see `staged_onnx.fit`).
     """

@@ -87,7 +87,7 @@ class Classes:
             raise UsageError(
                 "class names and colours do not match",
                 found=f"{len(self.palette)} colours",
-                expected=f"{len(self.names)}, one a name",
+                expected=f"{len(self.names)}, one per name",
             )
         if not 0 < len(self.names) <= MAX_CLASSES:
             raise UsageError(
@@ -142,7 +142,7 @@ def classes(what: str | int | PathLike[str], count: int | None = None) -> Classe
 
     `what` is "cityscapes" (19), "camvid" (11), "voc" (21), "nyud" (40), a number of classes (also as
     text; the names are then "class 0", "class 1", ...), or the path of a names file: UTF-8 text with
-    one class a line, in label order, optionally followed by its colour as three numbers 0..255;
+    one class per line, in label order, optionally followed by its colour as three numbers 0..255;
     lines without a colour take the VOC palette's. With `count`, the classes must be that many,
     except that a names file may go on after them (files with trailing prose exist).
 

@@ -312,7 +312,7 @@ def main() -> None:
     """Train, write the caffemodel, and print how every schedule fares on held-out shots."""
     parser = argparse.ArgumentParser(description="Train shapes-fcn8s and write its caffemodel.")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=6, help="pairs of frames a step")
+    parser.add_argument("--batch", type=int, default=6, help="pairs of frames per step")
     parser.add_argument("--rounds", type=int, default=300, help="training shots of every moving kind")
     parser.add_argument("--rate", type=float, default=4e-3, help="the highest learning rate")
     parser.add_argument("--clocked", type=float, default=0.3, help="weight of the loss on clocked pairs")

@@ -104,7 +104,7 @@ def outputs_of(layer: Layer, channels: int) -> int:
 
 
 def groups(layer: Layer, channels: int) -> int:
-    """The number of groups; the depthwise types of the forks have one a channel."""
+    """The number of groups; the depthwise types of the forks have one per channel."""
     group = channels if layer.type in DEPTHWISE else layer.spec.convolution_param.group
     outputs = outputs_of(layer, channels)
     if group < 1 or channels % group or outputs % group or outputs < 1:

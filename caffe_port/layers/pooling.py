@@ -98,7 +98,7 @@ def _axes(
         if any(values):
             raise PrototxtError(f"{square} is given both ways", expected=f"{square} or {h} and {w}")
         if axes != 2:
-            raise PrototxtError(f"{h} and {w} in a volume", expected=f"{square}, once or once an axis")
+            raise PrototxtError(f"{h} and {w} in a volume", expected=f"{square}, once or once per axis")
         if not (has(h) and has(w)) and default is None:
             raise PrototxtError(f"half a kernel: {h} and {w} go together")
         return (getattr(spec, h) if has(h) else default or 0, getattr(spec, w) if has(w) else default or 0)

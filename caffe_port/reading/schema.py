@@ -181,7 +181,7 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
         if fd.is_repeated:
             getattr(message, name).append(value)
             continue
-        # Forks that made a field repeated write it once an axis; the same value twice means the same.
+        # Forks that made a field repeated write it once per axis; the same value twice means the same.
         if (
             name in seen
             and seen[name] != value

@@ -163,8 +163,11 @@ def verify(
 
     reference: an HDF5 or npz file with arrays inputs/NAME and outputs/NAME. tolerance: the greatest
     max|model - reference| / max|reference| that passes. Inputs that the model does not have are left aside
-    (labels of layers that were dropped). Raises DataSetError for a reference that is none, lacks an input or
-    holds an output that the model does not have, BundleError for a model that cannot be opened or run.
+    (labels of layers that were dropped).
+
+    Raises:
+        DataSetError: The file is not a reference, lacks an input, or holds an output that the model lacks.
+        BundleError: The model cannot be opened or run.
     """
     known = read_reference(reference)
     session = _session(model, providers)

@@ -193,7 +193,7 @@ Measured = Sensor | Learned | Drift
 
 @dataclass(frozen=True)
 class Budget:
-    """Fires when the stage and the head fit into what is left of `ms` milliseconds a frame.
+    """Fires when the stage and the head fit into what is left of `ms` milliseconds per frame.
 
     What a stage costs is the median of its last passes. A stage that did not fit for `maximum` frames fires
     nevertheless, so that its value does not age without end and its cost is measured again.

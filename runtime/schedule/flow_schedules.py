@@ -127,7 +127,7 @@ def movement_of(kind: str, text: str, manifest: Manifest, *, files: bool = True)
 
 
 def _flow_options(kind: str, text: str, flow: str, given: Mapping[str, str]) -> FlowOptions:
-    """The options of a schedule's text; raises ScheduleError for one that is none, FlowError for an estimator
+    """The options of a schedule's text; raises ScheduleError for an unknown one, FlowError for an estimator
     that cannot be had.
     """
     flow_estimator(flow)

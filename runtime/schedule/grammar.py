@@ -181,7 +181,7 @@ class _Parser:
         rates = [self.whole(r, "rate") for r in first.split(",")]
         phases = [self.whole(p, "phase", 0) for p in second.split(",")] if at else [0] * len(rates)
         if len(phases) != len(rates):
-            raise self.fail("bad phases", second, f"{len(rates)}, one a rate")
+            raise self.fail("bad phases", second, f"{len(rates)}, one per rate")
         return tuple(Every(r, p) for r, p in zip(rates, phases, strict=True))
 
     def pipeline(self, value: str) -> Schedule:

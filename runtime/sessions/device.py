@@ -63,7 +63,7 @@ def choose_device(
     "auto" takes the first GPU where ONNX Runtime can really open a session on it, else the CPU, and
     `Device.reason` says which and why. "cuda" is never replaced: DeviceError says what is missing.
     provider_options go over the defaults of the CUDA provider. threads: of one operator on the CPU. spin:
-    let these threads wait by spinning, which saves microseconds an operator on an idle machine and costs
+    let these threads wait by spinning, which saves microseconds per operator on an idle machine and costs
     the other sessions, the video decoder and the writer their cores on a busy one.
     """
     named = re.fullmatch(r"(auto|cpu|cuda)(?::(\d{1,3}))?", text)

@@ -1,4 +1,4 @@
-"""Bundles that several tests of this room play."""
+"""Bundles that several tests of commands play."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def bn_pspnet(x: Array, slope: Array, bias: Array, mean: Array, variance: Array,
 
 
 def normalize(x: Array, scale: Array, *, across_spatial: bool = True, eps: float = 1e-10) -> Array:
-    """weiliu89/caffe normalize_layer.cpp; `scale` has one value, or one a channel."""
+    """weiliu89/caffe normalize_layer.cpp; `scale` has one value, or one per channel."""
     x = x.astype(np.float64)
     axes = (1, 2, 3) if across_spatial else (1,)
     return x / np.sqrt((x**2).sum(axes, keepdims=True) + eps) * per_channel(scale, x)
@@ -176,7 +176,7 @@ def psroi_pooling(x: Array, rois: Array, *, output_dim: int, group: int, scale: 
 
 
 def roi_align(x: Array, rois: Array, *, size: tuple[int, int], scale: float, pad_ratio: float = 0.0) -> Array:
-    """zhaoweicai/cascade-rcnn roi_align_layer.cpp: the corners of the bins, so size + 1 points an axis."""
+    """zhaoweicai/cascade-rcnn roi_align_layer.cpp: the corners of the bins, so size + 1 points per axis."""
     _, channels, height, width = x.shape
     top = np.zeros((len(rois), channels, size[0] + 1, size[1] + 1), np.float64)
     for n, (image, x1, y1, x2, y2) in enumerate(rois.astype(F)):

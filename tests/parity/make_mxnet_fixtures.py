@@ -291,7 +291,7 @@ def write_nets(modules: dict[str, ModuleType], target: Path, thin: int, sizes: l
 
 
 def write_names(modules: dict[str, ModuleType], target: Path) -> None:
-    """The parameters of the nets at full width, one a line."""
+    """The parameters of the nets at full width, one per line."""
     lines = []
     for net, (symbol, outputs) in nets(modules, 1).items():
         shapes = {name: array.shape for name, array in inputs_for(net, SIZE, 1).items()}

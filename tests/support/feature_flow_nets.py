@@ -55,7 +55,7 @@ def thin_bundle(
 
 
 def frames(count: int) -> list[np.ndarray]:
-    """Frames of a smooth pattern that moves by three pixels a frame."""
+    """Frames of a smooth pattern that moves by three pixels per frame."""
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     made = []
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Small nets with the topology of the real ones, for tests of several rooms."""
+"""Small nets with the topology of the real ones, for tests of several packages."""
 
 from __future__ import annotations
 

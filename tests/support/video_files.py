@@ -11,7 +11,7 @@ import numpy as np
 
 
 def moving_bar(count: int, height: int = 48, width: int = 64, step: int = 2) -> list[np.ndarray]:
-    """`count` RGB frames of a smooth background over which a bright bar moves `step` pixels a frame."""
+    """`count` RGB frames of a smooth background over which a bright bar moves `step` pixels per frame."""
     y, x = np.mgrid[0:height, 0:width]
     ground = np.stack([x * 200 // width, y * 200 // height, (x + y) * 100 // (width + height)], -1)
     frames = []

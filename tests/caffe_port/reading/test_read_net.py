@@ -1,4 +1,4 @@
-"""read_net: files that are none, template variables, and blobs resolved to values."""
+"""read_net: files that are not prototxts, template variables, and blobs resolved to values."""
 
 from __future__ import annotations
 

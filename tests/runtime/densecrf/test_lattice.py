@@ -41,7 +41,7 @@ def test_the_filter_is_near_the_sum_of_gaussians(d: int) -> None:
 
 
 def test_neighbours_are_found_along_every_axis() -> None:
-    """On a grid so fine that no vertex inside lacks a neighbour, each blur has three entries a row there."""
+    """On a grid so fine that no vertex inside lacks a neighbour, a blur has three entries per row there."""
     down, across = np.mgrid[:40, :40].reshape(2, -1).astype(np.float32)
     lattice = build_lattice(np.stack([across, down]) / 3)
     for blur in lattice.blurs:

@@ -23,7 +23,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def video(count: int = 60, seed: int = 0) -> list[np.ndarray]:
-    """Class maps that change by a random number of positions a frame, slow and fast in turns."""
+    """Class maps that change by a random number of positions per frame, slow and fast in turns."""
     rng = np.random.default_rng(seed)
     frame = np.zeros((*SIZE, 3), np.uint8)
     frame[..., 0] = rng.integers(0, CLASSES, SIZE)

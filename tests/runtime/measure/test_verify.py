@@ -1,4 +1,4 @@
-"""verify: a model against a reference, and references that are none."""
+"""verify: a model against a reference, and files that are not references."""
 
 from __future__ import annotations
 

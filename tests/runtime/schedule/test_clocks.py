@@ -21,7 +21,7 @@ H, W = 2, 5
 
 
 def map_frame(*classes: int) -> np.ndarray:
-    """A frame whose score maps are best for these classes, one a position, in rows."""
+    """A frame whose score maps are best for these classes, one per position, in rows."""
     frame = frame_of(0, (H, W))
     frame[..., 0] = np.array(classes + (0,) * (H * W - len(classes))).reshape(H, W)
     return frame
