@@ -30,7 +30,7 @@ def session(path: Path) -> ort.InferenceSession:
 
 
 def main() -> None:
-    """Print one line a frame size."""
+    """Print one line per frame size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="500x500,333x500,375x500")
     sizes = [tuple(map(int, s.split("x"))) for s in parser.parse_args().sizes.split(",")]

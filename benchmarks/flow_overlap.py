@@ -48,7 +48,7 @@ def play(player: runtime.Player, source: str, ahead: bool, times: Times) -> None
 
 
 def main() -> None:
-    """Print one line a schedule and way."""
+    """Print one line per schedule and way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("video")

@@ -23,7 +23,7 @@ SCHEDULES = (
 
 
 def main() -> None:
-    """Print one line a schedule."""
+    """Print one line per schedule."""
     data = shapes_data.read(rounds=5, kinds=[kind[0] for kind in KINDS if kind[1] != "static"])
     with tempfile.TemporaryDirectory() as folder:
         run = Run(embedded_bundle(Path(folder) / "shapes.staged"), data, device="cpu", threads=1)

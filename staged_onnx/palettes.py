@@ -223,7 +223,7 @@ def _from_file(path: Path, count: int | None) -> Classes:
                 f"class {number} has no usable name",
                 file=path,
                 found=repr(name[:20]),
-                expected=f"one name a line, at most {MAX_NAME} printable characters",
+                expected=f"one name per line, at most {MAX_NAME} printable characters",
             )
         colour = (int(match[2]), int(match[3]), int(match[4])) if match else default[number]
         if max(colour) > 255:

@@ -12,7 +12,7 @@ there (and -1 in its mask), AVE 0 / 0 or 0 / negative; all are reproduced.
 With naibaf7's `dilation` d (pooling_layer.cpp for sizes, .cu for numbers) a window's points are d apart, and
 k stands for (k - 1) d + 1 above; there for MAX without a mask.
 
-Forks pool volumes (N, C, ...) too, with one value an axis (yjxiong/caffe and others, pooling_layer.cpp for
+Forks pool volumes (N, C, ...) too, with one value per axis (yjxiong/caffe and others, pooling_layer.cpp for
 N axes); their AVE differ at the border, so only averages over whole windows are taken there.
 """
 
@@ -36,7 +36,7 @@ LOWEST = float(np.finfo(np.float32).min)
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, stride and pad as (height, width) or one value an axis, and how sizes are rounded."""
+    """Kernel, stride and pad as (height, width) or one value per axis, and how sizes are rounded."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]

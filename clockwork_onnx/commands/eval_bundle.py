@@ -198,7 +198,7 @@ def _class_map(text: str | None, net_classes: int) -> tuple[int, ...] | None:
         raise UsageError("--map names an impossible label class", found=text, expected="0 to 255")
     if len(table) != net_classes:
         raise UsageError(
-            "--map has one entry a class of the net", found=f"{len(table)} entries", expected=net_classes
+            "--map has one entry per class of the net", found=f"{len(table)} entries", expected=net_classes
         )
     return table
 

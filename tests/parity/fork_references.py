@@ -23,7 +23,7 @@ def batch_norm_of_batch(x: Array, eps: float = 1e-5) -> Array:
 
 
 def per_channel(values: Array, like: Array) -> Array:
-    """One value a channel, in a shape that spreads over `like`."""
+    """One value per channel, in a shape that spreads over `like`."""
     return np.asarray(values, np.float64).reshape(1, -1, *[1] * (like.ndim - 2))
 
 

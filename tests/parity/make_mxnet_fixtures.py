@@ -276,7 +276,7 @@ def _sampled(array: np.ndarray) -> np.ndarray:
 
 
 def write_nets(modules: dict[str, ModuleType], target: Path, thin: int, sizes: list[tuple[int, int]]) -> None:
-    """What each net answers, one file a frame size."""
+    """What each net answers, one file per frame size."""
     for name, (symbol, outputs) in nets(modules, thin).items():
         for size in sizes:
             if size == ODD and name == "accel-101":

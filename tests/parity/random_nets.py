@@ -64,7 +64,7 @@ class Draft:
 
 
 def _axes(d: Draft, what: str, values: list[int], short: str) -> str:
-    """One value an axis, once for all, or as _h and _w."""
+    """One value per axis, once for all, or as _h and _w."""
     if len(set(values)) == 1 and d.chance(0.5):
         return f"{what}: {values[0]} "
     if len(values) == 2 and d.chance(0.5):

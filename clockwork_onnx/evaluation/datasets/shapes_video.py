@@ -29,7 +29,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
     (50, 190, 90),
     (60, 215, 225),
 )
-"""One RGB colour a class."""
+"""One RGB colour per class."""
 
 FRAME_SIZE: tuple[int, int] = (176, 240)
 """Height and width of a frame where none is asked for."""
