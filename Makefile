@@ -40,7 +40,7 @@ docs: $(VENV)/.installed-test
 	$(BIN)/python -m tools.forks_page --write docs/forks.md
 
 site: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:
 	rm -rf demo-out site .pytest_cache .mypy_cache .ruff_cache build *.egg-info

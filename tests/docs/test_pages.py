@@ -73,3 +73,10 @@ def test_architecture_names_files_that_exist() -> None:
     assert len(ways) == 2
     for way in ways:
         assert 3 <= len(re.findall(r"^\d+\. ", way, flags=re.M)) <= 7, way.splitlines()[0]
+
+
+def test_the_navigation_of_the_site_has_every_page() -> None:
+    listed = set(re.findall(r": (\S+\.md)$", (DOCS.parent / "mkdocs.yml").read_text("utf-8"), flags=re.M))
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    assert pages - listed <= {page for page in pages if re.match("results/.+/", page)}
+    assert listed <= pages
