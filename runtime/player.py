@@ -191,7 +191,7 @@ class Player:
         with self._using():
             self._engine = None
 
-    def play(self, frames: Iterable[Any]) -> Iterator[Step]:
+    def play(self, frames: Iterable[Any], *, first_shot: int = 0) -> Iterator[Step]:
         """One step per frame, in order; a shot begins with the first.
 
         An executor that runs ahead hands out a step when the next frames have been asked for; where values
@@ -201,6 +201,7 @@ class Player:
             frames: uint8 arrays (height, width, 3) in RGB order, or objects with `.image` and, where they
                 have them, `.index`, `.time`, `.name` and `.shot_start`. A frame of another size begins a
                 shot too.
+            first_shot: The number of the first shot, where this goes on with an earlier play.
 
         Raises:
             UsageError: The player is closed, played again meanwhile, or in use by another thread.
@@ -211,17 +212,17 @@ class Player:
             raise UsageError("the player is closed")
         self._turn += 1
         if self.executor.overlaps and self.schedule.movement is not None:
-            return self._play_ahead(frames, self._turn)
-        return self._play(frames, self._turn)
+            return self._play_ahead(frames, self._turn, first_shot)
+        return self._play(frames, self._turn, first_shot)
 
-    def _play_ahead(self, frames: Iterable[Any], turn: int) -> Iterator[Step]:
+    def _play_ahead(self, frames: Iterable[Any], turn: int, first_shot: int) -> Iterator[Step]:
         with closing(prefetch(self.ahead(frames), depth=1)) as read:
-            yield from self._play(read, turn)
+            yield from self._play(read, turn, first_shot)
 
-    def _play(self, frames: Iterable[Any], turn: int) -> Iterator[Step]:
+    def _play(self, frames: Iterable[Any], turn: int, first_shot: int) -> Iterator[Step]:
         waiting: deque[tuple[Engine, InFlight]] = deque()
         with self._using(turn):
-            self._begin_play()
+            self._begin_play(first_shot)
         try:
             for frame in frames:
                 with self._using(turn):
@@ -251,9 +252,9 @@ class Player:
         if self._engine is not None:
             self._engine.end_wait()
 
-    def _begin_play(self) -> None:
+    def _begin_play(self, first_shot: int = 0) -> None:
         self._engine = None
-        self._shot = -1
+        self._shot = first_shot - 1
         self._count = 0
 
     def _begin(self, frame: Any) -> tuple[Engine, InFlight]:
