@@ -1,7 +1,7 @@
 """The `clockwork` command: finds its sub-commands, turns errors into one line and an exit status.
 
-0 success, 1 a check failed, 2 wrong usage or bad input, 130 interrupted. Sub-commands are imported only when
-they are used, so that `--help` is quick.
+0 success, 1 a check failed, 2 wrong usage or bad input, 130 interrupted, 143 terminated. Sub-commands are
+imported only when they are used, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import import_module
 
 import click
 
+from clockwork_onnx.stopping import Terminated, end_on_sigterm
 from weights._version import __version__
 from weights.errors import ClockworkError
 
@@ -61,6 +62,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    end_on_sigterm()
     sys.exit(run(arguments))
 
 
@@ -83,9 +85,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ClockworkError as error:
         click.echo(f"clockwork: error: {error}", err=True)
         return 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("clockwork: interrupted", err=True)
-        return 130
+    except (click.Abort, KeyboardInterrupt) as error:
+        terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+        click.echo(f"clockwork: {'terminated' if terminated else 'interrupted'}", err=True)
+        return 143 if terminated else 130
     except BrokenPipeError:
         # The reader of our output went away; say nothing more, not even at interpreter exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -23,6 +23,8 @@ __all__ = [
     "check_folder",
     "exchange",
     "file_in_the_way",
+    "growing",
+    "grown",
     "locked_folder",
     "sync_folder",
     "whole_file",
@@ -51,6 +53,23 @@ def beside(target: Path, ending: str = ".part") -> Path:
     # A name may have 255 bytes; the start of a long one is enough to tell whose it is.
     start = target.name.encode("utf-8", "surrogateescape")[:150].decode("utf-8", "ignore")
     return target.with_name(f".{start}.{secrets.token_hex(8)}{ending}")
+
+
+def growing(target: Path) -> Path:
+    """The name under which a file grows that is called `target` when it is whole: `NAME.part.SUFFIX`."""
+    return target.with_name(f"{target.stem}.part{target.suffix}")
+
+
+def grown(target: Path) -> Path:
+    """A new, empty file of the name `growing(target)`; what had that name is gone, be it a file or a link.
+
+    Raises:
+        OSError: As the system says it.
+    """
+    path = growing(target)
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666))
+    return path
 
 
 def _sync(file: Path) -> None:

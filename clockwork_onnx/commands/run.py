@@ -6,22 +6,27 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clockwork_onnx.commands.run_outputs import KINDS, RunOutputs
+from clockwork_onnx.commands.run_folder import KINDS, RunFolder, RunState
+from clockwork_onnx.commands.run_outputs import RunOutputs
 from clockwork_onnx.commands.run_summary import print_summary, summarise_run
 from clockwork_onnx.options import RATE, WholeNumber, json_option, print_json
+from clockwork_onnx.stopping import Stop, Stopped, stop_on_signals
 from weights.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from clockwork_onnx.commands.run_resume import Earlier
     from runtime.player import Player
     from runtime.step import Step
+    from runtime.video.reader import VideoReader
 
 
 @click.command("run")
@@ -41,6 +46,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder for what is asked for below; by itself: overlay, timeline and log; of one picture labels "
     "and overlay.",
+)
+@click.option("--force", is_flag=True, help="Replace the results of an earlier run in the folder.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in the folder where it broke off; one that is complete is left as it is.",
 )
 @click.option("--labels", is_flag=True, help="labels/*.png: indexed PNGs at the frame's own size.")
 @click.option(
@@ -88,12 +99,15 @@ if TYPE_CHECKING:
 def command(bundle: Path, source: str, quiet: bool, as_json: bool, **options: Any) -> int:
     """Run a BUNDLE over VIDEO: a file, a picture, a folder or glob of them, camera:0, an rtsp:// address."""
     request = _Request(bundle, source, quiet=quiet or as_json, **options)
-    summary = _run(request)
+    with stop_on_signals() as stop:
+        summary = _run(request, stop)
     if as_json:
         print_json(summary)
+    elif summary.get("already_complete"):
+        click.echo(f"{request.folder}: complete already, {summary['frames']} frames")
     else:
         print_summary(summary)
-    return 130 if summary["interrupted"] else 0
+    return 128 + stop.number if summary["interrupted"] and stop.number is not None else 0
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,8 @@ class _Request:
     signal: str | None
     device: str
     folder: Path | None
+    force: bool
+    resume: bool
     labels: bool
     overlay: bool
     timeline: bool
@@ -124,70 +140,151 @@ class _Request:
     fps: Fraction | None
 
     def __post_init__(self) -> None:
-        named = [kind for kind in KINDS if getattr(self, kind)]
+        named = [kind for kind in (*KINDS, "force", "resume") if getattr(self, kind)]
         if named and self.folder is None:
             raise UsageError(
                 "where should it be written?",
                 found=", ".join(f"--{kind}" for kind in named),
                 expected="-o FOLDER with them",
             )
-        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
-            raise UsageError("not a folder", file=self.folder, expected="a folder, or a new path")
+        if self.force and self.resume:
+            raise UsageError("--force begins anew and --resume goes on", expected="one of them")
 
-    def wanted(self, still: bool) -> dict[str, bool]:
+    @property
+    def is_named(self) -> bool:
+        """Whether any kind of output is named."""
+        return any(getattr(self, kind) for kind in KINDS)
+
+    @property
+    def mode(self) -> str:
+        """What becomes of an earlier run's results, for `RunFolder`."""
+        return "force" if self.force else "resume" if self.resume else "new"
+
+    def wanted(self, still: bool) -> tuple[str, ...]:
         """What is to be written; where only the folder is named, what suits a video or a single picture."""
-        wanted = {kind: bool(getattr(self, kind)) for kind in KINDS}
-        if self.folder is not None and not any(wanted.values()):
-            wanted |= dict.fromkeys(("labels", "overlay") if still else ("overlay", "timeline", "log"), True)
-        return wanted
+        named = tuple(kind for kind in KINDS if getattr(self, kind))
+        if self.folder is None or named:
+            return named
+        return ("labels", "overlay") if still else ("overlay", "timeline", "log")
+
+    def settings(self, player: Player) -> dict[str, Any]:
+        """All that decides what the results are, as JSON data."""
+        from runtime.video.streams import without_password
+
+        source = Path(self.source)
+        return {
+            "bundle": player.bundle.manifest.name,
+            "bundle_sha256": sha256((player.bundle.path / "manifest.json").read_bytes()).hexdigest(),
+            "source": without_password(self.source),
+            "source_bytes": source.stat().st_size if source.is_file() else None,
+            "schedule": str(player.schedule),
+            "signal": self.signal,
+            "device": str(player.device),
+            "fps": None if self.fps is None else str(self.fps),
+        } | {
+            name: getattr(self, name)
+            for name in ("start", "stride", "max_frames", "live", "shots", "alpha", "colours", "line_width")
+        }
 
 
-def _run(asked: _Request) -> dict[str, Any]:
+def _run(asked: _Request, stop: Stop) -> dict[str, Any]:
     """Play the source, write what is wanted, and return the summary."""
     import runtime
+
+    with ExitStack() as stack:
+        folder = None
+        if asked.folder is not None:
+            folder = stack.enter_context(RunFolder(asked.folder, asked.mode))
+        player = stack.enter_context(
+            runtime.open(asked.bundle, device=asked.device, schedule=asked.schedule, signal=asked.signal)
+        )
+        if folder is None or folder.earlier is None or not asked.resume:
+            return _run_from(None, asked, stop, player, folder, None)
+        from clockwork_onnx.commands.run_resume import earlier_part
+
+        outputs = asked.wanted(still=False) if asked.is_named else folder.earlier.outputs
+        folder.earlier.check_same(RunState(asked.settings(player), outputs), folder.path)
+        if folder.earlier.state == "complete":
+            return {
+                "source": folder.earlier.settings["source"], "frames": folder.earlier.frames,
+                "interrupted": False, "already_complete": True,
+            }  # fmt: skip
+        earlier = earlier_part(folder, outputs, player)
+        return _run_from(earlier, asked, stop, player, folder, outputs)
+
+
+def _run_from(
+    earlier: Earlier | None,
+    asked: _Request,
+    stop: Stop,
+    player: Player,
+    folder: RunFolder | None,
+    outputs: tuple[str, ...] | None,
+) -> dict[str, Any]:
+    """Play from the beginning, or go on where an earlier run broke off, whose outputs are then known."""
     from clockwork_onnx.console import progress
-    from runtime.video.reader import open_video
     from runtime.video.shots import mark_shots
     from runtime.video.threads import prefetch
 
     with ExitStack() as stack:
-        player = stack.enter_context(
-            runtime.open(asked.bundle, device=asked.device, schedule=asked.schedule, signal=asked.signal)
-        )
-        reader = stack.enter_context(
-            open_video(
-                asked.source,
-                start=asked.start,
-                stride=asked.stride,
-                max_frames=asked.max_frames,
-                live=asked.live,
-                on_problem=lambda found: click.echo(f"clockwork: {found}", err=True),
-            )
-        )
+        reader = stack.enter_context(_open_source(asked, earlier))
+        if earlier is not None and reader.live is not None:
+            raise UsageError("a live source does not come again", file=reader.address, hint="--force")
         if not asked.quiet:
             click.echo(
                 f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True
             )
-        wanted = asked.wanted(still=reader.frame_count == 1 and reader.fps is None)
-        outputs = stack.enter_context(
-            RunOutputs(asked.folder, wanted, player, reader, asked.fps, asked.alpha)
+            if earlier is not None:
+                click.echo(f"going on at frame {earlier.restart.index}", err=True)
+        if outputs is None:
+            outputs = asked.wanted(still=reader.frame_count == 1 and reader.fps is None)
+        written = stack.enter_context(
+            RunOutputs(
+                folder,
+                RunState(asked.settings(player), outputs),
+                player,
+                reader,
+                fps=asked.fps,
+                alpha=asked.alpha,
+                views={"colours": asked.colours, "line_width": asked.line_width},
+                earlier=earlier,
+            )
         )
-        outputs.view_options = {"colours": asked.colours, "line_width": asked.line_width}
         depth = 4 if reader.live is None else 1  # live frames are to be the newest
         frames = stack.enter_context(closing(prefetch(player.ahead(mark_shots(reader, asked.shots)), depth)))
+        first_shot = earlier.restart.shot if earlier is not None else 0
         began, interrupted = perf_counter(), False
         try:
-            for _ in progress(_play(player, frames, outputs), total=reader.frame_count, quiet=asked.quiet):
+            steps = _play(player, stop.frames(frames), written, first_shot)
+            for _ in progress(steps, total=reader.frame_count, quiet=asked.quiet):
                 pass
-        except KeyboardInterrupt:
+        except Stopped:
             interrupted = True
-        summary = summarise_run(player, outputs.record, perf_counter() - began, reader, interrupted)
-        outputs.finish(summary)
-    summary["outputs"] = {kind: str(path) for kind, path in outputs.paths.items() if path.exists()}
+        summary = summarise_run(player, written.record, perf_counter() - began, reader, interrupted)
+        written.finish(summary)
+    summary["outputs"] = {kind: str(path) for kind, path in written.paths.items() if path.exists()}
     return summary
 
 
-def _play(player: Player, frames: Any, outputs: RunOutputs) -> Iterator[Step]:
+def _open_source(asked: _Request, earlier: Earlier | None) -> VideoReader:
+    """The source, from the frame on at which it begins."""
+    from runtime.video.reader import open_video
+
+    start, most = asked.start, asked.max_frames
+    if earlier is not None:
+        start = earlier.restart.index
+        most = None if most is None else most - earlier.restart.steps
+    return open_video(
+        asked.source,
+        start=start,
+        stride=asked.stride,
+        max_frames=most,
+        live=asked.live,
+        on_problem=lambda found: click.echo(f"clockwork: {found}", err=True),
+    )
+
+
+def _play(player: Player, frames: Any, outputs: RunOutputs, first_shot: int) -> Iterator[Step]:
     """Play and write; the image of each frame is kept until its step comes out."""
     images: dict[int, np.ndarray] = {}
 
@@ -196,6 +293,6 @@ def _play(player: Player, frames: Any, outputs: RunOutputs) -> Iterator[Step]:
             images[frame.index] = frame.image
             yield frame
 
-    for step in player.play(keep()):
+    for step in player.play(keep(), first_shot=first_shot):
         outputs.write(step, images.pop(step.index))
         yield step

@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from clockwork_onnx.commands.run_folder import RunFolder, RunState
 from runtime.report.overlay import Overlay
 from runtime.report.run_record import RunRecord
 from runtime.report.samples import Sample, SampleKeeper, with_oracle
 from staged_onnx.palettes import Classes
 from weights.errors import UsageError
-from weights.whole_file import locked_folder
+from weights.whole_file import growing
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from clockwork_onnx.commands.run_resume import Earlier
     from runtime.player import Player
     from runtime.step import Step
     from runtime.video.reader import VideoReader
 
-__all__ = ["KINDS", "RunOutputs"]
-
-KINDS = ("labels", "overlay", "timeline", "log", "report", "views")
-"""What can be written; each is an option of the command."""
+__all__ = ["RunOutputs"]
 
 FALLBACK_FPS = Fraction(15)
 """For image folders, which have no rate of their own."""
 
 
 class RunOutputs:
-    """Opens each writer at the first step, so that bad input leaves nothing behind."""
+    """Opens each writer at the first step, so that bad input leaves nothing behind.
+
+    Args:
+        folder: Where to write; None where nothing is written.
+        state: What the run is, and what is written.
+        player, reader: What plays, and what is played.
+        fps: Frame rate of the overlay; None takes the source's.
+        alpha: Strength of the overlay.
+        views: Options of the views.
+        earlier: What an earlier run left that this goes on with.
+    """
 
     def __init__(
         self,
-        folder: Path | None,
-        wanted: dict[str, bool],
+        folder: RunFolder | None,
+        state: RunState,
         player: Player,
         reader: VideoReader,
+        *,
         fps: Fraction | None,
         alpha: float,
+        views: dict[str, Any],
+        earlier: Earlier | None = None,
     ) -> None:
         gives = player.bundle.manifest.output.kind
-        of_labels = [f"--{name}" for name in ("labels", "views", "report") if wanted.get(name)]
+        of_labels = [f"--{name}" for name in ("labels", "views", "report") if name in state.outputs]
         if of_labels and gives != "labels":
             raise UsageError(
                 f"this bundle gives no labels but a {gives}",
@@ -52,6 +65,8 @@ class RunOutputs:
                 expected="--overlay, or no option at all",
             )
         still = reader.frame_count == 1 and reader.fps is None
+        if earlier is not None and folder is not None:  # it may go on with a folder's last picture
+            still = (folder.path / "overlay.png").exists()
         names = {
             "labels": "labels",
             "overlay": "overlay.png" if still else "overlay.mp4",
@@ -60,9 +75,11 @@ class RunOutputs:
             "report": "report.html",
             "views": "views",
         }
-        self.view_options: dict[str, Any] = {}
+        self._view_options = views
         self._folder = folder
-        self.paths = {kind: folder / names[kind] for kind, on in wanted.items() if on and folder is not None}
+        self._state = state
+        self._earlier = earlier
+        self.paths = {kind: folder.path / names[kind] for kind in state.outputs} if folder is not None else {}
         self.player = player
         self.fps = fps or reader.fps or FALLBACK_FPS
         self._forced = fps is not None
@@ -79,16 +96,24 @@ class RunOutputs:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._close()
+        if self._folder is not None and self._state.state == "running" and self.record.frames:
+            self._folder.write(replace(self._state, state="interrupted", frames=self.record.frames))
+
+    def _close(self) -> None:
+        """Give every file its name."""
         self._stack.close()
+        if self._earlier is not None and self._earlier.overlay is not None and self.record.frames:
+            self._earlier.overlay.unlink(missing_ok=True)  # the new one has all its frames
 
     def write(self, step: Step, image: np.ndarray) -> None:
         """Write one step; it is counted, not kept."""
         if not self.record.frames:
             self._open(step, image)
+            if self._earlier is not None:  # it was written before the run broke off
+                return
         if "labels" in self._writers:
             self._writers["labels"].write(step.labels, step.name)
-        if "log" in self._writers:
-            self._writers["log"].write(step)
         if "views" in self._writers:
             self._writers["views"].write(image, step.labels, Path(step.name or f"{step.index:06d}").stem)
         if "overlay" in self.paths and "overlay" not in self._writers:
@@ -96,42 +121,62 @@ class RunOutputs:
         if "overlay" in self._writers:
             picture = self._overlay.draw(image, step.output, step, kind=step.kind)
             self._writers["overlay"].write(picture, None if self._forced else step.time)
+        if "log" in self._writers:
+            self._writers["log"].write(step)
         if "report" in self.paths:
             self._samples.add(step, image, step.output)
         self.record.add(step)
 
     def _open(self, step: Step, image: np.ndarray) -> None:
+        if self._folder is None:
+            return
         from runtime.report.step_log import StepLog
         from runtime.video.writer import LabelWriter, VideoWriter
 
-        for path in self.paths.values():
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if self._folder is not None:
-            # Two runs into one folder would mix their files.
-            self._stack.enter_context(locked_folder(self._folder))
-        manifest = self.player.bundle.manifest
+        self._folder.begin(self._state)
+        manifest, earlier = self.player.bundle.manifest, self._earlier
+        written = (step.name for step in earlier.steps()) if earlier is not None else ()
         if "labels" in self.paths:
             self._writers["labels"] = self._stack.enter_context(
-                LabelWriter(self.paths["labels"], manifest.palette)
+                LabelWriter(self.paths["labels"], manifest.palette, written=written)
             )
         if "views" in self.paths:
             from clockwork_onnx.digits.view_writer import ViewWriter
 
             classes = Classes(manifest.class_names, manifest.palette)
-            self._writers["views"] = ViewWriter(self.paths["views"], classes, **self.view_options)
-        if "log" in self.paths:
-            self._writers["log"] = self._stack.enter_context(StepLog(self.paths["log"]))
+            self._writers["views"] = ViewWriter(self.paths["views"], classes, **self._view_options)
         if "overlay" in self.paths and self.paths["overlay"].suffix == ".mp4":
             size = self._overlay.draw(image, step.output, step, kind=step.kind).shape[:2]
             self._writers["overlay"] = self._stack.enter_context(
                 VideoWriter(self.paths["overlay"], self.fps, size)
             )
+        # The steps are kept in any case: --resume needs them.
+        kept = earlier.bytes if earlier is not None else 0
+        log = StepLog(self._folder.log, kept=kept, is_named="log" in self.paths)
+        self._writers["log"] = self._stack.enter_context(log)
+        if earlier is not None:
+            self._take_over(earlier)
+
+    def _take_over(self, earlier: Earlier) -> None:
+        """Count the steps of an earlier run, and take over the frames of its overlay."""
+        for step in earlier.steps():
+            self.record.add(step)
+        if earlier.overlay is None or "overlay" not in self._writers:
+            return
+        from runtime.video.reader import open_video
+
+        writer = self._writers["overlay"]
+        height, width = writer.size
+        with open_video(earlier.overlay, max_frames=self.record.frames) as frames:
+            for step, frame in zip(earlier.steps(), frames, strict=True):
+                writer.write(frame.image[:height, :width], None if self._forced else step.time)
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Draw what needs the whole run."""
+        """Draw what needs the whole run, and give every file its name."""
         from runtime.report.page import write_report
         from runtime.report.timeline import draw_timeline
 
+        self._close()
         if "views" in self._writers:
             self._writers["views"].finish(str(summary["source"]), f"{summary['schedule']}")
         theta = _theta(self.player)
@@ -148,6 +193,12 @@ class RunOutputs:
                 theta=theta,
                 alpha=self._alpha,
             )
+        if self._folder is not None and self.record.frames:
+            done = "interrupted" if summary["interrupted"] else "complete"
+            self._state = replace(self._state, state=done, frames=self.record.frames)
+            self._folder.write(self._state)
+            if done == "complete":
+                growing(self._folder.log).unlink(missing_ok=True)
 
     def _beside_the_oracle(self, summary: dict[str, Any]) -> list[Sample]:
         """The frames to show, and the oracle run on them where some are stale; what that cost is said."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
@@ -21,8 +23,9 @@ from typing import Any
 
 from runtime.step import StepLike
 from weights.errors import ClockworkError, VideoError
+from weights.whole_file import growing, grown
 
-__all__ = ["StepLog", "StepRecord", "read_steps"]
+__all__ = ["StepLog", "StepRecord", "finished_steps", "read_steps"]
 
 MAX_LINE = 1 << 20
 
@@ -46,15 +49,24 @@ class StepRecord:
 class StepLog:
     """Writes a step log; use it in a `with`.
 
-    The log grows under a temporary name beside `path`, line by line, and gets its own name on closing,
+    The log grows line by line as `steps.part.jsonl` beside `steps.jsonl`, and gets its own name on closing,
     also when the `with` is left by an exception or Ctrl-C.
+
+    Args:
+        path: The log's own name.
+        kept: Bytes of what has grown already that stay; the log goes on after them.
+        is_named: Whether it gets its own name; else it stays what has grown.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *, kept: int = 0, is_named: bool = True) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(f".{self.path.name}.partial")
+        self._is_named = is_named
         try:
-            self._file = self._partial.open("w", encoding="utf-8", newline="\n", buffering=1)
+            if kept:
+                os.truncate(growing(self.path), kept)
+            else:
+                grown(self.path)
+            self._file = growing(self.path).open("a", encoding="utf-8", newline="\n", buffering=1)
         except OSError as error:
             raise VideoError("cannot be written", file=path, found=error.strerror) from error
 
@@ -89,7 +101,20 @@ class StepLog:
         """Gives the log its name. May be called twice."""
         if not self._file.closed:
             self._file.close()
-            os.replace(self._partial, self.path)
+            if self._is_named:
+                os.replace(growing(self.path), self.path)
+
+
+def finished_steps(path: str | PathLike[str]) -> Iterator[tuple[StepRecord, int]]:
+    """The steps of a log that may have broken off, in order: each with the bytes up to the end of its line.
+
+    Ends before the first line that is not whole; a log that is not there has no steps.
+    """
+    with suppress(OSError, ClockworkError), Path(path).open("rb") as file:
+        number = end = 0
+        while (line := file.readline(MAX_LINE + 1)).endswith(b"\n"):
+            number, end = number + 1, end + len(line)
+            yield _record(line, number, path), end
 
 
 def read_steps(path: str | PathLike[str]) -> list[StepRecord]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import lcm
 
-from runtime.report.step_log import StepLike
 from runtime.schedule.clocks import Every, single_clocks
 from runtime.schedule.flow_schedules import played_manifest
 from runtime.schedule.schedule import Schedule
+from runtime.step import StepLike
 from staged_onnx import Manifest
 
 __all__ = ["Restart", "RestartFinder"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import lcm
 from os import PathLike
@@ -18,7 +18,7 @@ from PIL import Image
 from runtime.video.threads import WriteBehind
 from staged_onnx.palettes import file_palette
 from weights.errors import UsageError, VideoError
-from weights.whole_file import whole_file
+from weights.whole_file import grown, whole_file
 
 __all__ = ["LabelWriter", "VideoWriter"]
 
@@ -28,6 +28,9 @@ _ENCODERS: tuple[tuple[str, dict[str, str], int], ...] = (
     ("libx264", {"crf": "20", "preset": "veryfast"}, 2**31 - 1),
     ("mpeg4", {"qscale": "3", "flags": "+qscale"}, 65535),
 )
+# Written in fragments of a second, so that what there is can be played if the process is killed; on closing,
+# the muxer makes an ordinary MP4 of it.
+_FRAGMENTS = {"movflags": "hybrid_fragmented", "frag_duration": "1000000", "flush_packets": "1"}
 _TICKS = 90_000  # the usual clock of video containers; frame times are kept at least this fine
 
 
@@ -39,9 +42,10 @@ class VideoWriter:
     keeping its proportions, on black. Encoding happens in a thread that stays at most `depth` frames
     behind.
 
-    The video is written under a temporary name beside `path`, and gets its own name when the writer is
-    closed, replacing an older file. Leaving the `with` by an exception or Ctrl-C closes it too, so that
-    what was written so far can be played. If nothing was written, no file appears.
+    The video grows as `NAME.part.mp4` beside `path`, and gets its own name when the writer is closed,
+    replacing an older file. Leaving the `with` by an exception or Ctrl-C closes it too, so that what was
+    written so far can be played; so can what has grown when the process is killed, but for its last seconds.
+    If nothing was written, no file appears.
     """
 
     def __init__(
@@ -57,15 +61,15 @@ class VideoWriter:
                 "frame rate and size must be positive", file=path, found=f"{fps} fps, size {size}"
             )
         self.size = size
-        self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
         self._last_tick = -1
         self._closed = False
         name, options, finest = _encoder()
         try:
-            self._partial.touch()  # PyAV opens the file only for the first packet
+            self._partial = grown(self.path)  # PyAV opens the file only for the first packet
         except OSError as error:
             raise VideoError("cannot be written", file=path, found=error.strerror) from error
-        self._container: Any = av.open(str(self._partial), "w")
+        fragments = {} if self.path.suffix.lower() == ".mkv" else _FRAGMENTS
+        self._container: Any = av.open(str(self._partial), "w", options=fragments)
         self._fps, self._time_base = _clock(fps, finest)
         self._frame_ticks = round(1 / self._fps / self._time_base)
         self._stream: Any = self._container.add_stream(name, rate=self._fps, options=options)
@@ -150,11 +154,17 @@ class LabelWriter:
 
     Pixel values are the labels; `palette` (at most 256 colours) is stored in the file, so that it
     looks right in any viewer. Each file has its label map's own size and appears whole or not at all.
-    Files are written by a thread that stays at most `depth` behind.
+    Files are written by a thread that stays at most `depth` behind. `written`: the names of frames that an
+    earlier run has written.
     """
 
     def __init__(
-        self, folder: str | PathLike[str], palette: Sequence[Sequence[int]] | np.ndarray, *, depth: int = 8
+        self,
+        folder: str | PathLike[str],
+        palette: Sequence[Sequence[int]] | np.ndarray,
+        *,
+        depth: int = 8,
+        written: Iterable[str] = (),
     ) -> None:
         self.folder = Path(folder)
         try:
@@ -162,7 +172,7 @@ class LabelWriter:
         except OSError as error:
             raise VideoError("cannot be made a folder", file=folder, found=error.strerror) from error
         self._palette = file_palette(palette).tobytes()
-        self._names: set[str] = set()
+        self._names = set(written)
         self._thread = WriteBehind(self._save, depth)
 
     def __enter__(self) -> LabelWriter:

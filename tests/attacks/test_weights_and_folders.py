@@ -50,4 +50,4 @@ def test_the_second_run_into_a_folder_says_why_not(
         assert "another run is writing into this folder" in capsys.readouterr().err
         assert sorted(out.iterdir()) == before
     assert cli.run(run) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["labels"]
+    assert sorted(path.name for path in out.iterdir()) == ["labels", "run.json"]

@@ -164,7 +164,11 @@ def test_one_picture_of_any_size_in_labels_and_overlay_out(
     Image.fromarray(picture).save(tmp_path / "one.png")
     out = tmp_path / "out"
     assert run(["run", str(bundle), str(tmp_path / "one.png"), "-o", str(out), "--quiet"]) == 0
-    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.*")) == ["labels/one.png", "overlay.png"]
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.*")) == [
+        "labels/one.png",
+        "overlay.png",
+        "run.json",
+    ]
     with Image.open(out / "labels/one.png") as labels, Image.open(out / "overlay.png") as overlay:
         assert labels.mode == "P" and labels.size == overlay.size == (size[1], size[0])
         assert overlay.mode == "RGB"
