@@ -20,9 +20,17 @@ __all__ = ["ancestors", "check_values", "convert_layers", "draft_onnx", "input_d
 
 
 def check_values(net: Net, values: Sequence[str], what: str) -> None:
-    """Raise UsageError for a name that is no value of the net, with the nearest names.
+    """Check that every name is a value of the net whose numbers last until the end.
 
-    Raises UnsupportedError for one whose numbers another layer changes in place through a blob beside it.
+    Args:
+        net: The net.
+        values: The names to check.
+        what: What the values are to be, such as "output", for the message.
+
+    Raises:
+        UsageError: A name is no value of the net; the message has the nearest names.
+        UnsupportedError: A value's numbers are changed in place, by another layer through a blob that shares
+            its memory.
     """
     known = net.values()
     changed = overwritten(net)[0]
@@ -44,7 +52,15 @@ def check_values(net: Net, values: Sequence[str], what: str) -> None:
 
 
 def ancestors(net: Net, values: Sequence[str]) -> list[Layer]:
-    """The layers that `values` depend on, in the net's order."""
+    """The layers that values depend on.
+
+    Args:
+        net: The net.
+        values: Names of values.
+
+    Returns:
+        The layers in the net's order.
+    """
     wanted = set(values)
     kept = []
     for layer in reversed(net.layers):
@@ -55,7 +71,17 @@ def ancestors(net: Net, values: Sequence[str]) -> list[Layer]:
 
 
 def input_dims(dims: Dims, name: str, first: bool) -> list[int | str]:
-    """Graph dimensions of a net input: `height` and `width` for the first picture, `NAME_dI` for others."""
+    """The graph's dimensions of a net input.
+
+    Args:
+        dims: The dimensions, None where they follow the frame size.
+        name: The input's name.
+        first: Whether it is the first picture.
+
+    Returns:
+        Numbers, and where a dimension is open its name: `height` and `width` for the first picture, `NAME_dI`
+        for others.
+    """
     plain = {2: "height", 3: "width"} if first and len(dims) == 4 else {}
     return [d if d is not None else plain.get(i, f"{name}_d{i}") for i, d in enumerate(dims)]
 
@@ -119,7 +145,21 @@ def draft_onnx(
     inputs: Mapping[str, Shape] | None = None,
     fixed: bool = False,
 ) -> Draft:
-    """As `to_onnx`, with the weights beside the model and not copied into it; for `save_model`."""
+    """As `to_onnx`, with the weights beside the model and not copied into it; for `save_model`.
+
+    Args:
+        net: As in `to_onnx`.
+        blobs: As in `to_onnx`.
+        outputs: As in `to_onnx`.
+        inputs: As in `to_onnx`.
+        fixed: As in `to_onnx`.
+
+    Returns:
+        The model without its weights, and the arrays that are to be written.
+
+    Raises:
+        UsageError, UnsupportedError, ShapeError, WeightsError: As `to_onnx` does.
+    """
     outputs = list(net.outputs if outputs is None else outputs)
     check_values(net, outputs, "output")
     sizes = measure(net, inputs, fixed=fixed)
@@ -151,9 +191,22 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """The net as one ONNX model (opset 17) whose inputs and outputs carry the Caffe blob names.
 
-    blobs: weights by layer name, as `weights.read` gives them. outputs: any blobs, the net's own outputs by
-    default. inputs: shapes (N, C, H, W) that replace the prototxt's. Height and width stay symbolic
-    (`height`, `width`) unless `fixed` is set or a layer allows one size only; the model's metadata then says
-    why. Raises UnsupportedError, ShapeError or WeightsError naming the layer.
+    Height and width stay symbolic (`height`, `width`) unless `fixed` is set or a layer allows one size only;
+    the model's metadata then says why.
+
+    Args:
+        net: The net, from `read_net`.
+        blobs: Weights by layer name, as `weights.read` gives them.
+        outputs: Any blobs, by default the net's own outputs.
+        inputs: Shapes (N, C, H, W) by input name that replace the prototxt's.
+        fixed: Freeze the input size.
+
+    Returns:
+        The model, with its weights in it.
+
+    Raises:
+        UsageError: An output is no blob of the net.
+        UnsupportedError, ShapeError, WeightsError: The net cannot be converted with these weights and shapes;
+            the message names the layer.
     """
     return draft_onnx(net, blobs, outputs, inputs=inputs, fixed=fixed).whole()

@@ -66,6 +66,17 @@ def fill(blob: Blob, rng: np.random.Generator) -> np.ndarray:
     Fillers as BVLC's filler.hpp: constant, uniform, gaussian, positive_unitball, xavier (uniform within
     sqrt(3/n)), msra (normal, sqrt(2/n)), bilinear. A weight whose filler is missing or constant 0 (Caffe's
     default) would give a dead net, so it gets msra.
+
+    Args:
+        blob: Shape, filler and role of the array.
+        rng: The source of random numbers.
+
+    Returns:
+        float32, of the blob's shape.
+
+    Raises:
+        UnsupportedError: The filler's type is unknown.
+        PrototxtError: The filler's numbers make no distribution.
     """
     shape, filler = blob.shape, blob.filler
     kind = _SAME.get(filler.type, filler.type) if filler is not None else ""
@@ -107,7 +118,19 @@ def random_weights(net: Net, seed: int = 0) -> dict[str, tuple[np.ndarray, ...]]
 
     Bilinear upsampling kernels are bilinear, BatchNorm statistics are mean 0 and variance 1, and weights
     without a filler are scaled (msra) so that activations stay finite. Layers that share weights by `param {
-    name }` have the same ones. Returns {layer key: float32 arrays}.
+    name }` have the same ones.
+
+    Args:
+        net: The net, from `read_net`.
+        seed: The same seed gives the same numbers.
+
+    Returns:
+        Layer key -> float32 arrays, in Caffe's order of the blobs.
+
+    Raises:
+        ShapeError: The net has more numbers than are made up.
+        UnsupportedError: A layer or a filler is unknown.
+        PrototxtError: A filler's numbers make no distribution.
     """
     rng = np.random.default_rng(seed)
     made: dict[str, tuple[np.ndarray, ...]] = {}

@@ -46,18 +46,36 @@ class GraphBuilder(OnnxGraph):
         return self.sizes.dims[value]
 
     def require_fixed(self, layer: Layer, reason: str, values: Iterable[str] | None = None) -> None:
-        """Say that `layer` needs the sizes of `values` (its bottoms) to be known.
+        """Say that a layer needs the sizes of values to be known.
+
+        Args:
+            layer: The layer.
+            reason: Why it needs them, for the model's metadata.
+            values: The values, by default the layer's bottoms.
 
         Raises:
-            NeedsFixedSize: one of them follows the frame size.
+            NeedsFixedSize: One of them follows the frame size.
         """
         if any(None in self.dims(v) for v in (layer.bottoms if values is None else values)):
             raise NeedsFixedSize(layer, reason)
 
     def value_input(self, value: str, dims: Dimensions) -> None:
-        """Declare a value of the net as a graph input of the same name."""
+        """Declare a value of the net as a graph input of the same name.
+
+        Args:
+            value: The value's name.
+            dims: Its dimensions, numbers or names.
+        """
         self.env[value] = self.input(value, dims)
 
     def draft(self, name: str, called: Mapping[str, str] | None = None) -> Draft:
-        """As `OnnxGraph.draft`; results are called after the values of the net."""
+        """As `OnnxGraph.draft`; results are called after the values of the net.
+
+        Args:
+            name: The graph's name.
+            called: Name -> result, by default the values of the net.
+
+        Returns:
+            The model without its weights, and the arrays.
+        """
         return super().draft(name, self.env if called is None else called)

@@ -196,9 +196,15 @@ def _report(layer: Layer, found: _Known, shapes: Mapping[str, Shape], weights: A
 def inspect_net(net: Net, blobs: Mapping[str, tuple[np.ndarray, ...]] | None = None) -> Inspection:
     """Find out what converting a net would give: shapes, parameters, cost and a verdict for every layer.
 
-    blobs: weights by layer name, as `weights.read` gives them; they are matched to the net, and what is
-    missing, wrong or left over is listed. Unsupported layers do not raise: the shapes of what depends on them
-    are unknown (None).
+    Unsupported layers do not raise: the shapes of what depends on them are unknown (None).
+
+    Args:
+        net: The net, as a rule read with `tolerant`.
+        blobs: Weights by layer name, as `weights.read` gives them; they are matched to the net, and what is
+            missing, wrong or left over is listed.
+
+    Returns:
+        A report on each layer, on the whole, and on the weights where there are any.
     """
     shapes, known = _measure_layers(net)
     measured = {layer.key for layer in net.layers if known[layer.key].macs is not None}

@@ -43,7 +43,18 @@ class Matched:
 
 
 def wanted_blobs(net: Net, shapes: Mapping[str, Shape]) -> dict[str, tuple[Blob, ...]]:
-    """The weights each layer of the net has, by layer key, layers without weights left out."""
+    """The weights that each layer of a net has.
+
+    Args:
+        net: The net.
+        shapes: The shapes of its values.
+
+    Returns:
+        Layer key -> its blobs; layers without weights are left out.
+
+    Raises:
+        ClockworkError: A layer cannot be ported; the message names it.
+    """
     wanted = {}
     for layer in net.layers:
         try:
@@ -173,7 +184,20 @@ def survey_weights(
     *,
     needed: frozenset[str] | None = None,
 ) -> Matched:
-    """As `match_weights`, with what does not fit listed in `errors` instead of raised."""
+    """As `match_weights`, with what does not fit listed in `errors` instead of raised.
+
+    Args:
+        net: As in `match_weights`.
+        shapes: As in `match_weights`.
+        given: As in `match_weights`.
+        needed: As in `match_weights`.
+
+    Returns:
+        What fits, what does not and why, and what is left over.
+
+    Raises:
+        ClockworkError: As `wanted_blobs` does.
+    """
     wanted = wanted_blobs(net, shapes)
     fitted: dict[str, tuple[np.ndarray, ...]] = {}
     errors: dict[str, ClockworkError] = {}
@@ -234,9 +258,21 @@ def match_weights(
 ) -> Matched:
     """Match weights to the net's layers.
 
-    `needed` limits the check to some layer keys. Weights shared by `param { name }` are one array; where the
-    file has different copies the last one counts, and there is a note. Raises WeightsError naming the layer,
-    what was found and what fits.
+    Weights shared by `param { name }` are one array; where the file has different copies the last one counts,
+    and there is a note.
+
+    Args:
+        net: The net.
+        shapes: The shapes of its values.
+        given: Weights by layer name, as `weights.read` gives them.
+        needed: Limits the check to these layer keys.
+
+    Returns:
+        The weights by layer key, and notes on what was adapted or left over.
+
+    Raises:
+        WeightsError: Weights are missing or do not fit; the message names the layer, what was found and what
+            fits.
     """
     matched = survey_weights(net, shapes, given, needed=needed)
     for error in matched.errors.values():

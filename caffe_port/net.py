@@ -86,7 +86,14 @@ class Net:
     host_steps: tuple[HostStep, ...] = ()
 
     def where(self, layer: Layer) -> dict[str, Any]:
-        """The parts of an error message that say where `layer` is."""
+        """The parts of an error message that say where a layer is.
+
+        Args:
+            layer: A layer of this net.
+
+        Returns:
+            Keyword arguments of a `ClockworkError`: file, layer and layer_type.
+        """
         return {"file": self.file, "layer": layer.name, "layer_type": layer.type}
 
     def values(self) -> tuple[str, ...]:
@@ -192,11 +199,23 @@ def resolve(
 ) -> Net:
     """Give every write of a blob its own value and check that every bottom exists.
 
-    `specs` are LayerParameter messages in file order; `hidden` are blobs that are no outputs though nothing
-    reads them (Silence), unless there are no others; `reads` has (layer, blob) for layers that have been
-    taken out just before the layer at that position: what they read are outputs too; `refusals` says of
-    layers, by position, why they cannot be ported. Raises PrototxtError for a bottom that nothing makes and
-    for a top that two layers make (Caffe: "produced by multiple sources").
+    Args:
+        name: The net's name.
+        file: The prototxt, for messages.
+        inputs: The net's inputs.
+        specs: LayerParameter messages in file order.
+        notes: What is to be told about the net.
+        hidden: Blobs that are not outputs though nothing reads them (Silence), unless there are no others.
+        reads: (layer, blob) for layers that have been taken out just before the layer at that position: what
+            they read are outputs too.
+        refusals: By position, why a layer cannot be ported.
+
+    Returns:
+        The net.
+
+    Raises:
+        PrototxtError: Nothing makes a bottom, two layers make one top (Caffe: "produced by multiple
+            sources"), or the net has no outputs.
     """
     specs = list(specs)
     values, keys = _Values(file, inputs, specs), _Names()

@@ -101,14 +101,32 @@ class OnnxGraph:
         return self.nodes(op, *inputs, outputs=1, **attributes)[0]
 
     def nodes(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> tuple[str, ...]:
-        """Add a node with several outputs and return their names; the rest is as in `node`."""
+        """Add a node with several outputs.
+
+        Args:
+            op: The operator's type.
+            *inputs: Names of its inputs, as in `node`.
+            outputs: How many outputs it has.
+            **attributes: Its attributes; those that are None are left out.
+
+        Returns:
+            The names of its outputs.
+        """
         names = tuple(self._fresh(op) for _ in range(outputs))
         attributes = {k: v for k, v in attributes.items() if v is not None}
         self._nodes.append(helper.make_node(op, list(inputs), list(names), name=names[0], **attributes))
         return names
 
     def const(self, array: Any, dtype: DTypeLike = np.float32) -> str:
-        """Add a constant and return its name; one array is stored once, however often it is used."""
+        """Add a constant; one array is stored once, however often it is used.
+
+        Args:
+            array: Numbers of any shape.
+            dtype: The type that they get.
+
+        Returns:
+            The constant's name.
+        """
         given = array
         array = np.ascontiguousarray(array, dtype=dtype).reshape(np.shape(array))
         small = (array.dtype.str, array.shape, array.tobytes()) if array.size <= SMALL else None
@@ -145,13 +163,29 @@ class OnnxGraph:
         return name in self.inputs or any(name in node.output for node in self._nodes)
 
     def input(self, name: str, dims: Dimensions, dtype: int = TensorProto.FLOAT) -> str:
-        """Declare an input and return its name."""
+        """Declare an input of the graph.
+
+        Args:
+            name: Its name.
+            dims: Its dimensions, numbers or names.
+            dtype: Its type, of `onnx.TensorProto`.
+
+        Returns:
+            Its name.
+        """
         self._names.add(name)
         self._inputs.append(helper.make_tensor_value_info(name, dtype, list(dims)))
         return name
 
     def output(self, value: str, name: str, dims: Dimensions, dtype: int = TensorProto.FLOAT) -> None:
-        """Declare the value `value` an output called `name`."""
+        """Declare a value an output of the graph.
+
+        Args:
+            value: The value.
+            name: The output's name.
+            dims: Its dimensions, numbers or names.
+            dtype: Its type, of `onnx.TensorProto`.
+        """
         self._nodes.append(helper.make_node("Identity", [value], [name], name=f"{name}/output"))
         self._names.add(name)
         self._outputs.append(helper.make_tensor_value_info(name, dtype, list(dims)))

@@ -127,7 +127,15 @@ def is_known(kind: str) -> bool:
 
 
 def unknown_type(kind: str, where: Mapping[str, Any]) -> UnsupportedError:
-    """The refusal of a layer type for which there is no rule; `where` has the file and the layer."""
+    """The refusal of a layer type for which there is no rule.
+
+    Args:
+        kind: The type.
+        where: The file and the layer, as `Net.where` gives them.
+
+    Returns:
+        The error, to be raised.
+    """
     return UnsupportedError(
         "unsupported layer type",
         **where,
@@ -139,8 +147,17 @@ def unknown_type(kind: str, where: Mapping[str, Any]) -> UnsupportedError:
 def rule_for(layer: Layer, net: Net) -> LayerRule:
     """The rule of a layer, with the number of its bottoms and tops checked.
 
-    Raises UnsupportedError for a type that is not known, ShapeError for a wrong number of bottoms or tops,
-    and the layer's own refusal where it has one.
+    Args:
+        layer: The layer.
+        net: Its net.
+
+    Returns:
+        The rule that was registered for the layer's type.
+
+    Raises:
+        UnsupportedError: The type is not known.
+        ShapeError: A wrong number of bottoms or tops.
+        ClockworkError: The layer's own refusal, where it has one.
     """
     if layer.refusal is not None:
         raise layer.refusal

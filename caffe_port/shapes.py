@@ -23,7 +23,18 @@ def count(shape: Shape) -> int:
 
 
 def canonical_axis(axis: int, rank: int) -> int:
-    """A negative axis counted from the end, as Blob::CanonicalAxisIndex; raises ShapeError out of range."""
+    """A negative axis counted from the end, as Blob::CanonicalAxisIndex.
+
+    Args:
+        axis: From -rank to rank - 1.
+        rank: How many axes there are.
+
+    Returns:
+        The axis from 0 on.
+
+    Raises:
+        ShapeError: The axis is out of range.
+    """
     if not -rank <= axis < rank:
         raise ShapeError("axis out of range", found=axis, expected=f"{-rank} to {rank - 1}")
     return axis + rank if axis < 0 else axis
@@ -32,10 +43,20 @@ def canonical_axis(axis: int, rank: int) -> int:
 def layer_shapes(
     net: Net, layer: Layer, bottoms: tuple[Shape, ...], *, recount: bool = False
 ) -> tuple[Shape, ...]:
-    """The shapes of one layer's tops; raises ShapeError or UnsupportedError naming the file and the layer.
+    """The shapes of one layer's tops.
 
-    With `recount` there is one item more than there can be where the rule says that items are counted when
-    the net runs.
+    Args:
+        net: The net.
+        layer: A layer of it.
+        bottoms: The shapes of the layer's bottoms.
+        recount: Take one item more than there can be where the rule says that items are counted when the net
+            runs.
+
+    Returns:
+        One shape per top.
+
+    Raises:
+        ShapeError, UnsupportedError: There are no such shapes; the message names the file and the layer.
     """
     try:
         rule = rule_for(layer, net)
@@ -60,10 +81,18 @@ def layer_shapes(
 def infer_shapes(
     net: Net, inputs: Mapping[str, Shape] | None = None, *, recount: bool = False
 ) -> dict[str, Shape]:
-    """The shape of every value of the net, inputs included; `inputs` overrides shapes of net inputs.
+    """The shape of every value of the net, inputs included.
 
-    `recount`: as in `layer_shapes`, to see what depends on such a count. Raises ShapeError or
-    UnsupportedError naming the file and the layer.
+    Args:
+        net: The net, from `read_net`.
+        inputs: Shapes by name that override those of net inputs.
+        recount: As in `layer_shapes`, to see what depends on such a count.
+
+    Returns:
+        Value -> shape.
+
+    Raises:
+        ShapeError, UnsupportedError: A layer has no shape; the message names the file and the layer.
     """
     shapes: dict[str, Shape] = {i.name: tuple((inputs or {}).get(i.name, i.shape)) for i in net.inputs}
     for layer in net.layers:
@@ -90,6 +119,17 @@ def measure(net: Net, inputs: Mapping[str, Shape] | None = None, *, fixed: bool 
     Found by inferring twice: a dimension that differs for a larger frame follows the frame size. Where the
     larger frame does not fit the net, or would need other weights (InnerProduct on a feature map), the net's
     size is fixed.
+
+    Args:
+        net: The net.
+        inputs: Shapes by name that override those of net inputs.
+        fixed: Take the size as fixed, whatever the layers allow.
+
+    Returns:
+        The shapes, which dimensions are open, and why the size is fixed where it is.
+
+    Raises:
+        ShapeError, UnsupportedError: A layer has no shape at the given size.
     """
     shapes = infer_shapes(net, inputs)
     counted = any(rule_for(layer, net).counted is not None for layer in net.layers)

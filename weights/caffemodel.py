@@ -248,7 +248,18 @@ def scan(data: mmap | bytes) -> tuple[str, tuple[StoredLayer, ...]]:
 
 
 def load(data: mmap | bytes, blob: StoredBlob) -> np.ndarray:
-    """The blob as a float32 array: a read-only view of `data` where the file holds one run of floats."""
+    """The numbers of one stored blob.
+
+    Doubles become floats as Caffe casts them: what is beyond float's range becomes infinite.
+
+    Args:
+        data: The mapped file.
+        blob: Where the file keeps the blob, and its shape.
+
+    Returns:
+        A read-only float32 array of the blob's shape: a view of `data` where the file holds one run of
+        floats.
+    """
     if len(blob.chunks) == 1:
         (chunk,) = blob.chunks
         if blob.dtype == "<f4" and chunk.stride == 4:
@@ -311,9 +322,16 @@ def _layer_parts(layer: LayerLike, arrays: tuple[np.ndarray, ...]) -> Iterator[b
 def write_to(
     file: IO[bytes], name: str, layers: Iterable[LayerLike], blobs: Mapping[str, tuple[np.ndarray, ...]]
 ) -> None:
-    """A V2 NetParameter, layer after layer straight into `file`; arrays are float32 and C-contiguous.
+    """Write a V2 NetParameter, layer after layer, straight into `file`.
 
-    Raises WeightsError when it would pass the 2 GB beyond which protobuf reads no message.
+    Args:
+        file: Open for writing.
+        name: The net's name.
+        layers: The layers in file order; one without blobs is written too.
+        blobs: Arrays by layer name, float32 and C-contiguous.
+
+    Raises:
+        WeightsError: The message would pass the 2 GB beyond which protobuf reads none.
     """
     written = 0
 

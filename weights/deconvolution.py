@@ -57,8 +57,18 @@ def standardise(weight: np.ndarray, *, group: int, channels_in: int, num_output:
     d. Dense in the prototxt, one kernel per channel in the blob: put on the diagonal of a dense weight, with
        a warning, since Caffe refuses it.
 
-    Raises WeightsError for any other shape and for a dense blob of a grouped layer with more than the
-    diagonal, ShapeError for a group that does not divide the channels. The given array stays as it is.
+    Args:
+        weight: The blob, (channels in, channels out / group, kernel height, kernel width); it stays as it is.
+        group: The prototxt's `group`.
+        channels_in: Channels of the layer's bottom.
+        num_output: Channels of the layer's top.
+
+    Returns:
+        The weight to run with, its group, and which case it was.
+
+    Raises:
+        WeightsError: Any other shape, or a dense blob of a grouped layer with more than the diagonal.
+        ShapeError: `group` does not divide the channels.
     """
     if group < 1 or channels_in % group or num_output % group:
         raise ShapeError(

@@ -94,7 +94,16 @@ class ClockworkError(Exception):
         layer: str | None = None,
         layer_type: str | None = None,
     ) -> ClockworkError:
-        """This error, with the place filled in where it was not known when it was raised."""
+        """This error, with the place filled in where it was not known when it was raised.
+
+        Args:
+            file: The file at fault.
+            layer: The layer at fault.
+            layer_type: The layer's type; only taken together with `layer`.
+
+        Returns:
+            The error itself.
+        """
         if self.file is None and file is not None:
             self.file = fspath(file)
         if self.layer is None and layer is not None:

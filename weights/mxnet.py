@@ -173,10 +173,18 @@ def scan(data: mmap | bytes) -> tuple[MXNetArray, ...]:
 
 
 def load(data: mmap | bytes, array: MXNetArray) -> np.ndarray:
-    """The array as read-only float32: a view of `data` where the file holds floats.
+    """The numbers of one stored array.
+
+    Args:
+        data: The mapped file.
+        array: Where the file keeps the array, its type and its shape.
+
+    Returns:
+        A read-only float32 array: a view of `data` where the file holds floats. Doubles beyond float's range
+        become infinite, as Caffe casts them.
 
     Raises:
-        WeightsError: For whole numbers that float32 does not have.
+        WeightsError: The array has whole numbers that float32 cannot represent.
     """
     count = prod(array.shape)
     if array.type == "bfloat16":

@@ -71,10 +71,16 @@ class Description:
 
 
 def split_paths(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The files that `path` names: itself if there is such a file, else its parts between commas.
+    """The files that a path names.
+
+    Args:
+        path: A file, or several with commas between them.
+
+    Returns:
+        `path` itself if there is such a file, else its parts between commas.
 
     Raises:
-        WeightsError: If a part is empty, or `path` is no path.
+        WeightsError: A part is empty, or `path` is not a path.
     """
     text = os.fspath(path)
     if not isinstance(text, str):
@@ -135,22 +141,20 @@ def read(path: str | os.PathLike[str]) -> Blobs:
       last with blobs counts, as in Net::CopyTrainedLayersFrom.
     - HDF5 in Caffe's layout. It is read by a process of its own, within limits on time and memory.
     - MXNet's `.params` of any generation. `arg:NAME_weight` and `arg:NAME_bias` become the blobs of layer
-      NAME,
-      `_gamma`, `_beta`, `_moving_mean` and `_moving_var` likewise, in this order; any other array is a layer
-      by itself. `_test` in a name is dropped, as MXNet's `load_param(process=True)` does.
+      NAME, `_gamma`, `_beta`, `_moving_mean` and `_moving_var` likewise, in this order; any other array is a
+      layer by itself. `_test` in a name is dropped, as MXNet's `load_param(process=True)` does.
 
     Args:
         path: A file, or several with commas between them. A later file replaces the layers of the same name
-        of
-            an earlier one, as on Caffe's command line; of MXNet files it replaces the single arrays.
+            of an earlier one, as on Caffe's command line; of MXNet files it replaces the single arrays.
 
     Returns:
         Layer name -> read-only arrays. Those of a binary caffemodel, of most HDF5 files and of MXNet's floats
         are views of the mapped file: nothing is read before it is used, and the file must not be changed in
-        place while they live (a file renamed onto it, as `write` does, is no harm).
+        place while they live (a file renamed onto it, as `write` does, does no harm).
 
     Raises:
-        WeightsError: One line that names the file, for whatever is no such file.
+        WeightsError: Not such a file; one line that names it.
     """
     blobs: Blobs = {}
     arrays: dict[str, np.ndarray] = {}
@@ -183,6 +187,12 @@ def _describe_mxnet(path: str, data: mmap | bytes) -> Description:
 
 def describe(path: str | os.PathLike[str]) -> Description:
     """What one file holds, by layer, without reading the numbers.
+
+    Args:
+        path: The file, in any format that `read` accepts.
+
+    Returns:
+        The file's format, its size, and the names, types and shapes of its layers.
 
     Raises:
         WeightsError: As `read` does.

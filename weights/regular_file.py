@@ -83,7 +83,22 @@ def read_regular(
     error: type[ClockworkError] = WeightsError,
     what: str = "cannot be read",
 ) -> bytes:
-    """The whole content of the file at `path`, under the same conditions as `open_regular`."""
+    """The whole content of a file, under the same conditions as `open_regular`.
+
+    Args:
+        path: The file.
+        most: The greatest size that is accepted, in bytes.
+        expected: What the file should be, for the message.
+        error: The type of the error that is raised.
+        what: How the message begins where the file cannot be opened.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ClockworkError: Of the type `error`: no regular file, one that cannot be read, or one that is too
+            large.
+    """
     with open_regular(path, most, expected=expected, error=error, what=what) as (file, _):
         # A file that grows while it is read gives no more than it was measured to have.
         content = file.read(most + 1)

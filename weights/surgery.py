@@ -56,11 +56,22 @@ def _layer(blobs: Blobs, name: str, of: str) -> tuple[np.ndarray, ...]:
 def transplant(
     new: Blobs, old: Blobs, suffix: str = "", rename: Mapping[str, str] | None = None
 ) -> tuple[dict[str, tuple[np.ndarray, ...]], Report]:
-    """`new` with the blobs of `old`, layer `p` of `old` going to `p + suffix`, or to what `rename` says.
+    """Fill a net's arrays with another net's, layer `p` of `old` going to layer `p + suffix`.
 
     Numbers are copied in the order of the elements, so that a fully connected weight (O, I) becomes a
-    convolution (O, C, h, w) with C h w = I. Layers and blobs that `new` does not have are dropped. Raises
-    WeightsError where the counts of numbers differ.
+    convolution (O, C, h, w) with C h w = I. Layers and blobs that `new` does not have are dropped.
+
+    Args:
+        new: The arrays to fill, by layer name; left as they are.
+        old: The arrays to take, by layer name.
+        suffix: What is added to the names of the old layers.
+        rename: Old layer name -> new layer name, in place of the name with the suffix.
+
+    Returns:
+        `new` with the blobs of `old`, and which blobs were copied, given a new shape, or dropped.
+
+    Raises:
+        WeightsError: A blob does not have as many numbers as the one that it is to fill.
     """
     made = dict(new)
     copied: list[Move] = []
@@ -91,10 +102,20 @@ def transplant(
 
 
 def interp(blobs: Blobs, layers: Iterable[str]) -> dict[str, tuple[np.ndarray, ...]]:
-    """`blobs` with bilinear upsampling in the weight (m, k, s, s) of each of `layers`.
+    """Put bilinear upsampling into the weights of layers.
 
     `upsample_filt(s)` goes into [i, i] of a dense weight (k = m) or [i, 0] of a grouped one (k = 1); what
-    else is in the weight stays. Raises WeightsError for other shapes.
+    else is in the weight stays.
+
+    Args:
+        blobs: Arrays by layer name; left as they are.
+        layers: The layers to fill, whose weights have the shape (m, k, s, s).
+
+    Returns:
+        `blobs` with the new weights.
+
+    Raises:
+        WeightsError: A layer has no weight, or a weight of another shape.
     """
     made = dict(blobs)
     for name in layers:
@@ -116,10 +137,22 @@ def interp(blobs: Blobs, layers: Iterable[str]) -> dict[str, tuple[np.ndarray, .
 def expand_score(
     new: Blobs, new_layer: str, old: Blobs, old_layer: str
 ) -> tuple[dict[str, tuple[np.ndarray, ...]], Report]:
-    """`new` with the classes of `old_layer` as the first classes of `new_layer`, weight and bias.
+    """Make the classes of one score layer the first classes of a larger one, weight and bias.
 
-    The first `n` rows of the new weight and numbers of the new bias become the `n` old ones; those of the
-    further classes stay. Raises WeightsError if there are fewer classes than before or rows differ in length.
+    The first n rows of the new weight and the first n numbers of the new bias become the n old ones; those of
+    the further classes stay.
+
+    Args:
+        new: The larger net's arrays by layer name; left as they are.
+        new_layer: Its score layer.
+        old: The smaller net's arrays by layer name.
+        old_layer: Its score layer.
+
+    Returns:
+        `new` with the old classes in it, and which blobs were copied or dropped.
+
+    Raises:
+        WeightsError: There are fewer classes than before, or the rows differ in length.
     """
     target = [np.array(array, np.float32) for array in _layer(new, new_layer, "new net")]
     source = _layer(old, old_layer, "old net")

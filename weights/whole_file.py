@@ -49,7 +49,15 @@ def check_folder(folder: Path) -> None:
 
 
 def beside(target: Path, ending: str = ".part") -> Path:
-    """A hidden name in the folder of `target` that nobody can guess, so that no link can wait there."""
+    """A hidden name in the folder of `target` that nobody can guess, so that no link can wait there.
+
+    Args:
+        target: The file or folder that is to be written.
+        ending: What the name ends in.
+
+    Returns:
+        A path at which nothing has been made yet.
+    """
     # A name may have 255 bytes; the start of a long one is enough to tell whose it is.
     start = target.name.encode("utf-8", "surrogateescape")[:150].decode("utf-8", "ignore")
     return target.with_name(f".{start}.{secrets.token_hex(8)}{ending}")
@@ -142,14 +150,18 @@ def _renamex(first: Path, second: Path) -> bool:
 
 
 def exchange(new: Path, old: Path) -> None:
-    """Give `new` the name of `old` and the other way round; both exist, in one file system.
+    """Give `new` the name of `old`, and `old` the name of `new`.
 
-    In one step on Linux and macOS: at every moment a whole file or folder has the name. Elsewhere in
-    three renames, between which the name is missing for a moment; a crash there leaves the old one beside it
-    under a name that ends in `.old`.
+    In one step on Linux and macOS: at every moment a whole file or folder has the name. Elsewhere in three
+    renames, between which the name is missing for a moment; a crash there leaves the old one beside it under
+    a name that ends in `.old`.
+
+    Args:
+        new: A file or folder that exists.
+        old: Another one in the same file system.
 
     Raises:
-        OSError: If a name cannot be given.
+        OSError: A name cannot be given.
     """
     if sys.platform == "linux" and _renameat2(new, old):
         return

@@ -98,7 +98,20 @@ def signed64(value: int) -> int:
 
 
 def varints(data: mmap | bytes, start: int, end: int, budget: Budget) -> Iterator[int]:
-    """The numbers of a packed field of varints."""
+    """The numbers of a packed field of varints.
+
+    Args:
+        data: The mapped file.
+        start: Where the field's value begins.
+        end: Where it ends, exclusive.
+        budget: What the walk may still cost; every number is counted.
+
+    Yields:
+        Each number, unsigned.
+
+    Raises:
+        Malformed: A varint is damaged or goes beyond `end`, or the budget is spent.
+    """
     while start < end:
         budget.spend(start)
         value, start = _varint(data, start, end)
@@ -122,7 +135,20 @@ def _run(data: mmap | bytes, key_start: int, start: int, end: int, size: int) ->
 
 
 def fields(data: mmap | bytes, start: int, end: int, budget: Budget) -> Iterator[Field]:
-    """The fields of the message at `start:end`, in order. Values that go beyond it raise Malformed."""
+    """The fields of a message.
+
+    Args:
+        data: The mapped file.
+        start: Where the message begins.
+        end: Where it ends, exclusive.
+        budget: What the walk may still cost; a run of unpacked numbers counts as one field.
+
+    Yields:
+        Each field, in order.
+
+    Raises:
+        Malformed: A field goes beyond `end` or is not the wire format, or the budget is spent.
+    """
     position = start
     while position < end:
         budget.spend(position)

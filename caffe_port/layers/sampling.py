@@ -24,7 +24,13 @@ MOST = 2**24
 def limited(what: str, number: int, most: int = MOST) -> None:
     """Refuse what a prototxt of a few bytes could ask for but no net needs, before it is made.
 
-    Raises UnsupportedError where `number` is above `most`.
+    Args:
+        what: What is counted, for the message.
+        number: How many are asked for.
+        most: How many are accepted.
+
+    Raises:
+        UnsupportedError: `number` is above `most`.
     """
     if number > most:
         raise UnsupportedError(f"too many {what}", found=number, expected=f"at most {most}")
@@ -39,7 +45,16 @@ class Plane:
 
 
 def plane_of(g: GraphBuilder, value: str, name: str) -> Plane:
-    """Sizes of the net's value `value`, which the graph calls `name`: constants where they are known."""
+    """The height and width of a value as values of the graph: constants where they are known.
+
+    Args:
+        g: The graph.
+        value: The net's value, N x C x H x W.
+        name: What the graph calls it.
+
+    Returns:
+        Height and width, int64 vectors of one element.
+    """
     dims = g.dims(value)
     height, width = (
         g.ints(dim) if dim is not None else g.sizes_of(name, axis)
@@ -54,7 +69,15 @@ def as_float(g: GraphBuilder, name: str) -> str:
 
 
 def half_up(g: GraphBuilder, x: str) -> str:
-    """C's round(): to the nearest whole number, halves away from 0 (ONNX's Round takes them to the even)."""
+    """C's round(): to the nearest whole number, halves away from 0 (ONNX's Round takes them to the even).
+
+    Args:
+        g: The graph.
+        x: Floats of any shape.
+
+    Returns:
+        Floats of the same shape.
+    """
     size = g.node("Abs", x)
     whole = g.node("Floor", size)
     half = g.node("GreaterOrEqual", g.node("Sub", size, whole), g.const(np.float32(0.5)))
@@ -67,7 +90,15 @@ def clamp(g: GraphBuilder, x: str, low: str, high: str) -> str:
 
 
 def columns_of(g: GraphBuilder, rois: str) -> tuple[str, ...]:
-    """Image, x1, y1, x2, y2 of regions (R, 5) or (R, 5, 1, 1): five values of (R, 1)."""
+    """The columns of regions.
+
+    Args:
+        g: The graph.
+        rois: (R, 5) or (R, 5, 1, 1).
+
+    Returns:
+        Image, x1, y1, x2, y2: five values of (R, 1).
+    """
     flat = g.node("Reshape", rois, g.ints(-1, 5))
     return g.nodes("Split", flat, g.ints(1, 1, 1, 1, 1), axis=1, outputs=5)
 
@@ -81,10 +112,19 @@ def bilinear(
     corners: tuple[str, str, str, str],
     weights: tuple[str, str],
 ) -> str:
-    """Values of the map `x` (N, C, H, W) between four points: (..., C) for indices of shape (...).
+    """Values of a map between four points; all indices and weights broadcast against each other.
 
-    item: the item in the batch; corners: rows y0, y1 and columns x0, x1 (float, inside the map); weights: how
-    far the point is from y0 to y1 and from x0 to x1. All broadcast against each other.
+    Args:
+        g: The graph.
+        x: The map, (N, C, H, W).
+        plane: Its height and width.
+        channels: C.
+        item: The item in the batch.
+        corners: Rows y0 and y1, columns x0 and x1 (float, inside the map).
+        weights: How far the point is from y0 to y1, and from x0 to x1.
+
+    Returns:
+        (..., C) for indices of shape (...).
     """
     rows = g.node("Reshape", g.node("Transpose", x, perm=[0, 2, 3, 1]), g.ints(-1, channels))
     top, bottom, left, right = (g.node("Cast", c, to=INT64) for c in corners)

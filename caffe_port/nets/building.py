@@ -36,11 +36,22 @@ Message = Any
 
 
 def layer(name: str, kind: str, bottoms: Sequence[str] = (), top: str | None = None) -> Message:
-    """A layer of type `kind` without parameters; its top has its own name unless `top` says otherwise."""
+    """A layer without parameters.
+
+    Args:
+        name: The layer's name.
+        kind: Its type.
+        bottoms: The blobs that it reads.
+        top: The blob that it makes, by default one of the layer's name.
+
+    Returns:
+        The message, to which parameters can be added.
+    """
     return caffe_pb2.LayerParameter(name=name, type=kind, bottom=bottoms, top=[name if top is None else top])
 
 
 def input_layer(blob: str, shape: Sequence[int]) -> Message:
+    """An Input layer with one blob."""
     made = layer(blob, "Input")
     made.input_param.shape.add(dim=shape)
     return made
@@ -62,7 +73,21 @@ def convolution(
     group: int = 1,
     learning: bool = True,
 ) -> Message:
-    """A Convolution with bias; `learning` writes FCN's rates (1, bias 2, no decay of the bias)."""
+    """A Convolution with bias and a square kernel.
+
+    Args:
+        name: The layer's name.
+        bottom: The blob that it reads.
+        outputs: `num_output`.
+        kernel: Height and width of the kernel.
+        pad: As in the message; 0 is left unwritten.
+        stride: As in the message; 1 is left unwritten.
+        group: As in the message; 1 is left unwritten.
+        learning: Write FCN's rates (1, bias 2, no decay of the bias).
+
+    Returns:
+        The message.
+    """
     made = layer(name, "Convolution", [bottom])
     if learning:
         _learning(made, (1, 1), (2, 0))
@@ -81,9 +106,20 @@ def convolution(
 def deconvolution(
     name: str, bottom: str, outputs: int, kernel: int, stride: int, *, grouped: bool = False
 ) -> Message:
-    """A fixed upsampling (lr_mult 0) without bias; `grouped`: one bilinear kernel per channel, by filler.
+    """A fixed upsampling (lr_mult 0) without bias.
 
     A dense one has no filler: Caffe's would fill every pair of channels. Surgery puts the kernels in.
+
+    Args:
+        name: The layer's name.
+        bottom: The blob that it reads.
+        outputs: `num_output`.
+        kernel: Height and width of the kernel.
+        stride: As in the message.
+        grouped: One bilinear kernel per channel, by filler.
+
+    Returns:
+        The message.
     """
     made = layer(name, "Deconvolution", [bottom])
     made.param.add(lr_mult=0)
@@ -98,17 +134,19 @@ def deconvolution(
 
 
 def relu(name: str, blob: str) -> Message:
-    """In place, as all nets here have it."""
+    """A ReLU in place, as all nets here have it."""
     return layer(name, "ReLU", [blob], blob)
 
 
 def dropout(name: str, blob: str) -> Message:
+    """A Dropout in place, with ratio 0.5."""
     made = layer(name, "Dropout", [blob], blob)
     made.dropout_param.dropout_ratio = 0.5
     return made
 
 
 def max_pool(name: str, bottom: str, kernel: int, stride: int) -> Message:
+    """A Pooling by the maximum, without padding."""
     made = layer(name, "Pooling", [bottom])
     made.pooling_param.pool = caffe_pb2.PoolingParameter.MAX
     made.pooling_param.kernel_size.append(kernel)
@@ -132,10 +170,12 @@ def scale(name: str, bottom: str, factor: float) -> Message:
 
 
 def concat(name: str, bottoms: Sequence[str]) -> Message:
+    """A Concat of channels, Caffe's default axis."""
     return layer(name, "Concat", bottoms)
 
 
 def weighted_sum(name: str, bottoms: Sequence[str], weights: Sequence[float] = ()) -> Message:
+    """An Eltwise SUM; without weights each counts once."""
     made = layer(name, "Eltwise", bottoms)
     made.eltwise_param.operation = caffe_pb2.EltwiseParameter.SUM
     made.eltwise_param.coeff.extend(weights)

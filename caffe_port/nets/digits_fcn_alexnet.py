@@ -55,14 +55,17 @@ def digits_fcn_alexnet(
     """The prototxt of DIGITS' FCN-AlexNet.
 
     Args:
-        classes: number of classes, background included.
-        all_in_one: the file for training, validation and deployment; else the net that is deployed.
-        suffix: of the layers score_fr and upscore; DIGITS' published net says "_21classes", so that a net
-            for other classes takes none of its weights for them.
-        size: height and width of the input of the deployed net.
+        classes: Number of classes, background included.
+        all_in_one: The file for training, validation and deployment; else the net that is deployed.
+        suffix: Of the layers score_fr and upscore; DIGITS' published net says "_21classes", so that a net for
+            other classes takes none of its weights for them.
+        size: Height and width of the input of the deployed net.
+
+    Returns:
+        The text of the file.
 
     Raises:
-        UsageError: an impossible number of classes.
+        UsageError: An impossible number of classes.
     """
     check_sizes(classes, (1,) * 6)
     picture = input_layer("data", (1, 3, *size))

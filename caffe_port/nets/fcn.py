@@ -225,17 +225,20 @@ def fcn(
     with_dropout: bool = False,
     grouped: bool = False,
 ) -> str:
-    """The prototxt of the published net `name`, with Input layers in the place of its data layers.
+    """The prototxt of a published net, with Input layers in the place of its data layers.
 
     Args:
-        name: a key of `FCNS`, such as "voc-fcn16s".
-        classes: other numbers of classes than the published net's; for nets with one head.
-        size: another height and width of the input than its data has.
-        with_dropout: keep the Dropout layers of the training files; they do nothing at test time.
-        grouped: upsample with one kernel per class; weights of either form fit.
+        name: A key of `FCNS`, such as "voc-fcn16s".
+        classes: Another number of classes than the published net's; for nets with one head.
+        size: Another height and width of the input than its data has.
+        with_dropout: Keep the Dropout layers of the training files; they do nothing at test time.
+        grouped: Upsample with one kernel per class; weights of either form fit.
+
+    Returns:
+        The text of the file.
 
     Raises:
-        UsageError: there is no such net, or it has two heads and `classes` is given.
+        UsageError: There is no such net, or it has two heads and `classes` is given.
     """
     if name not in FCNS:
         raise UsageError("no such FCN", found=name, expected=", ".join(FCNS))

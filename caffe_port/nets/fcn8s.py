@@ -51,8 +51,21 @@ def fcn8s(
 ) -> str:
     """The prototxt of FCN-8s with the score layers after the upscores.
 
-    classes: outputs (21 VOC, 40 NYUD, 19 Cityscapes in the paper). widths, pad, fc_kernel and size thin the
-    net; the Crop offsets follow. Raises ShapeError where no whole offset exists.
+    `widths`, `pad`, `fc_kernel` and `size` thin the net; the Crop offsets follow.
+
+    Args:
+        classes: Number of outputs (21 VOC, 40 NYUD, 19 Cityscapes in the paper).
+        name: The net's name, by default "fcn8s".
+        widths: Channels of conv1 to conv5, and of fc6 and fc7.
+        pad: Of conv1_1, in pixels.
+        fc_kernel: Height and width of fc6's kernel.
+        size: Height and width of the input.
+
+    Returns:
+        The text of the file.
+
+    Raises:
+        ShapeError: No whole Crop offset exists.
     """
     return _fcn8s(name or "fcn8s", classes, widths, pad, fc_kernel, size, False)
 
@@ -66,7 +79,22 @@ def stage_fcn8s(
     fc_kernel: int = 7,
     size: tuple[int, int] = (500, 500),
 ) -> str:
-    """The same net with score_pool3 and score_pool4 right after their pools."""
+    """FCN-8s with score_pool3 and score_pool4 right after their pools.
+
+    Args:
+        classes: As in `fcn8s`.
+        name: The net's name, by default "stage-fcn8s".
+        widths: As in `fcn8s`.
+        pad: As in `fcn8s`.
+        fc_kernel: As in `fcn8s`.
+        size: As in `fcn8s`.
+
+    Returns:
+        The text of the file.
+
+    Raises:
+        ShapeError: No whole Crop offset exists.
+    """
     return _fcn8s(name or "stage-fcn8s", classes, widths, pad, fc_kernel, size, True)
 
 
@@ -79,7 +107,23 @@ def truncated_fcn(
     pad: int = 100,
     size: tuple[int, int] = (500, 500),
 ) -> str:
-    """The baseline that scores pool3 or pool4 alone (depth 3 or 4), upsampled densely and cropped."""
+    """The baseline that scores pool3 or pool4 alone, upsampled densely and cropped.
+
+    Args:
+        depth: 3 or 4, the pool that is scored.
+        classes: As in `fcn8s`.
+        name: The net's name, by default "fcn-pool3" or "fcn-pool4".
+        widths: As in `fcn8s`.
+        pad: As in `fcn8s`.
+        size: As in `fcn8s`.
+
+    Returns:
+        The text of the file.
+
+    Raises:
+        UsageError: Another depth.
+        ShapeError: No whole Crop offset exists.
+    """
     check_sizes(classes, widths)
     if depth not in (3, 4):
         raise UsageError("no such truncated net", found=f"pool{depth}", expected="depth 3 or 4")
@@ -95,9 +139,18 @@ def truncated_fcn(
 
 
 def write_fcn8s(folder: Path, classes: int, *, force: bool = False) -> list[Path]:
-    """Write the four nets of the paper into `folder`; returns the files.
+    """Write the four nets of the paper into a folder.
 
-    Raises UsageError where a file exists and `force` is not set, or the folder cannot be made.
+    Args:
+        folder: The folder, made where it is missing.
+        classes: Number of outputs.
+        force: Replace files that exist.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: A file exists and `force` is not set, or the folder cannot be made.
     """
     nets = {
         "fcn8s.prototxt": fcn8s(classes),

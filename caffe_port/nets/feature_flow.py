@@ -69,8 +69,16 @@ def _check(classes: int, size: tuple[int, int]) -> None:
 def dff_deeplab(classes: int = CLASSES, *, size: tuple[int, int] = SIZE, thin: int = 1) -> str:
     """The prototxt of Deep Feature Flow with DeepLab's head.
 
-    classes: outputs. size: height and width of the picture. thin: divides the channels, for tests. Raises
-    UsageError for numbers out of range.
+    Args:
+        classes: Number of outputs.
+        size: Height and width of the picture.
+        thin: Divides the channels, for tests.
+
+    Returns:
+        The text of the file, which holds both graphs (see the module).
+
+    Raises:
+        UsageError: A number is out of range.
     """
     _check(classes, size)
     text = _inputs("dff-deeplab", size, SCALED // thin)
@@ -87,9 +95,19 @@ def dff_deeplab(classes: int = CLASSES, *, size: tuple[int, int] = SIZE, thin: i
 
 
 def accel(version: int = 18, classes: int = CLASSES, *, size: tuple[int, int] = SIZE, thin: int = 1) -> str:
-    """The prototxt of Accel with the correction network ResNet-18, -34, -50 or -101.
+    """The prototxt of Accel.
 
-    classes, size, thin: as in `dff_deeplab`. Raises UsageError for numbers out of range.
+    Args:
+        version: The depth of the correction network, a ResNet: 18, 34, 50 or 101.
+        classes: As in `dff_deeplab`.
+        size: As in `dff_deeplab`.
+        thin: As in `dff_deeplab`.
+
+    Returns:
+        The text of the file, which holds both graphs (see the module).
+
+    Raises:
+        UsageError: A number is out of range.
     """
     _check(classes, size)
     if version not in ACCEL_VERSIONS:

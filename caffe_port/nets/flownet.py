@@ -41,7 +41,13 @@ UP = ((5, 512, 8), (4, 256, 6), (3, 128, 4), (2, 64, 2))
 def flownet_layers(*, scale_channels: int = 0, thin: int = 1, state: str = "") -> str:
     """The layers from `data` and `data_key` to `flow`, and to the scale map if it has any channels.
 
-    thin: divides the channels, for tests. state: the NetStateRule of all of them.
+    Args:
+        scale_channels: Channels of the scale map.
+        thin: Divides the channels of the other layers, for tests.
+        state: The NetStateRule of all layers, such as `stage: "key"`; none if empty.
+
+    Returns:
+        The text of the layers.
     """
     text = concat("data_pair", ["data", "data_key"], state)
     text += power("data_scaled", "data_pair", 1 / 255, state=state)
@@ -78,6 +84,15 @@ def _half(name: str, bottom: str, state: str) -> str:
 
 
 def flownet(*, size: tuple[int, int] = (1024, 2048), scale_channels: int = 1024, thin: int = 1) -> str:
-    """The prototxt of FlowNet alone, for two pictures of `size` (height, width)."""
+    """The prototxt of FlowNet alone, for two pictures.
+
+    Args:
+        size: Height and width of each picture.
+        scale_channels: Channels of the scale map, before `thin`.
+        thin: Divides all channels, for tests.
+
+    Returns:
+        The text of the file.
+    """
     inputs = "".join(picture(name, (1, 3, *size)) for name in ("data", "data_key"))
     return 'name: "flownet"\n' + inputs + flownet_layers(scale_channels=scale_channels // thin, thin=thin)

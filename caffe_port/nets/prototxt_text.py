@@ -26,7 +26,19 @@ __all__ = [
 def layer(
     name: str, kind: str, bottoms: Sequence[str], body: str = "", top: str | None = None, state: str = ""
 ) -> str:
-    """One layer; `state`: a NetStateRule under which alone the net has it (`stage: "key"`)."""
+    """One layer.
+
+    Args:
+        name: The layer's name.
+        kind: Its type.
+        bottoms: The blobs that it reads.
+        body: Its parameters, as text.
+        top: The blob that it makes, by default one of the layer's name.
+        state: A NetStateRule under which alone the net has it (`stage: "key"`).
+
+    Returns:
+        Its text.
+    """
     lines = [f'  name: "{name}"', f'  type: "{kind}"']
     lines += [f'  bottom: "{b}"' for b in bottoms]
     lines.append(f'  top: "{top or name}"')
@@ -57,7 +69,24 @@ def conv(
     top: str | None = None,
     state: str = "",
 ) -> str:
-    """A Convolution with a square kernel."""
+    """A Convolution with a square kernel.
+
+    Args:
+        name: The layer's name.
+        bottom: The blob that it reads.
+        outputs: `num_output`.
+        kernel: Height and width of the kernel.
+        stride: As in the message.
+        pad: As in the message.
+        dilation: As in the message; 1 is left unwritten.
+        bias: `bias_term`.
+        filler: The fields of the weight's filler.
+        top: As in `layer`.
+        state: As in `layer`.
+
+    Returns:
+        Its text.
+    """
     fields = _window(outputs, kernel, stride, pad, bias, filler)
     fields += f" dilation: {dilation}" if dilation > 1 else ""
     return layer(name, "Convolution", [bottom], f"convolution_param {{ {fields} }}", top, state)
@@ -76,7 +105,23 @@ def deconv(
     filler: str = "",
     state: str = "",
 ) -> str:
-    """A Deconvolution with a square kernel."""
+    """A Deconvolution with a square kernel.
+
+    Args:
+        name: The layer's name.
+        bottom: The blob that it reads.
+        outputs: `num_output`.
+        kernel: Height and width of the kernel.
+        stride: As in the message.
+        pad: As in the message.
+        bias: `bias_term`.
+        group: As in the message; 1 is left unwritten.
+        filler: The fields of the weight's filler.
+        state: As in `layer`.
+
+    Returns:
+        Its text.
+    """
     fields = _window(outputs, kernel, stride, pad, bias, filler) + (f" group: {group}" if group > 1 else "")
     return layer(name, "Deconvolution", [bottom], f"convolution_param {{ {fields} }}", state=state)
 
@@ -93,7 +138,19 @@ def _window(outputs: int, kernel: int, stride: int, pad: int, bias: bool, filler
 def batch_norm(
     name: str, bottom: str, *, eps: float, slope: float = 1.0, fix_gamma: bool = False, state: str = ""
 ) -> str:
-    """A BN of four blobs; `slope` is what the filler gives a net without weights."""
+    """A BN of four blobs.
+
+    Args:
+        name: The layer's name.
+        bottom: The blob that it reads.
+        eps: What is added to the variance.
+        slope: What the filler gives a net without weights.
+        fix_gamma: Take the slope as 1 whatever the weights say, as MXNet does.
+        state: As in `layer`.
+
+    Returns:
+        Its text.
+    """
     fixed = " fix_gamma: true" if fix_gamma else ""
     body = (
         f"bn_param {{ slope_filler {{ value: {slope:g} }} bias_filler {{ value: 0 }} eps: {eps:g}{fixed} }}"
@@ -128,9 +185,18 @@ def crop(name: str, bottom: str, like: str, offset: int, state: str = "") -> str
 
 
 def write_prototxts(folder: Path, nets: Mapping[str, str], *, force: bool = False) -> list[Path]:
-    """Write texts by file name into `folder`; returns the files.
+    """Write prototxts into a folder.
 
-    Raises UsageError where a file exists and `force` is not set, or the folder cannot be made.
+    Args:
+        folder: The folder, made where it is missing.
+        nets: Texts by file name.
+        force: Replace files that exist.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: A file exists and `force` is not set, or the folder cannot be made.
     """
     check_folder(folder)
     present = [folder / name for name in nets if (folder / name).exists()]

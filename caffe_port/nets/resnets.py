@@ -58,9 +58,17 @@ def bottleneck_resnet(
 ) -> str:
     """ResNet-50 or -101 from `data` to `<prefix>res5c_relu`, 2048 channels at stride 16.
 
-    deformable_groups: of conv5; 0 for dilated convolutions without offsets, and then pool1 has the pad 1 and
-    the rounding down of Deep Feature Flow's net. thin: divides the channels. state: the NetStateRule of all
-    layers. last: makes the last ReLU from its name and bottom.
+    Args:
+        depth: 50 or 101.
+        prefix: Of the names of all layers.
+        deformable_groups: Of conv5; 0 for dilated convolutions without offsets, and then pool1 has the pad 1
+            and the rounding down of Deep Feature Flow's net.
+        thin: Divides the channels.
+        state: The NetStateRule of all layers.
+        last: Makes the last ReLU from its name and bottom.
+
+    Returns:
+        The text of the layers.
     """
     text = conv(f"{prefix}conv1", "data", 64 // thin, 7, stride=2, pad=3, bias=False, state=state)
     text += batch_norm(f"{prefix}bn_conv1", f"{prefix}conv1", eps=EPS, slope=FIRST_SLOPE, state=state)
@@ -115,7 +123,17 @@ def _bottleneck(
 
 
 def preactivation_resnet(depth: int, *, prefix: str, thin: int = 1, state: str = "") -> str:
-    """ResNet-18 or -34 from `data` to `<prefix>res5b_relu` or `<prefix>res5c_relu`, at stride 32."""
+    """ResNet-18 or -34 from `data` to `<prefix>res5b_relu` or `<prefix>res5c_relu`, at stride 32.
+
+    Args:
+        depth: 18 or 34.
+        prefix: Of the names of all layers.
+        thin: Divides the channels.
+        state: The NetStateRule of all layers.
+
+    Returns:
+        The text of the layers.
+    """
     text = batch_norm(f"{prefix}bn_data", "data", eps=EPS_PREACTIVATION, fix_gamma=True, state=state)
     text += conv(
         f"{prefix}conv0", f"{prefix}bn_data", 64 // thin, 7, stride=2, pad=3, bias=False, state=state

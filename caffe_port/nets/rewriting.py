@@ -53,8 +53,15 @@ def scoring_layers(net: Net) -> tuple[Layer, ...]:
 def with_classes(net: Net, classes: int) -> str:
     """The prototxt of a net that scores another number of classes, all else as it was.
 
+    Args:
+        net: The net, from `read_net`.
+        classes: How many classes it is to score.
+
+    Returns:
+        The text of the file.
+
     Raises:
-        UsageError: the net has several outputs, or no layer that scores classes.
+        UsageError: The net has several outputs, or no layer that scores classes.
     """
     scoring = scoring_layers(net)
     if not any(layer.type in ("Convolution", "InnerProduct") for layer in scoring):

@@ -71,7 +71,19 @@ def is_random(layer: Block) -> bool:
 
 
 def random_inputs(layer: Block, given: Mapping[str, Shape], *, file: str) -> list[Input]:
-    """The inputs that replace a DummyData layer of random numbers: they are other ones in every pass."""
+    """The inputs that replace a DummyData layer of random numbers, which are others in every pass.
+
+    Args:
+        layer: The layer.
+        given: Shapes by blob that replace the layer's.
+        file: The prototxt, for messages.
+
+    Returns:
+        One input per top.
+
+    Raises:
+        ClockworkError: The layer's parameters are no shapes for its tops.
+    """
     tops = layer.texts("top")
     where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
     try:
@@ -206,10 +218,20 @@ def transformed(layer: Block) -> str:
 
 
 def drop_labels(layers: list[Block], labels: set[str], *, file: str) -> tuple[list[Block], list[str]]:
-    """Leave out what is made from labels alone; returns the layers that stay and the names of those that go.
+    """Leave out what is made from labels alone.
 
-    A layer that mixes a label with real values cannot be run without it: PrototxtError says so, unless the
-    layer stays outside the graph anyhow.
+    Args:
+        layers: The layers in order.
+        labels: Blobs that are labels; what is made from them alone is added, what is written over is taken
+            away.
+        file: The prototxt, for messages.
+
+    Returns:
+        The layers that stay and the names of those that go.
+
+    Raises:
+        PrototxtError: A layer mixes a label with real values and so cannot be run without it, unless the
+            layer stays outside the graph anyhow.
     """
     kept: list[Block] = []
     gone: list[str] = []

@@ -150,7 +150,15 @@ def python_class(layer: Block) -> tuple[str, str]:
 
 
 def is_outside(layer: Block, inside: Collection[str] = ()) -> bool:
-    """Whether the layer is taken out of the net; `inside` are types that stay in it this time."""
+    """Whether a layer is taken out of the net.
+
+    Args:
+        layer: The layer.
+        inside: Types that stay in the net this time.
+
+    Returns:
+        True for the types of OUTSIDE that are not in `inside`, but for known Python layers.
+    """
     kind = layer.text("type")
     return (
         kind in OUTSIDE
@@ -219,11 +227,23 @@ def cut(
     file: str,
     inside: Collection[str] = (),
 ) -> Cut:
-    """Take the layers of OUTSIDE out of a net, but for the types of `inside`.
+    """Take the layers of OUTSIDE out of a net.
 
-    layers: the layers that are left of the net, in order; training: those left out already. A layer whose
-    tops only training layers read goes without a trace in the outputs. `given` has shapes (N, C, H, W) by
-    blob. Raises PrototxtError where the net goes on with a result of unknown shape.
+    A layer whose tops only training layers read goes without a trace in the outputs.
+
+    Args:
+        layers: The layers that are left of the net, in order.
+        training: The layers left out already.
+        inputs: The net's inputs.
+        given: Shapes (N, C, H, W) by blob.
+        file: The prototxt, for messages.
+        inside: Types that stay in the net.
+
+    Returns:
+        The layers that stay, and the inputs and outputs that take the place of the others.
+
+    Raises:
+        PrototxtError: The net goes on with a result of unknown shape.
     """
     for_training = {blob for layer in training for blob in layer.texts("bottom")}
     read: set[str] = set()

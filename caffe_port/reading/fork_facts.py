@@ -93,7 +93,15 @@ def neutral_value(field: str) -> str:
 
 
 def is_neutral(field: str, text: str) -> bool:
-    """Whether a field (Message.field) written with the value `text` is as good as unwritten."""
+    """Whether a field is as good as unwritten.
+
+    Args:
+        field: Message.field.
+        text: The value with which it is written.
+
+    Returns:
+        True where the value is known to be the one that changes nothing.
+    """
     neutral = neutral_value(field)
     if not neutral:
         return False

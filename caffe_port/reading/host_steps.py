@@ -93,10 +93,17 @@ HOST_STEPS: dict[str, Callable[[Block, str], dict[str, Any]]] = {
 
 
 def host_steps(layers: Sequence[Block], file: str) -> tuple[HostStep, ...]:
-    """The steps that layers of a file stand for, in its order; other layers are none.
+    """The steps that layers of a file stand for.
+
+    Args:
+        layers: The layers, in the file's order.
+        file: The prototxt, for messages.
+
+    Returns:
+        One step for each layer of the types in HOST_STEPS, in the same order.
 
     Raises:
-        PrototxtError: A parameter is no number, or kernels of a CRF are incomplete.
+        PrototxtError: A parameter is not a number, or the kernels of a CRF are incomplete.
     """
     return tuple(
         HostStep(

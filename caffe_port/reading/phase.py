@@ -49,10 +49,18 @@ def _meets(state: NetState, rule: Block, where: dict[str, Any]) -> bool:
 
 
 def keeps(state: NetState, layer: Block, *, file: str) -> bool:
-    """Whether the net for `state` holds this layer.
+    """Whether the net for a state holds a layer (Caffe: Net::FilterNet).
 
-    A layer without rules is kept; with `include` rules it is kept when any holds; with `exclude` rules it
-    is dropped when any holds. Raises PrototxtError for both kinds in one layer, as Caffe does.
+    Args:
+        state: Phase, level and stages.
+        layer: The layer.
+        file: The prototxt, for messages.
+
+    Returns:
+        True without rules; with `include` rules, whether any holds; with `exclude` rules, whether none holds.
+
+    Raises:
+        PrototxtError: The layer has both kinds of rules, which Caffe refuses too.
     """
     where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}
     include, exclude = layer.blocks("include"), layer.blocks("exclude")

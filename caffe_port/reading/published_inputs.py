@@ -26,7 +26,15 @@ CHANNELS = {"color": 3, "hha": 3, "depth": 1}
 
 
 def published_shape(layer: Block, position: int) -> Shape | None:
-    """The shape of top `position` of a published Python data layer; None for a label or another layer."""
+    """The shape of a top of a published Python data layer.
+
+    Args:
+        layer: The layer.
+        position: Which of its tops.
+
+    Returns:
+        (N, C, H, W); None for a label or another layer.
+    """
     for param in layer.blocks("python_param"):
         size = SIZES.get(param.text("module"))
         if size is None:

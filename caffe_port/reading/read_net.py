@@ -72,7 +72,15 @@ def _read_text(path: Path) -> str:
 def prototxt_text(path: str | PathLike[str], define: Mapping[str, str]) -> str:
     """The text of a prototxt with its template variables filled in; as it stands where it has none.
 
-    Raises PrototxtError for a file that cannot be read or is no text, and for a variable without a value.
+    Args:
+        path: The file.
+        define: The values of the variables, by name.
+
+    Returns:
+        The text.
+
+    Raises:
+        PrototxtError: The file cannot be read or is not text, or a variable has no value.
     """
     return fill_template(_read_text(Path(path)), define, str(path))
 
@@ -90,14 +98,26 @@ def read_net(
 ) -> Net:
     """Read a prototxt of any generation into a Net.
 
-    `phase`, `level` and `stages` choose layers by their include / exclude rules; `define` gives the values of
-    template variables (`${NAME}`); `inputs` states or overrides the shapes of inputs (N, C, H, W); a blob
-    that no layer makes becomes an input that way. With `tolerant`, layers that cannot be ported stay in the
-    net with the reason, for `inspect_net` to report. With `postprocess`, layers that end in boxes stay in the
-    net where there is a rule for them (DetectionOutput, ...) instead of being cut off.
+    Args:
+        path: The file.
+        phase: "TEST" or "TRAIN". It chooses layers by their include / exclude rules, as `level` and `stages`
+            do.
+        level: The NetState's level.
+        stages: The NetState's stages, beside those that the file itself states.
+        define: The values of template variables (`${NAME}`), by name.
+        inputs: Shapes (N, C, H, W) by blob; they state or override the shapes of inputs, and make a blob that
+            no layer makes an input.
+        tolerant: Keep layers that cannot be ported in the net, with the reason, for `inspect_net` to report.
+        postprocess: Keep layers that end in boxes in the net where there is a rule for them (DetectionOutput,
+            ...), instead of cutting them off.
 
-    Raises PrototxtError for text that is not a net or that Caffe would refuse, UnsupportedError for fields
-    and layers that cannot be ported; both name the file, the layer and the line.
+    Returns:
+        The net, with notes on what was left out or replaced.
+
+    Raises:
+        PrototxtError: Text that is not a net or that Caffe would refuse; the message names the file, the
+            layer and the line.
+        UnsupportedError: A field or a layer that cannot be ported; the message names the same.
     """
     file = str(path)
     if phase not in ("TEST", "TRAIN"):

@@ -201,8 +201,16 @@ def _fill(message: Any, block: Block, where: dict[str, Any], skip: frozenset[str
 def layer_message(block: Block, *, file: str) -> caffe_pb2.LayerParameter:
     """The LayerParameter message of one V2 layer.
 
-    Raises PrototxtError for a value that the field does not take and UnsupportedError for a field or
-    enumeration value that is not known, each naming the file, the layer and the line.
+    Args:
+        block: The layer's text tree.
+        file: The prototxt, for messages.
+
+    Returns:
+        The message, without weights and rules.
+
+    Raises:
+        PrototxtError: A field does not take its value; the message names the file, the layer and the line.
+        UnsupportedError: A field or enumeration value is not known; the message names the same.
     """
     message = caffe_pb2.LayerParameter()
     where: dict[str, Any] = {"file": file, "layer": block.text("name"), "layer_type": block.text("type")}

@@ -40,7 +40,15 @@ class Block:
         return [entry for entry in self.entries if entry.name in names]
 
     def text(self, name: str, default: str = "") -> str:
-        """The last scalar called `name`, as protobuf's merge rule has it."""
+        """The last scalar of a name, as protobuf's merge rule has it.
+
+        Args:
+            name: The field.
+            default: What stands for a field that is not there.
+
+        Returns:
+            Its text.
+        """
         found = [e.value.text for e in self.entries if e.name == name and isinstance(e.value, Scalar)]
         return found[-1] if found else default
 
@@ -215,8 +223,16 @@ class _Parser:
 def parse_text(text: str, file: str) -> Block:
     """Read protobuf text into a tree.
 
-    Raises PrototxtError, naming `file` and the line, for text that is not protobuf text format, is nested
-    more than 32 levels deep or is longer than 16 MiB.
+    Args:
+        text: The text.
+        file: Where it comes from, for messages.
+
+    Returns:
+        The message at the top.
+
+    Raises:
+        PrototxtError: The text is not protobuf text format, is nested more than 32 levels deep or is longer
+            than 16 MiB; the message names the file and the line.
     """
     if len(text) > limits.PROTOTXT_BYTES:
         raise PrototxtError(

@@ -245,7 +245,18 @@ def _upgrade_v0(block: Block, file: str) -> Block:
 
 
 def merge_v0_padding(entries: list[Entry], file: str) -> list[Entry]:
-    """V0's separate padding layers, folded into the layers that read them (UpgradeV0PaddingLayers)."""
+    """Fold V0's separate padding layers into the layers that read them (UpgradeV0PaddingLayers).
+
+    Args:
+        entries: The net's entries, in order.
+        file: The prototxt, for messages.
+
+    Returns:
+        The entries that stay.
+
+    Raises:
+        PrototxtError: A padding layer feeds a layer that is neither a convolution nor a pooling.
+    """
     pads: dict[str, tuple[str, Scalar]] = {}
     kept = []
     for entry in entries:
@@ -278,7 +289,16 @@ def merge_v0_padding(entries: list[Entry], file: str) -> list[Entry]:
 def upgrade_layer(entry: Entry, file: str) -> Block:
     """The V2 form of one `layer` or `layers` block of any generation.
 
-    Raises UnsupportedError for a type or field that no known generation has.
+    Args:
+        entry: The block with its name.
+        file: The prototxt, for messages.
+
+    Returns:
+        The block of a V2 layer.
+
+    Raises:
+        PrototxtError: The entry is no block.
+        UnsupportedError: A type or field that no known generation has.
     """
     block = entry.value
     if not isinstance(block, Block):
