@@ -45,17 +45,20 @@ def plan(
     """Divide a net into stages; see `staged_onnx.planning` and `staged_onnx.automatic` for the rules.
 
     Args:
-        net: the net.
-        cuts: blobs to cut at, shallow to deep.
-        stages: instead of cuts, how many stages of balanced cost there should be, the head not counted.
-        output: the blob that holds the output, by default the net's only one.
-        inputs: shapes (N, C, H, W) that replace the prototxt's, for the cost figures.
-        kind: what is to come out: "labels", "scores", "picture", "map" or "vector"; by default it follows
+        net: The net.
+        cuts: Blobs to cut at, shallow to deep.
+        stages: Instead of cuts, how many stages of balanced cost there should be, the head not counted.
+        output: The blob that holds the output, by default the net's only one.
+        inputs: Shapes (N, C, H, W) by name that replace the prototxt's, for the cost figures.
+        kind: What is to come out: "labels", "scores", "picture", "map" or "vector"; by default it follows
             from the net.
 
+    Returns:
+        The stages, each with what it reads, hands out and costs.
+
     Raises:
-        UsageError: both or neither of cuts and stages are given, or a blob is unknown.
-        BundleError: the net cannot be cut so.
+        UsageError: Both or neither of `cuts` and `stages` are given, or a blob is unknown.
+        BundleError: The net cannot be cut so.
     """
     if (cuts is None) == (stages is None):
         raise UsageError(

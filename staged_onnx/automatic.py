@@ -138,9 +138,20 @@ def choose_cuts(
     inputs: Mapping[str, Shape] | None = None,
     kind: str | None = None,
 ) -> Chosen:
-    """Cuts for this many stages (the head not counted).
+    """Cuts for a number of stages.
 
-    Raises BundleError where the net has too few places to cut.
+    Args:
+        net: The net.
+        stages: How many there should be, the head not counted.
+        output: The blob that holds the output, by default the net's only one.
+        inputs: Shapes (N, C, H, W) by name that replace the prototxt's, for the cost figures.
+        kind: What is to come out, one of `outputs.KINDS`; by default it follows from the net.
+
+    Returns:
+        The blobs to cut at, and lines that say why.
+
+    Raises:
+        BundleError: The net has too few places to cut.
     """
     shapes = infer_shapes(net, inputs)
     scores = score_value(net, asked_output(net, output), shapes, kind)

@@ -78,7 +78,19 @@ def blend_labels_graph(
     dtype: DTypeLike = np.float32,
     padding: str = "border",
 ) -> onnx.ModelProto:
-    """As `blend_graph` for scores, h x w x C, with their label map (uint8, `size`) as the output `moved`."""
+    """As `blend_graph` for scores, h x w x C, with their label map as the output `moved`.
+
+    Args:
+        inputs: One map of scores or two.
+        shape: Of the maps, (h, w, C).
+        feeds: As in `blend_graph`.
+        size: Height and width of the label map.
+        dtype: As in `blend_graph`.
+        padding: As in `blend_graph`.
+
+    Returns:
+        The model; `moved` is uint8, `size`.
+    """
     height, width, channels = shape
     g = OnnxGraph()
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))

@@ -38,7 +38,14 @@ class Bundle:
     graphs: Mapping[str, bytes] = field(default_factory=dict)
 
     def model_path(self, stage: StageSpec) -> Path:
-        """The ONNX file of a stage."""
+        """The ONNX file of a stage.
+
+        Args:
+            stage: A stage of this bundle, or its head.
+
+        Returns:
+            The file's path.
+        """
         return self.path / stage.model
 
 
@@ -108,10 +115,17 @@ def _check_graphs(bundle: Bundle) -> None:
 
 
 def hash_files(folder: Path, names: Iterable[str]) -> dict[str, FileSpec]:
-    """The size and the SHA-256 of files in a folder, by name.
+    """The size and the SHA-256 of files in a folder.
+
+    Args:
+        folder: The folder.
+        names: The files' paths in it.
+
+    Returns:
+        Name -> size and hash.
 
     Raises:
-        BundleError: If one cannot be read.
+        BundleError: A file cannot be read.
     """
     found = {}
     for name in names:
@@ -131,12 +145,15 @@ def stored_files(folder: Path) -> list[str]:
 def check_files(bundle: Bundle) -> int:
     """Compare every file of a bundle with the hash that the manifest has of it.
 
+    Args:
+        bundle: The bundle.
+
     Returns:
         How many files there are.
 
     Raises:
-        BundleError: For a file that is missing, was changed or exchanged, or is not in the manifest, and
-            for a bundle of an earlier release, which has no hashes.
+        BundleError: A file is missing, was changed or exchanged, or is not in the manifest; or the bundle is
+            of an earlier release, which has no hashes.
     """
     listed = bundle.manifest.files
     if not listed:

@@ -24,9 +24,15 @@ __all__ = ["bundle_folder", "check_target", "file_hashes", "save_graph", "write_
 
 
 def check_target(target: Path, force: bool) -> None:
-    """Raise BundleError where writing `target` would destroy something that was not asked for.
+    """Refuse to write a bundle where that would destroy something that was not asked for.
 
-    And UsageError where its folder cannot be made.
+    Args:
+        target: The folder to write.
+        force: Whether a bundle that is there may be replaced.
+
+    Raises:
+        BundleError: There is a bundle and `force` is not set, or something that is not a bundle.
+        UsageError: The folder cannot be made.
     """
     check_folder(target.parent)
     if not target.exists() and not target.is_symlink():
@@ -46,7 +52,15 @@ def check_target(target: Path, force: bool) -> None:
 
 @contextmanager
 def bundle_folder(target: Path, force: bool) -> Iterator[Path]:
-    """A folder to fill, which becomes `target` when the block ends, and is gone where the block fails."""
+    """A folder to fill, which becomes `target` when the block ends, and is gone where the block fails.
+
+    Args:
+        target: The bundle's folder.
+        force: Whether a bundle that is there is replaced.
+
+    Yields:
+        The folder, with an empty `weights` in it.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -75,14 +89,28 @@ def _put(folder: Path, target: Path, force: bool) -> None:
 
 
 def save_graph(model: Draft, folder: Path, name: str) -> str:
-    """Write a graph, its weights beside it, and return its file's name."""
+    """Write a graph, its weights beside it.
+
+    Args:
+        model: The graph.
+        folder: The bundle's folder.
+        name: The file's name without its ending.
+
+    Returns:
+        The file's name.
+    """
     file = f"{name}.onnx"
     save_model(model, folder / file, weights_file=f"weights/{name}.bin")
     return file
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write `manifest.json`, with the hashes of all other files."""
+    """Write `manifest.json`, with the hashes of all other files.
+
+    Args:
+        manifest: The manifest; its hashes are replaced.
+        folder: The bundle's folder, with all other files in it.
+    """
     manifest = replace(manifest, files=hash_files(folder, stored_files(folder)))
     with whole_file(folder / MANIFEST) as partial:
         partial.write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")

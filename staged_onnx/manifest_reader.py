@@ -235,7 +235,18 @@ def _check_wiring(
 
 
 def from_json(data: Any, file: Path) -> Manifest:
-    """A manifest from JSON data; raises BundleError naming the file and the field."""
+    """A manifest from JSON data.
+
+    Args:
+        data: What the file holds.
+        file: Its path, for messages.
+
+    Returns:
+        The manifest, every field of which has been checked.
+
+    Raises:
+        BundleError: Something is missing or wrong; the message names the file and the field.
+    """
     r = _Reader(file)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise BundleError("not a bundle's manifest", file=file, expected=f'"format": "{FORMAT}"')

@@ -214,10 +214,18 @@ def _emit_picture(g: OnnxGraph, value: str, spec: OutputSpec, how: Preprocessing
 
 
 def emit_labels(g: OnnxGraph, scores: str, channels: int, frame: str | None) -> str:
-    """Nodes from scores (1 x K x h x w) to labels (uint8, H x W of the frame).
+    """Nodes from scores to labels.
 
-    With one channel the score is a probability, and label 1 is where it is above a half. `frame` is None
-    where the scores have the frame's size already.
+    With one channel the score is a probability, and label 1 is where it is above a half.
+
+    Args:
+        g: The graph.
+        scores: 1 x K x h x w.
+        channels: K.
+        frame: The frame (H x W x 3), or None where the scores have its size already.
+
+    Returns:
+        uint8, H x W of the frame.
     """
     if frame is not None:
         size = g.sizes_of(frame, 0, 1)

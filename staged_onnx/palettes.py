@@ -138,15 +138,21 @@ def voc_palette(count: int = MAX_CLASSES) -> tuple[Colour, ...]:
 
 
 def classes(what: str | int | PathLike[str], count: int | None = None) -> Classes:
-    """The classes named by `what`.
+    """The classes that a name, a number or a file stands for.
 
-    `what` is "cityscapes" (19), "camvid" (11), "voc" (21), "nyud" (40), a number of classes (also as
-    text; the names are then "class 0", "class 1", ...), or the path of a names file: UTF-8 text with
-    one class per line, in label order, optionally followed by its colour as three numbers 0..255;
-    lines without a colour take the VOC palette's. With `count`, the classes must be that many,
-    except that a names file may go on after them (files with trailing prose exist).
+    Args:
+        what: "cityscapes" (19), "camvid" (11), "voc" (21), "nyud" (40), a number of classes (also as text;
+            the names are then "class 0", "class 1", ...), or the path of a names file: UTF-8 text with one
+            class per line, in label order, optionally followed by its colour as three numbers 0..255; lines
+            without a colour take the VOC palette's.
+        count: How many classes there must be; but a names file may go on after them (files with trailing
+            prose exist).
 
-    Raises UsageError where the name is unknown, the file unusable or the number does not fit.
+    Returns:
+        Names and colours, in label order.
+
+    Raises:
+        UsageError: The name is unknown, the file unusable, or the number does not fit.
     """
     text = str(what)
     known = _known(text.lower())

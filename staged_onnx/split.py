@@ -46,8 +46,19 @@ FINEST_SCALE = Fraction(1, 64)
 def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction = Fraction(1)) -> Manifest:
     """The manifest of a bundle after `split_head`: its stages, the head as one more, and what goes with that.
 
-    The first value of the last stage is the one to be moved; with "scores", the second one holds the scores.
-    Raises BundleError where the bundle does not say where its scores are, though they are to be carried.
+    Args:
+        manifest: The bundle's.
+        carried: As in `split_head`.
+        scale: As in `split_head`.
+
+    Returns:
+        The new manifest. The first value of the last stage is the one to be moved; with "scores", the second
+        one holds the scores.
+
+    Raises:
+        UsageError: A bad `carried` or `scale`, or a bundle that does not give labels.
+        BundleError: The bundle does not say where its scores are, though they are to be carried, or a stage
+            has the name of an added part.
     """
     if carried not in CARRIED:
         raise UsageError("what is to be carried?", found=f'"{carried}"', expected=", ".join(CARRIED))
@@ -94,11 +105,20 @@ def split_manifest(manifest: Manifest, carried: str = "scores", scale: Fraction 
 
 
 def split_head(bundle: Bundle, carried: str = "scores", scale: Fraction = Fraction(1)) -> Bundle:
-    """The bundle with its result as a carried value, one of CARRIED.
+    """The bundle with its result as a carried value.
 
-    scale: scores are handed out at this share of the frame's height and width, or at their own size where
-    that is smaller; each axis rounded up. Raises BundleError where the bundle does not say where its scores
-    are or the head has no value of that name, UsageError for a bad scale.
+    Args:
+        bundle: The bundle; no file of it changes.
+        carried: What is carried, one of CARRIED (see the module).
+        scale: Scores are handed out at this share of the frame's height and width, or at their own size where
+            that is smaller; each axis is rounded up.
+
+    Returns:
+        A bundle with the graphs of the new parts in memory.
+
+    Raises:
+        BundleError: The bundle does not say where its scores are, or the head has no value of that name.
+        UsageError: A bad scale.
     """
     manifest = bundle.manifest
     after = split_manifest(manifest, carried, scale)

@@ -46,14 +46,30 @@ def picture_input(net: Net) -> Input:
 
 
 def input_shape(net: Net, size: tuple[int, int] | None) -> dict[str, Shape]:
-    """The picture's shape for one frame at `size` (height, width), or at the prototxt's own size."""
+    """The picture's shape for one frame.
+
+    Args:
+        net: The net.
+        size: Height and width of the frame, by default the prototxt's.
+
+    Returns:
+        The input's name -> (1, C, H, W).
+    """
     picture = picture_input(net)
     height, width = size or (picture.shape[2], picture.shape[3])
     return {picture.name: (1, picture.shape[1], height, width)}
 
 
 def larger_inputs(shapes: dict[str, Shape], by: tuple[int, int] = (64, 128)) -> dict[str, Shape]:
-    """The inputs of a frame that is larger by so many pixels down and across."""
+    """The inputs of a larger frame.
+
+    Args:
+        shapes: Shapes (N, C, H, W) by name.
+        by: How many pixels it is larger, down and across.
+
+    Returns:
+        Shapes by name.
+    """
     return {name: (*shape[:2], shape[2] + by[0], shape[3] + by[1]) for name, shape in shapes.items()}
 
 
@@ -61,8 +77,16 @@ def frame_sized(net: Net, shapes: dict[str, Shape], value: str, picture: str | N
     """Whether a value has the picture's height and width at every frame size that the net takes.
 
     Tried on sizes that leave every remainder of the strides in use; a net whose map is of the frame's size
-    only for a multiple of 8, or one more than that, is none. shapes: those of the inputs that grow with the
-    frame; picture: the one of its size, by default the net's only input.
+    only for a multiple of 8, or one more than that, does not count.
+
+    Args:
+        net: The net.
+        shapes: Shapes of the inputs that grow with the frame.
+        value: The value.
+        picture: The input of the frame's size, by default the net's only one.
+
+    Returns:
+        False where one size shows another height or width.
     """
     picture = picture or picture_input(net).name
     for step in range(33):
@@ -77,7 +101,15 @@ def frame_sized(net: Net, shapes: dict[str, Shape], value: str, picture: str | N
 
 
 def reads_pixels(net: Net, stage: StagePlan) -> bool:
-    """Whether a stage uses the picture's values: Crop's second bottom lends only its size."""
+    """Whether a stage uses the picture's values: Crop's second bottom lends only its size.
+
+    Args:
+        net: The net.
+        stage: A stage of its plan.
+
+    Returns:
+        True where any layer reads them.
+    """
     return any(
         b in stage.net_inputs and not (layer.type == "Crop" and position == 1)
         for layer in stage.layers
@@ -107,7 +139,15 @@ class StageGraphs:
         return self.sizes.shapes[picture_input(self.net).name]
 
     def build(self, stage: StagePlan, *, head: bool) -> tuple[Draft, tuple[str, ...]]:
-        """The graph of one stage and the names of its inputs."""
+        """The graph of one stage.
+
+        Args:
+            stage: The stage, or the head.
+            head: Whether it is the head, which ends in what the bundle gives.
+
+        Returns:
+            The graph without its weights, and the names of its inputs.
+        """
         g = GraphBuilder(self.net, self.sizes)
         of_input = {name: self.frames.get(name, FRAME) for name in stage.net_inputs}
         sized = head and (self.output.reads_frame or self._unfits)

@@ -54,14 +54,23 @@ def warp_graph(
     padding: str = "border",
     hidden: Sequence[int] | None = None,
 ) -> onnx.ModelProto:
-    """A model from `value` (`shape`, 1 x C x h x w) and `flow` (`flow`, H x W x 2) to `moved`, as the value.
+    """A model from `value` and `flow` to `moved`, as the value.
 
     A motion by whole pixels of the value moves it bit for bit, inside the frame.
 
-    dtype: the value's, float32 or float16; the warp itself is done in float32. extent: height and width of
-    the value's grid as a multiple of the frame's. padding: one of PADDINGS. hidden: shape (1 x 1 x H x W) of
-    a third input `hidden`, which takes the place of the value's last channel. Raises UsageError for shapes
-    that are no map and no flow.
+    Args:
+        shape: Of the value, 1 x C x h x w.
+        flow: Shape of the flow, H x W x 2.
+        dtype: The value's, float32 or float16; the warp itself is done in float32.
+        extent: Height and width of the value's grid as a multiple of the frame's.
+        padding: One of PADDINGS.
+        hidden: Shape (1 x 1 x H x W) of a third input `hidden`, which replaces the value's last channel.
+
+    Returns:
+        The model.
+
+    Raises:
+        UsageError: Shapes that are no map and no flow.
     """
     if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
         raise UsageError("only a map can be warped", found=_text(shape), expected="1 x C x h x w")
@@ -91,9 +100,7 @@ def warp_graph(
 def warp_labels_graph(
     size: Sequence[int], flow: Sequence[int], *, padding: str = "border"
 ) -> onnx.ModelProto:
-    """As `warp_graph` for `value`, a label map (uint8, `size`): each pixel takes the label nearest to where
-    it came from; with padding "zeros", class 0 beyond the edge.
-    """
+    """As `warp_graph` for label maps (uint8, `size`): the nearest label; with "zeros" 0 beyond the edge."""
     if len(size) != 2 or min(size) < 1:
         raise UsageError("not a label map's shape", found=_text(size), expected="H x W")
     _check(flow, padding)
