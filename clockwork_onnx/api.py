@@ -18,7 +18,7 @@ from caffe_port.net import Net
 from caffe_port.shapes import measure
 from runtime.schedule.grammar import parse_schedule
 from staged_onnx.export import check_target
-from staged_onnx.stage_graphs import input_shape, picture_input
+from staged_onnx.stage_graphs import input_shapes, picture_input
 from weights.errors import BundleError, UsageError
 from weights.whole_file import check_folder
 
@@ -61,6 +61,7 @@ class _BundleOptions:
     channels: str | None
     mean: Sequence[float] | None
     scale: float | None
+    more: Mapping[str, staged_onnx.Preprocessing] | None
     classes: str | None
     schedule: str | None
     signal: str | None
@@ -86,6 +87,7 @@ def convert(
     channels: str | None = None,
     mean: Sequence[float] | None = None,
     scale: float | None = None,
+    more: Mapping[str, staged_onnx.Preprocessing] | None = None,
     classes: str | None = None,
     schedule: str | None = None,
     signal: str | None = None,
@@ -105,6 +107,7 @@ def convert(
         cuts, stages: .staged only, as all that follow: blobs to cut at, or a number of stages.
         size: (height, width) to which frames are resized, or "native" for their own size.
         channels, mean, scale: "bgr", "rgb" or "gray"; the net sees (x - mean) * scale in that order.
+        more: For a net of several pictures: what becomes of each further one, by the input's name.
         classes: A set of classes, a file of names, or a number.
         schedule, signal: The default schedule, and the blob that adaptive clocks watch.
         kind: What the bundle gives for a frame: "labels", "scores", "picture", "map" or "vector"; by default
@@ -115,7 +118,9 @@ def convert(
         ClockworkError: UsageError, PrototxtError, UnsupportedError, WeightsError or BundleError.
     """
     path = Path(target)
-    options = _BundleOptions(cuts, stages, size, channels, mean, scale, classes, schedule, signal, kind)
+    options = _BundleOptions(
+        cuts, stages, size, channels, mean, scale, more or None, classes, schedule, signal, kind
+    )
     _check(path, caffemodel, random_weights, options)
     net = prototxt if isinstance(prototxt, Net) else caffe_port.read_net(prototxt)
     blobs, files = _weights(net, caffemodel, random_weights)
@@ -217,6 +222,7 @@ def _bundle(
         plan,
         target,
         preprocessing=how,
+        more=options.more,
         classes=_classes(plan, options.classes),
         schedule=schedule,
         signal=options.signal,
@@ -247,7 +253,7 @@ def _preprocessing(net: Net, options: _BundleOptions) -> staged_onnx.Preprocessi
         size = (data["crop_size"], data["crop_size"])
         mean = mean or data["mean_value"]
     if size is None:
-        fixed = measure(net, input_shape(net, None)).fixed
+        fixed = measure(net, input_shapes(net, None)).fixed
         size = (picture.shape[2], picture.shape[3]) if fixed else "native"
     return staged_onnx.Preprocessing(
         None if size == "native" else size,
@@ -278,7 +284,7 @@ def _plan(
         raise UsageError(
             "where should the net be cut?", found="both", expected="--cut BLOB (repeat) or --stages N"
         )
-    inputs = input_shape(net, size)
+    inputs = input_shapes(net, size)
     if options.cuts:
         return staged_onnx.plan(
             net, cuts=list(options.cuts), output=output, inputs=inputs, kind=options.kind

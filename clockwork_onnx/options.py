@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFINE",
     "NUMBERS",
+    "PICTURE",
     "RATE",
     "SHAPE",
     "SIZE",
@@ -30,6 +31,7 @@ __all__ = [
     "WholeNumber",
     "check_folders",
     "device_option",
+    "inputs_option",
     "json_option",
     "net_options",
     "print_json",
@@ -128,7 +130,40 @@ class _Define(click.ParamType):
         return name, text
 
 
+class _Source(click.ParamType):
+    name = "NAME=SOURCE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, _, source = value.partition("=")
+        if not name or not source:
+            self.fail(f"{value[:80]!r} names no source; write e.g. depth=FOLDER", param, ctx)
+        return name, source
+
+
+class _Picture(click.ParamType):
+    name = "BLOB=CHANNELS[:MEAN[:SCALE]]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        from staged_onnx import Preprocessing
+
+        blob, _, text = value.partition("=")
+        channels, *numbers = text.split(":")
+        try:
+            if not blob or len(numbers) > 2:
+                raise BadNumber("")
+            mean = tuple(real(part) for part in numbers[0].split(",")) if numbers else (0.0,)
+            scale = real(numbers[1]) if len(numbers) > 1 else 1.0
+        except BadNumber:
+            self.fail(f"{value[:80]!r} is no picture; write e.g. hha=rgb:132.4,94.1,118.5", param, ctx)
+        return blob, Preprocessing(None, channels, mean, scale)
+
+
 SIZE, NUMBERS, SHAPE, DEFINE, RATE = _Size(), _Numbers(), _Shape(), _Define(), _Rate()
+SOURCE, PICTURE = _Source(), _Picture()
 
 
 @dataclass(frozen=True)
@@ -202,6 +237,17 @@ def json_option(command: F) -> F:
 def print_json(data: Any) -> None:
     """The one JSON document of a command."""
     click.echo(json.dumps(data, indent=1, allow_nan=False))
+
+
+def inputs_option(command: F) -> F:
+    """`--input`: where the further pictures of each frame come from; the command takes them as `inputs`."""
+    return click.option(
+        "--input",
+        "inputs",
+        type=SOURCE,
+        multiple=True,
+        help="Source of a further picture per frame, for bundles that take several: depth=FOLDER.",
+    )(command)
 
 
 def device_option(command: F) -> F:

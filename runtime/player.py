@@ -11,8 +11,6 @@ from threading import RLock
 from types import TracebackType
 from typing import Any, TypeVar
 
-import numpy as np
-
 from runtime.engine.cache import FeatureCache
 from runtime.engine.engine import Engine
 from runtime.engine.executors import Executor, Inline
@@ -26,9 +24,10 @@ from runtime.schedule.schedule import Schedule, check_schedule
 from runtime.sessions.device import Device
 from runtime.sessions.stage_sessions import StageSessions
 from runtime.step import Step
+from runtime.video.pictures import checked_pictures
 from runtime.video.threads import prefetch
-from staged_onnx import Bundle, Manifest
-from weights.errors import ClockworkError, UsageError, VideoError
+from staged_onnx import FRAME, Bundle, Manifest
+from weights.errors import ClockworkError, UsageError
 
 __all__ = ["Player", "as_schedule"]
 
@@ -199,8 +198,10 @@ class Player:
 
         Args:
             frames: uint8 arrays (height, width, 3) in RGB order, or objects with `.image` and, where they
-                have them, `.index`, `.time`, `.name` and `.shot_start`. A frame of another size begins a
-                shot too.
+                have them, `.index`, `.time`, `.name`, `.shot_start` and `.more`. A frame of another size
+                begins a shot too. Where the bundle takes several pictures per frame, `.more` holds the
+                others by name; or a frame is a mapping {"frame": image, "hha": ...}. Depth is uint16,
+                (height, width) or (height, width, 1).
             first_shot: The number of the first shot, where this goes on with an earlier play.
 
         Raises:
@@ -263,9 +264,10 @@ class Player:
         if not isinstance(index, int):  # a plain sequence has a method of this name
             index = self._count
         self._count += 1
-        image = _image_of(getattr(frame, "image", frame), index)
-        began = time.perf_counter()
         with _at_frame(index):
+            pictures = checked_pictures(frame, self.bundle.manifest)
+            image = pictures[FRAME]
+            began = time.perf_counter()
             engine = self._engine_for((image.shape[0], image.shape[1]))
             if engine is not self._engine or getattr(frame, "shot_start", False):
                 self._end_wait()
@@ -273,9 +275,10 @@ class Player:
                 self._shot += 1
             self._engine = engine
             name = getattr(frame, "name", f"{index:06d}")
-            pending = InFlight(frame, index, name, getattr(frame, "time", None), self._shot, began)
+            time_of = getattr(frame, "time", None)
+            pending = InFlight(frame, pictures, index, name, time_of, self._shot, began)
             try:
-                engine.begin(pending, image)
+                engine.begin(pending)
             except BaseException:
                 pending.abandon()
                 raise
@@ -350,16 +353,6 @@ def as_schedule(
     if schedule is not None:
         return parse_schedule(schedule, bundle.manifest, signal=signal)
     return parse_schedule(bundle.manifest.schedule, bundle.manifest, signal=signal, files=False)
-
-
-def _image_of(image: Any, index: int) -> np.ndarray:
-    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3):
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    elif image.shape[2] != 3 or 0 in image.shape:
-        found = f"uint8 {image.shape}"
-    else:
-        return np.ascontiguousarray(image)
-    raise VideoError("not a frame", frame=index, found=found, expected="uint8 (height, width, 3), RGB")
 
 
 class _at_frame:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from caffe_port.net import Net, Shape
 from staged_onnx.bundle import Bundle, check_files, read_bundle
 from staged_onnx.export import export
-from staged_onnx.frame_graphs import Preprocessing
+from staged_onnx.frame_graphs import FRAME, FrameSpec, Preprocessing
 from staged_onnx.manifest import FeatureFlow, Manifest, StageSpec, ValueSpec
 from staged_onnx.outputs import OutputSpec
 from staged_onnx.palettes import Classes, classes
@@ -15,9 +15,11 @@ from staged_onnx.planning import Plan, StagePlan, plan_cuts
 from weights.errors import UsageError
 
 __all__ = [
+    "FRAME",
     "Bundle",
     "Classes",
     "FeatureFlow",
+    "FrameSpec",
     "Manifest",
     "OutputSpec",
     "Plan",

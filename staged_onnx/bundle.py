@@ -94,7 +94,8 @@ def read_bundle(path: str | PathLike[str]) -> Bundle:
 def _check_graphs(bundle: Bundle) -> None:
     """Check the graph of every stage, and of the whole net where the bundle has it."""
     manifest = bundle.manifest
-    inputs = {"frame": (*manifest.reference_size, 3)} | {n: v.shape for n, v in manifest.values.items()}
+    inputs: dict[str, tuple[int, ...]] = {f.name: f.shape(manifest.reference_size) for f in manifest.frames}
+    inputs |= {name: value.shape for name, value in manifest.values.items()}
     if manifest.feature_flow is not None:
         inputs["value"] = manifest.values[manifest.feature_flow.value].shape
     made = 0

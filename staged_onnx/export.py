@@ -11,17 +11,24 @@ import numpy as np
 
 from caffe_port.graph import NeedsFixedSize
 from caffe_port.match import match_weights
-from caffe_port.net import Net
+from caffe_port.net import Input, Net
 from caffe_port.shapes import measure
 from staged_onnx.bundle import Bundle, read_bundle
 from staged_onnx.bundle_folder import bundle_folder, check_target, file_hashes, save_graph, write_manifest
-from staged_onnx.frame_graphs import Preprocessing
+from staged_onnx.frame_graphs import FRAME, FrameSpec, Preprocessing
 from staged_onnx.manifest import Manifest, StageSpec
 from staged_onnx.outputs import OutputSpec, choose_output
 from staged_onnx.palettes import MAX_CLASSES, Classes
 from staged_onnx.palettes import classes as class_table
 from staged_onnx.planning import Plan, StagePlan, index_values
-from staged_onnx.stage_graphs import StageGraphs, frame_sized, input_shape, picture_input, reads_pixels
+from staged_onnx.stage_graphs import (
+    StageGraphs,
+    frame_sized,
+    input_shapes,
+    picture_input,
+    picture_inputs,
+    reads_pixels,
+)
 from weights._version import __version__
 from weights.errors import BundleError, ClockworkError
 
@@ -74,6 +81,7 @@ def export(
     path: str | PathLike[str],
     *,
     preprocessing: Preprocessing | None = None,
+    more: Mapping[str, Preprocessing] | None = None,
     classes: Classes | None = None,
     schedule: str = "alternating",
     signal: str | None = None,
@@ -93,6 +101,8 @@ def export(
         plan: how it is cut, and what is to come out.
         path: the folder to write, NAME.staged.
         preprocessing: how a frame becomes the net's input; by default it is only turned into BGR.
+        more: for a net of several pictures, the same by the name of each further input; the size is the
+            first one's.
         classes: names and colours, one for each channel of the scores (two for one channel), numbered ones
             by default.
         schedule: the default for whoever plays the bundle.
@@ -109,7 +119,8 @@ def export(
     """
     target = Path(path)
     check_target(target, force)
-    graphs, notes = _prepare(net, blobs, plan, preprocessing or Preprocessing(), named=classes is not None)
+    frames = _frames(net, preprocessing or Preprocessing(), more or {})
+    graphs, notes = _prepare(net, blobs, plan, frames, named=classes is not None)
     signal = _checked_signal(net, plan, signal)
     table = checked_classes(net, graphs.output, classes)
     with bundle_folder(target, force) as folder:
@@ -120,6 +131,7 @@ def export(
             head=write_stage(graphs, plan.head, folder, head=True),
             values=graphs.values([value for stage in plan.stages for value in stage.outputs]),
             preprocessing=graphs.preprocessing,
+            more_frames=tuple(frame for frame in frames.values() if frame.name != FRAME),
             reference_size=(graphs.picture[2], graphs.picture[3]),
             class_names=table.names if table is not None else (),
             palette=table.palette if table is not None else (),
@@ -201,20 +213,60 @@ def write_stage(
     )
 
 
-def _prepare(
-    net: Net, blobs: Mapping[str, tuple[np.ndarray, ...]], plan: Plan, how: Preprocessing, *, named: bool
-) -> tuple[StageGraphs, tuple[str, ...]]:
-    """What the graphs are made from, tried once, and notes on what comes out."""
-    picture = picture_input(net)
+def _frames(net: Net, how: Preprocessing, more: Mapping[str, Preprocessing]) -> dict[str, FrameSpec]:
+    """The picture of each of the net's inputs; the one that is shown is called FRAME, others as the input."""
+    first, *others = picture_inputs(net)
+    _check_channels(net, first, how, "--channels gray for one channel, bgr or rgb for three")
+    if how.is_depth:
+        raise BundleError(
+            "the picture that is labelled and shown cannot be depth",
+            file=net.file,
+            found=how.channels,
+            expected="bgr, rgb or gray",
+        )
+    if {i.name for i in others} != set(more):
+        raise BundleError(
+            "the further pictures of this net and what becomes of them do not fit"
+            if more
+            else "this net takes several pictures per frame",
+            file=net.file,
+            found=f"{first.name} is the first; stated: {', '.join(more) or 'none'}",
+            expected=", ".join(f"{i.name} ({i.shape[1]} channel{'s' * (i.shape[1] > 1)})" for i in others)
+            or "one picture alone",
+            hint="--input BLOB=CHANNELS:MEAN per further picture, e.g. NYUDv2's "
+            "--input hha=rgb:132.431,94.076,118.477 or --input depth=log-depth:7.844",
+        )
+    frames = {first.name: FrameSpec(FRAME, how)}
+    for i in others:
+        _check_channels(net, i, more[i.name], f"--input {i.name}=CHANNELS:MEAN states them")
+        name = i.name if i.name != FRAME else f"{FRAME}_"
+        frames[i.name] = FrameSpec(name, replace(more[i.name], size=how.size, fit=how.fit))
+    return frames
+
+
+def _check_channels(net: Net, picture: Input, how: Preprocessing, hint: str) -> None:
     if picture.shape[1] != how.planes:
         raise BundleError(
-            "channels do not fit the net",
+            f'channels do not fit the net\'s input "{picture.name}"',
             file=net.file,
             found=f"{how.channels} ({how.planes} channels)",
             expected=f"{picture.shape[1]} channels",
-            hint="--channels gray for one channel, bgr or rgb for three",
+            hint=hint,
         )
-    shapes = input_shape(net, how.size)
+
+
+def _prepare(
+    net: Net,
+    blobs: Mapping[str, tuple[np.ndarray, ...]],
+    plan: Plan,
+    frames: Mapping[str, FrameSpec],
+    *,
+    named: bool,
+) -> tuple[StageGraphs, tuple[str, ...]]:
+    """What the graphs are made from, tried once, and notes on what comes out."""
+    picture = picture_input(net)
+    how = frames[picture.name].preprocessing
+    shapes = input_shapes(net, how.size)
     sizes = measure(net, shapes, fixed=how.size is not None)
     output, note = choose_output(
         net, plan.scores, plan.asked or plan.scores, sizes.shapes[plan.scores], kind=plan.kind, named=named
@@ -232,7 +284,7 @@ def _prepare(
         )
         if how.fit:
             output = replace(output, name=f"{output.name}@frame", native=True)
-    graphs = StageGraphs(net, plan, sizes, matched, how, output)
+    graphs = StageGraphs(net, plan, sizes, matched, frames, output)
     try:
         for stage in (*plan.stages, plan.head):
             graphs.build(stage, head=stage is plan.head)

@@ -19,12 +19,12 @@ from staged_onnx.bundle import Bundle, read_bundle
 from staged_onnx.bundle_folder import bundle_folder, check_target, file_hashes, save_graph, write_manifest
 from staged_onnx.export import checked_classes, write_stage
 from staged_onnx.feature_flow import REFERENCE, FeatureFlowPlan
-from staged_onnx.frame_graphs import Preprocessing
+from staged_onnx.frame_graphs import FRAME, FrameSpec, Preprocessing
 from staged_onnx.manifest import FeatureFlow, Manifest, StageSpec, ValueSpec
 from staged_onnx.outputs import OutputSpec, choose_output
 from staged_onnx.palettes import Classes
 from staged_onnx.planning import Plan
-from staged_onnx.stage_graphs import FRAME, StageGraphs, frame_sized
+from staged_onnx.stage_graphs import StageGraphs, frame_sized
 from weights._version import __version__
 from weights.errors import BundleError
 
@@ -138,8 +138,8 @@ def _graphs(
     output, _ = choose_output(net, stages.scores, stages.asked, sizes.shapes[stages.scores], kind="labels")
     native = how.size is None and frame_sized(net, shapes, stages.scores, plan.picture)
     output = OutputSpec("labels", output.name, output.channels, native=native)
-    frames = {plan.earlier_picture: REFERENCE_FRAME}
-    return StageGraphs(net, stages, sizes, matched, how, output, frames)
+    frames = {plan.picture: FrameSpec(FRAME, how), plan.earlier_picture: FrameSpec(REFERENCE_FRAME, how)}
+    return StageGraphs(net, stages, sizes, matched, frames, output)
 
 
 def _write_stages(

@@ -1,9 +1,9 @@
-"""Pre-processing as part of the graphs: from a uint8 frame to the net's input.
+"""Pre-processing as part of the graphs: from the pictures of a frame to the net's inputs.
 
-Frame H x W x 3, RGB -> float -> resized to the net's size (bilinear, pixel centres at half, as OpenCV's
+Picture H x W x 3, RGB -> float -> resized to the net's size (bilinear, pixel centres at half, as OpenCV's
 INTER_LINEAR) or left native -> the net's channel order -> (x - mean) * scale, Caffe's transform_param ->
-padded or cropped to the net's size where frames are fitted instead of resized (`fit`). `outputs` has the
-other end.
+padded or cropped to the net's size where frames are fitted instead of resized (`fit`). Depth, H x W x 1, goes
+the same way; its logarithm is taken first. `outputs` has the other end.
 """
 
 from __future__ import annotations
@@ -18,20 +18,29 @@ from caffe_port.onnx_graph import OnnxGraph
 from staged_onnx.fit import emit_fit
 from weights.errors import UsageError
 
-__all__ = ["Preprocessing", "emit_preprocessing", "emit_resize"]
+__all__ = ["FRAME", "FrameSpec", "Preprocessing", "emit_preprocessing", "emit_resize", "frame_input"]
+
+FRAME = "frame"
+"""The graph input that is the frame which is played, labelled and shown."""
 
 GREY = (0.299, 0.587, 0.114)
 """Weights of R, G, B in grey (ITU-R BT.601), what OpenCV and scikit-image's callers of Caffe used."""
 
 
+PLANES = {"bgr": 3, "rgb": 3, "gray": 1, "depth": 1, "log-depth": 1}
+"""Channels of the net's input, by what it is made of."""
+DEPTH = ("depth", "log-depth")
+
+
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a frame becomes the net's input.
+    """How a picture becomes an input of the net.
 
     size: (height, width) of the net's input, or None to keep the frame's own size. channels: the net's order,
-    "bgr", "rgb" or "gray". mean: one value or one per channel, in the net's order, subtracted before the
-    product with `scale`: (x - mean) * scale on pixel values 0 to 255. fit: frames are padded or cropped to
-    `size` instead of resized (see `staged_onnx.fit`).
+    "bgr", "rgb" or "gray", of an RGB picture; or "depth", a picture of one 16-bit channel as it is, or
+    "log-depth", its natural logarithm, with 0 (not measured) taken for 1. mean: one value or one per channel,
+    in the net's order, subtracted before the product with `scale`: (x - mean) * scale. fit:
+    frames are padded or cropped to `size` instead of resized (see `staged_onnx.fit`).
     """
 
     size: tuple[int, int] | None = None
@@ -41,12 +50,13 @@ class Preprocessing:
     fit: bool = False
 
     def __post_init__(self) -> None:
-        if self.channels not in ("bgr", "rgb", "gray"):
-            raise UsageError("unknown channel order", found=self.channels, expected="bgr, rgb or gray")
-        planes = 1 if self.channels == "gray" else 3
-        if len(self.mean) not in (1, planes):
+        if self.channels not in PLANES:
+            raise UsageError("unknown channel order", found=self.channels, expected=", ".join(PLANES))
+        if len(self.mean) not in (1, self.planes):
             raise UsageError(
-                "mean does not fit the channels", found=f"{len(self.mean)} values", expected=f"1 or {planes}"
+                "mean does not fit the channels",
+                found=f"{len(self.mean)} values",
+                expected=f"1 or {self.planes}",
             )
         if self.size is not None and not all(0 < s <= 1 << 15 for s in self.size):
             raise UsageError("bad size", found=self.size, expected="(height, width), each 1 to 32768")
@@ -58,7 +68,12 @@ class Preprocessing:
     @property
     def planes(self) -> int:
         """Number of channels of the net's input."""
-        return 1 if self.channels == "gray" else 3
+        return PLANES[self.channels]
+
+    @property
+    def is_depth(self) -> bool:
+        """Whether the picture is one channel of 16 bits, not RGB of 8."""
+        return self.channels in DEPTH
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the manifest."""
@@ -71,9 +86,47 @@ class Preprocessing:
         }
 
 
+@dataclass(frozen=True)
+class FrameSpec:
+    """One picture of a frame: the name under which graphs and players have it, and what becomes of it.
+
+    As an array it is uint8, H x W x 3, RGB, or, where it is depth, uint16, H x W x 1.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+
+    @property
+    def planes(self) -> int:
+        """Channels of the array."""
+        return 1 if self.preprocessing.is_depth else 3
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Type of the array."""
+        return np.uint16 if self.preprocessing.is_depth else np.uint8
+
+    def shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """Shape of the array of a frame of this height and width."""
+        return (*size, self.planes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The array as it stands in the manifest."""
+        kind = "depth" if self.preprocessing.is_depth else "rgb"
+        return {"name": self.name, "dtype": np.dtype(self.dtype).name, "layout": "HWC", "channels": kind}
+
+
+def frame_input(g: OnnxGraph, frame: FrameSpec) -> str:
+    """Declare a picture of the frame as an input of the graph."""
+    kind = TensorProto.UINT16 if frame.preprocessing.is_depth else TensorProto.UINT8
+    return g.input(frame.name, ["height", "width", frame.planes], kind)
+
+
 def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
-    """Nodes from the frame (uint8, H x W x 3) to the net's input (float32, 1 x C x h x w)."""
+    """Nodes from the picture (H x W x 3 or, for depth, 1) to the net's input (float32, 1 x C x h x w)."""
     x = g.node("Cast", frame, to=TensorProto.FLOAT)
+    if how.channels == "log-depth":
+        x = g.node("Log", g.node("Max", x, g.const(np.float32(1))))
     x = g.node("Unsqueeze", g.node("Transpose", x, perm=[2, 0, 1]), g.ints(0))
     if how.channels == "gray":
         weights = np.array(GREY, np.float32).reshape(1, 3, 1, 1)

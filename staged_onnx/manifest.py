@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from caffe_port.net import HostStep
-from staged_onnx.frame_graphs import Preprocessing
+from staged_onnx.frame_graphs import FRAME, FrameSpec, Preprocessing
 from staged_onnx.outputs import OutputSpec
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
+    "FORMAT_VERSION_MORE_FRAMES",
     "FeatureFlow",
     "FileSpec",
     "Manifest",
@@ -22,15 +23,18 @@ __all__ = [
 
 FORMAT = "clockwork-bundle"
 FORMAT_VERSION = 1
+FORMAT_VERSION_MORE_FRAMES = 2
+"""Of bundles that take several pictures per frame; a reader of version 1 would not know where to get them."""
 
 
 @dataclass(frozen=True)
 class StageSpec:
     """One stage, or the head: its file, the values in and out, and what a pass costs.
 
-    inputs: "frame" or names of carried values; `reads_pixels`: whether the frame's pixels matter or only its
-    size. macs are multiply-accumulates of one pass at the bundle's reference size. between: it serves the
-    frames between key frames alone (see FeatureFlow), so that a shot's first frame does without it.
+    inputs: "frame", other pictures of the frame, or names of carried values; `reads_pixels`: whether the
+    pictures' values matter or only their size. macs are multiply-accumulates of one pass at the bundle's
+    reference size. between: it serves the frames between key frames alone (see FeatureFlow), so that a shot's
+    first frame does without it.
     """
 
     name: str
@@ -90,7 +94,11 @@ class FeatureFlow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a player needs to know of a bundle. `to_json` and `from_json` are inverses."""
+    """Everything a player needs to know of a bundle. `to_json` and `from_json` are inverses.
+
+    preprocessing: of the picture that is played, labelled and shown. more_frames: further pictures that come
+    with each frame, such as depth, of the same height and width.
+    """
 
     name: str
     stages: tuple[StageSpec, ...]
@@ -111,6 +119,17 @@ class Manifest:
     files: Mapping[str, FileSpec] = field(default_factory=dict)
     feature_flow: FeatureFlow | None = None
     host_steps: tuple[HostStep, ...] = ()
+    more_frames: tuple[FrameSpec, ...] = ()
+
+    @property
+    def frames(self) -> tuple[FrameSpec, ...]:
+        """Every picture of a frame, the one that is shown first."""
+        return (FrameSpec(FRAME, self.preprocessing), *self.more_frames)
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """The names under which stages read the pictures of a frame."""
+        return tuple(frame.name for frame in self.frames)
 
     @property
     def scores(self) -> OutputSpec | None:
@@ -143,12 +162,13 @@ class Manifest:
         """The manifest as JSON data."""
         return {
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION_MORE_FRAMES if self.more_frames else FORMAT_VERSION,
             "created_by": self.created_by,
             "name": self.name,
             "source": dict(self.source),
-            "frame": {"name": "frame", "dtype": "uint8", "layout": "HWC", "channels": "rgb"},
+            "frame": self.frames[0].to_json(),
             "preprocessing": self.preprocessing.to_json(),
+            **({"more_frames": [_frame_json(f) for f in self.more_frames]} if self.more_frames else {}),
             "reference_size": list(self.reference_size),
             "stages": [_stage_json(stage) for stage in self.stages],
             "head": _stage_json(self.head),
@@ -164,6 +184,10 @@ class Manifest:
             **({"feature_flow": _flow_json(self.feature_flow)} if self.feature_flow is not None else {}),
             **({"host_steps": [asdict(step) for step in self.host_steps]} if self.host_steps else {}),
         }
+
+
+def _frame_json(frame: FrameSpec) -> dict[str, Any]:
+    return {**frame.to_json(), "preprocessing": frame.preprocessing.to_json()}
 
 
 def _value_json(value: ValueSpec) -> dict[str, Any]:

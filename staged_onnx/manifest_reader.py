@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from caffe_port.net import HostStep
-from staged_onnx.frame_graphs import Preprocessing
+from staged_onnx.frame_graphs import FRAME, PLANES, FrameSpec, Preprocessing
 from staged_onnx.manifest import (
     FORMAT,
     FORMAT_VERSION,
+    FORMAT_VERSION_MORE_FRAMES,
     FeatureFlow,
     FileSpec,
     Manifest,
@@ -177,7 +178,7 @@ def _feature_flow(r: _Reader, data: Any, stages: tuple[StageSpec, ...]) -> Featu
         ("value", [flow.value], always),
         ("reference", [flow.reference], always),
         ("inputs", flow.inputs, between),
-        ("inputs of the head", [n for n in flow.head.inputs if n != "frame"], always),
+        ("inputs of the head", [n for n in flow.head.inputs if n != FRAME], always),
     ):
         if not set(names) <= accepted:
             raise r.fail(f'"{name}" of {what}', list(names), f"of {', '.join(sorted(accepted))}")
@@ -191,9 +192,12 @@ def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
     sizes = r.sizes(size, "preprocessing size") if size is not None else None
     if sizes is not None and len(sizes) != 2:
         raise r.fail("preprocessing size", size, "[height, width]")
+    channels = r.get(data, "channels", str, what)
+    if channels not in PLANES:
+        raise r.fail('"channels" of preprocessing', channels, ", ".join(PLANES))
     return Preprocessing(
         (sizes[0], sizes[1]) if sizes else None,
-        r.get(data, "channels", str, what),
+        channels,
         mean,
         r.real(r.get(data, "scale", (int, float), what), "scale"),
         r.get(data, "fit", bool, what, False),
@@ -216,20 +220,43 @@ def _host_step(r: _Reader, data: Any) -> HostStep:
     )
 
 
+def _more_frames(r: _Reader, data: Any, how: Preprocessing) -> tuple[FrameSpec, ...]:
+    """The entry "more_frames" of format version 2."""
+    if data["format_version"] != FORMAT_VERSION_MORE_FRAMES:
+        return ()
+    frames = []
+    for entry in r.get(data, "more_frames", list, "the bundle"):
+        own = _preprocessing(r, entry.get("preprocessing") if isinstance(entry, dict) else None)
+        frame = FrameSpec(r.get(entry, "name", str, "more_frames"), own)
+        stated = {key: entry.get(key) for key in frame.to_json()}
+        if stated != frame.to_json() or (own.size, own.fit) != (how.size, how.fit):
+            raise r.fail(f'more_frames "{frame.name[:80]}"', entry, f"{frame.to_json()}, size as the first's")
+        frames.append(frame)
+    names = [FRAME, *(frame.name for frame in frames)]
+    if len(set(names)) != len(names) or not 1 < len(names) <= limits.AXES or "" in names:
+        raise r.fail("more_frames", names, f"1 to {limits.AXES - 1} pictures, each with a name of its own")
+    return tuple(frames)
+
+
 def _check_wiring(
-    r: _Reader, stages: tuple[StageSpec, ...], head: StageSpec, values: Mapping[str, ValueSpec]
+    r: _Reader,
+    stages: tuple[StageSpec, ...],
+    head: StageSpec,
+    values: Mapping[str, ValueSpec],
+    frames: tuple[str, ...],
 ) -> None:
-    """Every value read is made by exactly one earlier stage."""
+    """Every value read is made by exactly one earlier stage, and none is called as a picture is."""
     names = [stage.name for stage in (*stages, head)]
     if len(set(names)) != len(names) or not stages:
         raise r.fail("stages", names, "at least one stage, each with a name of its own")
     made: dict[str, str] = {}
     for stage in (*stages, head):
         for name in stage.inputs:
-            if name != "frame" and name not in made:
-                raise r.fail(f"input of {stage.name}", name, "frame, or a value that an earlier stage makes")
+            if name not in frames and name not in made:
+                accepted = f"{', '.join(frames)}, or a value that an earlier stage makes"
+                raise r.fail(f"input of {stage.name}", name, accepted)
         for name in stage.outputs if stage is not head else ():
-            if name in made or name not in values:
+            if name in made or name not in values or name in frames:
                 raise r.fail(f"output of {stage.name}", name, "a value listed under values, made once")
             made[name] = stage.name
 
@@ -250,12 +277,12 @@ def from_json(data: Any, file: Path) -> Manifest:
     r = _Reader(file)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise BundleError("not a bundle's manifest", file=file, expected=f'"format": "{FORMAT}"')
-    if data.get("format_version") != FORMAT_VERSION:
+    if data.get("format_version") not in (FORMAT_VERSION, FORMAT_VERSION_MORE_FRAMES):
         raise BundleError(
             "unknown bundle version",
             file=file,
-            found=data.get("format_version"),
-            expected=FORMAT_VERSION,
+            found=_short(data.get("format_version")),
+            expected=f"{FORMAT_VERSION} or {FORMAT_VERSION_MORE_FRAMES}",
             hint="convert the net again with this release",
         )
     stages = tuple(
@@ -265,7 +292,9 @@ def from_json(data: Any, file: Path) -> Manifest:
         raise r.fail("number of stages", len(stages), f"at most {limits.STAGES}")
     head = r.stage(data.get("head"), "the head")
     values = {name: _value(r, name, v) for name, v in r.get(data, "values", dict, "the bundle").items()}
-    _check_wiring(r, stages, head, values)
+    how = _preprocessing(r, data.get("preprocessing"))
+    more_frames = _more_frames(r, data, how)
+    _check_wiring(r, stages, head, values, (FRAME, *(frame.name for frame in more_frames)))
     output = _output(r, data)
     if head.outputs != (output.output,):
         raise r.fail("outputs of the head", list(head.outputs), f'["{output.output}"]')
@@ -285,7 +314,8 @@ def from_json(data: Any, file: Path) -> Manifest:
         stages=stages,
         head=head,
         values=values,
-        preprocessing=_preprocessing(r, data.get("preprocessing")),
+        preprocessing=how,
+        more_frames=more_frames,
         reference_size=(size[0], size[1]),
         class_names=r.strings(classes, "names", "classes"),
         palette=tuple(palette),

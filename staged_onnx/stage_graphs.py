@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
-from onnx import TensorProto
+from dataclasses import dataclass
 
 from caffe_port.convert import convert_layers
 from caffe_port.graph import GraphBuilder
@@ -15,49 +13,69 @@ from caffe_port.onnx_graph import Draft
 from caffe_port.registry import rule_for
 from caffe_port.shapes import infer_shapes, measure
 from staged_onnx.fit import emit_unfit
-from staged_onnx.frame_graphs import Preprocessing, emit_preprocessing, emit_resize
+from staged_onnx.frame_graphs import (
+    FRAME,
+    FrameSpec,
+    Preprocessing,
+    emit_preprocessing,
+    emit_resize,
+    frame_input,
+)
 from staged_onnx.manifest import ValueSpec
 from staged_onnx.outputs import MAPS, OutputSpec, emit_output
 from staged_onnx.planning import Plan, StagePlan
 from weights.errors import BundleError, ClockworkError
 
-__all__ = ["StageGraphs", "frame_sized", "input_shape", "larger_inputs", "picture_input", "reads_pixels"]
+__all__ = [
+    "StageGraphs",
+    "frame_sized",
+    "input_shapes",
+    "larger_inputs",
+    "picture_input",
+    "picture_inputs",
+    "reads_pixels",
+]
 
-FRAME = "frame"
-"""The graph input that is the frame which is played."""
 
+def picture_inputs(net: Net) -> tuple[Input, ...]:
+    """The inputs that take the pictures of a frame, the one that is labelled and shown first.
 
-def picture_input(net: Net) -> Input:
-    """The input that takes the frame: the net's only one, 1 x 1 or 3 x H x W.
+    That is the first with three channels, else the first.
 
     Raises:
-        BundleError: the net cannot be fed from a video frame alone.
+        BundleError: the net cannot be fed from pictures alone, or they differ in height or width.
     """
-    if len(net.inputs) != 1 or len(net.inputs[0].shape) != 4 or net.inputs[0].shape[1] not in (1, 3):
+    pictures = [i for i in net.inputs if len(i.shape) == 4 and i.shape[1] in (1, 3)]
+    if not pictures or len(pictures) != len(net.inputs) or len({i.shape[2:] for i in pictures}) != 1:
         found = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in net.inputs) or "no input"
         raise BundleError(
             "this net cannot be fed from video frames",
             file=net.file,
             found=found,
-            expected="one input N x 3 x H x W or N x 1 x H x W",
+            expected="inputs N x 3 x H x W or N x 1 x H x W of one height and width",
             hint="convert it to one plain model instead: -o NAME.onnx",
         )
-    return net.inputs[0]
+    first = next((i for i in pictures if i.shape[1] == 3), pictures[0])
+    return (first, *(i for i in pictures if i is not first))
 
 
-def input_shape(net: Net, size: tuple[int, int] | None) -> dict[str, Shape]:
-    """The picture's shape for one frame.
+def picture_input(net: Net) -> Input:
+    """The input that takes the picture which is labelled and shown."""
+    return picture_inputs(net)[0]
+
+
+def input_shapes(net: Net, size: tuple[int, int] | None) -> dict[str, Shape]:
+    """The inputs' shapes for one frame.
 
     Args:
         net: The net.
         size: Height and width of the frame, by default the prototxt's.
 
     Returns:
-        The input's name -> (1, C, H, W).
+        Each input's name -> (1, C, H, W).
     """
-    picture = picture_input(net)
-    height, width = size or (picture.shape[2], picture.shape[3])
-    return {picture.name: (1, picture.shape[1], height, width)}
+    height, width = size or (picture_input(net).shape[2], picture_input(net).shape[3])
+    return {i.name: (1, i.shape[1], height, width) for i in picture_inputs(net)}
 
 
 def larger_inputs(shapes: dict[str, Shape], by: tuple[int, int] = (64, 128)) -> dict[str, Shape]:
@@ -83,7 +101,7 @@ def frame_sized(net: Net, shapes: dict[str, Shape], value: str, picture: str | N
         net: The net.
         shapes: Shapes of the inputs that grow with the frame.
         value: The value.
-        picture: The input of the frame's size, by default the net's only one.
+        picture: The input of the frame's size, by default the one that is shown.
 
     Returns:
         False where one size shows another height or width.
@@ -101,7 +119,7 @@ def frame_sized(net: Net, shapes: dict[str, Shape], value: str, picture: str | N
 
 
 def reads_pixels(net: Net, stage: StagePlan) -> bool:
-    """Whether a stage uses the picture's values: Crop's second bottom lends only its size.
+    """Whether a stage uses a picture's values: Crop's second bottom lends only its size.
 
     Args:
         net: The net.
@@ -121,21 +139,25 @@ def reads_pixels(net: Net, stage: StagePlan) -> bool:
 class StageGraphs:
     """What the graphs of one bundle are made from.
 
-    sizes: at the bundle's reference size. weights: matched to the net. output: what comes out of the head.
-    frames: by the net's input, which frame it takes where that is not the one that is played.
+    sizes: at the bundle's reference size. weights: matched to the net. frames: by the net's input, the
+    picture that it takes. output: what comes out of the head.
     """
 
     net: Net
     plan: Plan
     sizes: Sizes
     weights: Matched
-    preprocessing: Preprocessing
+    frames: Mapping[str, FrameSpec]
     output: OutputSpec
-    frames: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What becomes of the picture that is shown."""
+        return next(frame.preprocessing for frame in self.frames.values() if frame.name == FRAME)
 
     @property
     def picture(self) -> Shape:
-        """The shape of the net's input at the reference size."""
+        """The shape at the reference size of the net's input that takes the picture which is shown."""
         return self.sizes.shapes[picture_input(self.net).name]
 
     def build(self, stage: StagePlan, *, head: bool) -> tuple[Draft, tuple[str, ...]]:
@@ -149,13 +171,14 @@ class StageGraphs:
             The graph without its weights, and the names of its inputs.
         """
         g = GraphBuilder(self.net, self.sizes)
-        of_input = {name: self.frames.get(name, FRAME) for name in stage.net_inputs}
+        of_input = {name: self.frames[name] for name in stage.net_inputs}
         sized = head and (self.output.reads_frame or self._unfits)
-        frames = list(dict.fromkeys([*of_input.values(), *([FRAME] if sized else [])]))
-        for frame in frames:
-            g.input(frame, ["height", "width", 3], TensorProto.UINT8)
+        read = [*of_input.values(), *([FrameSpec(FRAME, self.preprocessing)] if sized else [])]
+        frames = {frame.name: frame for frame in read}
+        for frame in frames.values():
+            frame_input(g, frame)
         for name, frame in of_input.items():
-            g.env[name] = emit_preprocessing(g, frame, self.preprocessing)
+            g.env[name] = emit_preprocessing(g, frame.name, frame.preprocessing)
         for value in stage.inputs:
             g.value_input(value, self.value_dims(value))
         convert_layers(g, stage.layers, self.weights.blobs)
@@ -205,7 +228,7 @@ class StageGraphs:
             cut="",
             layers=tuple(sorted(layers, key=lambda x: order[x.key])),
             inputs=(),
-            net_inputs=(picture_input(self.net).name,),
+            net_inputs=tuple(i.name for i in picture_inputs(self.net)),
             outputs=(),
             macs=0,
             parameters=0,
@@ -215,7 +238,7 @@ class StageGraphs:
     def values(self, carried: Sequence[str]) -> dict[str, ValueSpec]:
         """What the manifest says of the carried values."""
         picture = picture_input(self.net).name
-        larger = larger_inputs({picture: self.picture})
+        larger = larger_inputs({i.name: self.sizes.shapes[i.name] for i in picture_inputs(self.net)})
         try:
             shapes = dict(measure(self.net, larger, fixed=True).shapes)
         except ClockworkError:  # a net of one size only

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clockwork_onnx.console import stdout_console
-from clockwork_onnx.options import SIZE, WholeNumber, json_option, print_json
+from clockwork_onnx.options import SIZE, WholeNumber, inputs_option, json_option, print_json
 from weights.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from runtime.measure.bench import Bench
     from runtime.measure.end_to_end import WholeRun
+    from staged_onnx import Bundle
 
 DEFAULT = ("oracle", "skip:2", "alternating", "pipeline:2")
 DEFAULT_FLOW = ("oracle", "skip:5", "dff:5", "accel:5")
@@ -31,6 +32,7 @@ DEFAULT_FLOW = ("oracle", "skip:5", "dff:5", "accel:5")
 )
 @click.option("--size", type=SIZE, default=None, help="Size of the made-up frames [default: the bundle's].")
 @click.option("--frames", "source", metavar="VIDEO", help="Real frames instead: a file, a folder, a glob.")
+@inputs_option
 @click.option("--count", type=WholeNumber(1), default=8, show_default=True, help="Frames per round.")
 @click.option("--rounds", type=WholeNumber(1), default=5, show_default=True, help="Turns that all take.")
 @click.option(
@@ -52,6 +54,7 @@ def command(
     schedules: tuple[str, ...],
     size: Any,
     source: str | None,
+    inputs: tuple[tuple[str, str], ...],
     count: int,
     rounds: int,
     warm_up: int,
@@ -84,7 +87,7 @@ def command(
         where,
         names,
         size=size,
-        frames=_frames(source, count) if source is not None else None,
+        frames=_frames(opened, source, dict(inputs), count) if source is not None else None,
         count=count,
         rounds=rounds,
         warm_up=warm_up,
@@ -93,7 +96,13 @@ def command(
     )
     if end_to_end and source is not None:
         runs = whole_runs(
-            opened, where, list(dict.fromkeys(["oracle", *names])), source, rounds=rounds, signal=signal
+            opened,
+            where,
+            list(dict.fromkeys(["oracle", *names])),
+            source,
+            more=dict(inputs),
+            rounds=rounds,
+            signal=signal,
         )
         found = replace(found, end_to_end=runs)
     if as_json:
@@ -102,11 +111,11 @@ def command(
         _print(found)
 
 
-def _frames(source: str, count: int) -> list[Any]:
-    from runtime.video.reader import open_video
+def _frames(bundle: Bundle, source: str, inputs: Mapping[str, str], count: int) -> list[Any]:
+    from runtime.video.bundle_frames import open_frames
 
-    with open_video(source, max_frames=count) as reader:
-        return [frame.image for frame in reader]
+    with open_frames(bundle.manifest, source, inputs, max_frames=count) as reader:
+        return list(reader)
 
 
 def _print(found: Bench) -> None:

@@ -34,6 +34,7 @@ def bundle_summary(bundle: Bundle) -> dict[str, Any]:
         "values": {name: {"shape": list(v.shape), "dtype": v.dtype} for name, v in manifest.values.items()},
         "output": manifest.output.kind,
         "classes": list(manifest.class_names), "preprocessing": how.to_json(),
+        "more_frames": {frame.name: frame.preprocessing.to_json() for frame in manifest.more_frames},
         "signal": manifest.signal, "schedule": manifest.schedule, "why": list(manifest.why),
         "notes": list(manifest.notes), "source": dict(manifest.source), "created_by": manifest.created_by,
     }  # fmt: skip
@@ -60,6 +61,10 @@ def print_stages(console: Console, summary: dict[str, Any]) -> None:
     console.print(table)
 
 
+def _picture(how: dict[str, Any]) -> str:
+    return f"channels {how['channels']}, mean {', '.join(map(str, how['mean']))}, scale {how['scale']}"
+
+
 def print_bundle(console: Console, summary: dict[str, Any]) -> None:
     """The whole bundle: stages, carried values, and how frames go in and labels come out."""
     height, width = summary["reference_size"]
@@ -77,8 +82,8 @@ def print_bundle(console: Console, summary: dict[str, Any]) -> None:
     lines = [
         f"totals   {summary['macs'] / 1e9:,.3f} GMAC a full pass at {height} x {width}",
         f"carried  {carried}: {size / 2**20:,.1f} MiB",
-        f"frames   {kept}, channels {how['channels']}, mean {', '.join(map(str, how['mean']))}, "
-        f"scale {how['scale']}",
+        f"frames   {kept}, {_picture(how)}",
+        *(f"{name:8} with each frame, {_picture(more)}" for name, more in summary["more_frames"].items()),
         f"gives    {summary['output']}" + (f", {len(classes)} classes: {shown}" if classes else ""),
         f"schedule {summary['schedule']}; adaptive clocks watch {summary['signal'] or 'nothing'}",
     ]

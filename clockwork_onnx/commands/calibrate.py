@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clockwork_onnx.options import WholeNumber, json_option, print_json
+from clockwork_onnx.options import WholeNumber, inputs_option, json_option, print_json
 
 if TYPE_CHECKING:
     from runtime.measure.calibrate import Calibration, Point
@@ -40,6 +40,7 @@ BAR = 40
 @click.option("--stride", type=WholeNumber(1), default=1, help="Every Nth frame.")
 @click.option("--max-frames", type=WholeNumber(1), help="Stop after this many frames.")
 @click.option("--shots", metavar="auto|N,N,...", help="Detect shot changes, or give their first frames.")
+@inputs_option
 @click.option("--keep", is_flag=True, help="Make the result the bundle's own schedule, in its manifest.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @json_option
@@ -54,6 +55,7 @@ def command(
     stride: int,
     max_frames: int | None,
     shots: str | None,
+    inputs: tuple[tuple[str, str], ...],
     keep: bool,
     quiet: bool,
     as_json: bool,
@@ -62,7 +64,7 @@ def command(
     import runtime
     from clockwork_onnx.console import progress
     from runtime.measure.calibrate import calibrate, keep_schedule
-    from runtime.video.reader import open_video
+    from runtime.video.bundle_frames import open_frames
     from runtime.video.shots import mark_shots
     from runtime.video.threads import prefetch
 
@@ -72,7 +74,15 @@ def command(
     with ExitStack() as stack:
         player = stack.enter_context(runtime.open(bundle, device=device, schedule="oracle", signal=signal))
         reader = stack.enter_context(
-            open_video(source, start=start, stride=stride, max_frames=max_frames, on_problem=problem)
+            open_frames(
+                player.bundle.manifest,
+                source,
+                dict(inputs),
+                start=start,
+                stride=stride,
+                max_frames=max_frames,
+                on_problem=problem,
+            )
         )
         frames = stack.enter_context(closing(prefetch(mark_shots(reader, shots))))
         shown = progress(frames, total=reader.frame_count, quiet=quiet or as_json)

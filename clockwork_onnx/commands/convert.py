@@ -12,6 +12,7 @@ from clockwork_onnx.commands.convert_flow import read_key_net, write_flow_bundle
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import (
     NUMBERS,
+    PICTURE,
     SIZE,
     NetOptions,
     WholeNumber,
@@ -22,6 +23,7 @@ from clockwork_onnx.options import (
 
 if TYPE_CHECKING:
     from clockwork_onnx.api import Conversion
+    from staged_onnx import Preprocessing
 
 SHOWN = 6
 """Left-out layers that are named before the rest is counted."""
@@ -70,6 +72,14 @@ SHOWN = 6
     help="Multiplied after the mean is subtracted: (x - mean) * scale [default: 1].",
 )
 @click.option(
+    "--input",
+    "inputs",
+    type=PICTURE,
+    multiple=True,
+    help="What a further picture per frame is, of a net that takes several: its channels (bgr, rgb, gray, "
+    "depth, log-depth), mean and scale. Repeat per input but the first.",
+)
+@click.option(
     "--classes",
     metavar="SET|FILE|N",
     help="cityscapes, camvid, voc, nyud, a names file or a number.",
@@ -110,6 +120,7 @@ def command(
     reading: NetOptions,
     as_json: bool,
     no_whole: bool,
+    inputs: tuple[tuple[str, Preprocessing], ...],
     **options: Any,
 ) -> None:
     """Port a Caffe net to ONNX.
@@ -123,9 +134,12 @@ def command(
     net = reading.read(prototxt)
     if target.suffix.lower() == ".staged" and is_feature_flow(net):
         key_net = read_key_net(reading, prototxt)
-        summary = write_flow_bundle(net, key_net, weights_path, target, whole=not no_whole, options=options)
+        summary = write_flow_bundle(
+            net, key_net, weights_path, target, whole=not no_whole, options={**options, "inputs": inputs}
+        )
     else:
-        summary = _summary(convert(net, weights_path, target, whole=not no_whole, **options))
+        done = convert(net, weights_path, target, whole=not no_whole, more=dict(inputs), **options)
+        summary = _summary(done)
     if as_json:
         print_json(summary)
     else:

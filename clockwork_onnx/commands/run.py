@@ -16,16 +16,15 @@ import click
 from clockwork_onnx.commands.run_folder import KINDS, RunFolder, RunState
 from clockwork_onnx.commands.run_outputs import RunOutputs
 from clockwork_onnx.commands.run_summary import print_summary, summarise_run
-from clockwork_onnx.options import RATE, WholeNumber, json_option, print_json
+from clockwork_onnx.options import RATE, WholeNumber, inputs_option, json_option, print_json
 from clockwork_onnx.stopping import Stop, Stopped, stop_on_signals
 from weights.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from clockwork_onnx.commands.run_resume import Earlier
     from runtime.player import Player
     from runtime.step import Step
+    from runtime.video.frames import Frame
     from runtime.video.reader import VideoReader
 
 
@@ -94,6 +93,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fps", type=RATE, help="Frame rate of the overlay where the source has none, e.g. 30000/1001."
 )
+@inputs_option
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @json_option
 def command(bundle: Path, source: str, quiet: bool, as_json: bool, **options: Any) -> int:
@@ -138,6 +138,7 @@ class _Request:
     live: str | None
     shots: str | None
     fps: Fraction | None
+    inputs: tuple[tuple[str, str], ...]
 
     def __post_init__(self) -> None:
         named = [kind for kind in (*KINDS, "force", "resume") if getattr(self, kind)]
@@ -176,6 +177,7 @@ class _Request:
             "bundle": player.bundle.manifest.name,
             "bundle_sha256": sha256((player.bundle.path / "manifest.json").read_bytes()).hexdigest(),
             "source": without_password(self.source),
+            "inputs": {name: without_password(source) for name, source in self.inputs},
             "source_bytes": source.stat().st_size if source.is_file() else None,
             "schedule": str(player.schedule),
             "signal": self.signal,
@@ -227,7 +229,7 @@ def _run_from(
     from runtime.video.threads import prefetch
 
     with ExitStack() as stack:
-        reader = stack.enter_context(_open_source(asked, earlier))
+        reader = stack.enter_context(_open_source(asked, player, earlier))
         if earlier is not None and reader.live is not None:
             raise UsageError("a live source does not come again", file=reader.address, hint="--force")
         if not asked.quiet:
@@ -266,16 +268,18 @@ def _run_from(
     return summary
 
 
-def _open_source(asked: _Request, earlier: Earlier | None) -> VideoReader:
+def _open_source(asked: _Request, player: Player, earlier: Earlier | None) -> VideoReader:
     """The source, from the frame on at which it begins."""
-    from runtime.video.reader import open_video
+    from runtime.video.bundle_frames import open_frames
 
     start, most = asked.start, asked.max_frames
     if earlier is not None:
         start = earlier.restart.index
         most = None if most is None else most - earlier.restart.steps
-    return open_video(
+    return open_frames(
+        player.bundle.manifest,
         asked.source,
+        dict(asked.inputs),
         start=start,
         stride=asked.stride,
         max_frames=most,
@@ -285,14 +289,14 @@ def _open_source(asked: _Request, earlier: Earlier | None) -> VideoReader:
 
 
 def _play(player: Player, frames: Any, outputs: RunOutputs, first_shot: int) -> Iterator[Step]:
-    """Play and write; the image of each frame is kept until its step comes out."""
-    images: dict[int, np.ndarray] = {}
+    """Play and write; each frame is kept until its step comes out."""
+    kept: dict[int, Frame] = {}
 
     def keep() -> Iterator[Any]:
         for frame in frames:
-            images[frame.index] = frame.image
+            kept[frame.index] = frame
             yield frame
 
     for step in player.play(keep(), first_shot=first_shot):
-        outputs.write(step, images.pop(step.index))
+        outputs.write(step, kept.pop(step.index))
         yield step

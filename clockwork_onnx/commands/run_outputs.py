@@ -13,6 +13,7 @@ from clockwork_onnx.commands.run_folder import RunFolder, RunState
 from runtime.report.overlay import Overlay
 from runtime.report.run_record import RunRecord
 from runtime.report.samples import Sample, SampleKeeper, with_oracle
+from staged_onnx import FRAME
 from staged_onnx.palettes import Classes
 from weights.errors import UsageError
 from weights.whole_file import growing
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from clockwork_onnx.commands.run_resume import Earlier
     from runtime.player import Player
     from runtime.step import Step
+    from runtime.video.frames import Frame
     from runtime.video.reader import VideoReader
 
 __all__ = ["RunOutputs"]
@@ -106,8 +108,9 @@ class RunOutputs:
         if self._earlier is not None and self._earlier.overlay is not None and self.record.frames:
             self._earlier.overlay.unlink(missing_ok=True)  # the new one has all its frames
 
-    def write(self, step: Step, image: np.ndarray) -> None:
+    def write(self, step: Step, frame: Frame) -> None:
         """Write one step; it is counted, not kept."""
+        image = frame.image
         if not self.record.frames:
             self._open(step, image)
             if self._earlier is not None:  # it was written before the run broke off
@@ -124,7 +127,7 @@ class RunOutputs:
         if "log" in self._writers:
             self._writers["log"].write(step)
         if "report" in self.paths:
-            self._samples.add(step, image, step.output)
+            self._samples.add(step, image, step.output, frame.more)
         self.record.add(step)
 
     def _open(self, step: Step, image: np.ndarray) -> None:
@@ -208,7 +211,7 @@ class RunOutputs:
         if all(sample.age == 0 for sample in samples):
             return samples
         began = perf_counter()
-        labels = oracle_labels(self.player, [sample.image for sample in samples])
+        labels = oracle_labels(self.player, [{FRAME: sample.image, **sample.more} for sample in samples])
         summary["oracle_samples"] = {"frames": len(samples), "seconds": perf_counter() - began}
         return with_oracle(samples, labels)
 

@@ -18,6 +18,7 @@ from runtime.engine.executors import Executor, Task
 from runtime.engine.in_flight import InFlight, Result, Work
 from runtime.engine.open_schedule import OpenHead, OpenSchedule, OpenStage
 from runtime.engine.transform_runner import Slot
+from staged_onnx import FRAME
 
 __all__ = ["Dispatch"]
 
@@ -31,8 +32,9 @@ class Dispatch:
         self._cache = opened.cache
         self._transforms = opened.transforms
         self._repeats = opened.schedule.repeat
+        self._waits = opened.schedule.waits
         self._executor = executor
-        self._frame_entry = opened.cache["frame"]
+        self._pictures = {name: opened.cache[name] for name in opened.frame_names}
         self.bindings: dict[tuple[OpenStage | OpenHead, tuple[int, ...]], Callable[[], None]] = {}
         """A run per stage and combination of buffers, made when it first occurs."""
         self.start_shot()
@@ -43,23 +45,27 @@ class Dispatch:
         self._head_read: dict[str, Version] = {}
         self._last: Result | None = None
 
-    def arrive(self, frame: InFlight, image: np.ndarray) -> None:
-        """Open a frame that has just come; its picture goes to the device when the first stage reads it."""
+    def arrive(self, frame: InFlight) -> None:
+        """Open a frame that has just come; a picture goes to the device when the first stage reads it."""
         if self._transforms is not None:
-            frame.sight = self._transforms.see(frame.frame, image, frame.position, frame.index)
-        self._open(frame, image)
-        if self._frame_entry.lagged:
-            self.upload()
+            frame.sight = self._transforms.see(frame.frame, frame.image, frame.position, frame.index)
+            if self._waits:  # its owner may use the memory again
+                copies = {name: picture.copy() for name, picture in frame.pictures.items() if name != FRAME}
+                frame.pictures = {FRAME: frame.sight.image, **copies}
+        self._open(frame)
+        for name, entry in self._pictures.items():
+            if entry.lagged:
+                self.upload(name)
 
     def look(self, frame: InFlight, until: Sequence[InFlight] = ()) -> None:
         """Open a frame that has come before; until: those after it, up to the next one that is computed."""
         assert self._transforms is not None and frame.sight is not None
         self._transforms.look(frame.sight, tuple(other.sight for other in until if other.sight is not None))
-        self._open(frame, frame.sight.image)
+        self._open(frame)
 
-    def _open(self, frame: InFlight, image: np.ndarray) -> None:
-        self._frame, self._image, self._position = frame, image, frame.position
-        self._uploaded = False
+    def _open(self, frame: InFlight) -> None:
+        self._frame, self._position = frame, frame.position
+        self._uploaded: set[str] = set()
 
     def end_frame(self, stages: tuple[OpenStage, ...]) -> None:
         """Write the ages of the stages' values, and what was moved, into the frame's record."""
@@ -79,22 +85,22 @@ class Dispatch:
                 self._frame.host_ms[name] = self._frame.host_ms.get(name, 0.0) + ms
             self._transforms.ms = {}
 
-    def upload(self) -> None:
-        """Bring the frame to the device, once, when its first reader asks for it."""
-        if self._uploaded:
+    def upload(self, name: str) -> None:
+        """Bring a picture of the frame to the device, once, when its first reader asks for it."""
+        if name in self._uploaded:
             return
-        entry = self._frame_entry
+        entry = self._pictures[name]
         version = entry.write(self._position, self._frame.index)
         for task in entry.readers[version.buffer]:
             task.wait()
         entry.readers[version.buffer] = []
-        entry.buffers[version.buffer].update_inplace(self._image)
-        self._uploaded = True
+        entry.buffers[version.buffer].update_inplace(self._frame.pictures[name])
+        self._uploaded.add(name)
 
     def complete(self, entry: Entry) -> None:
         """Return when the newest version of an entry is written."""
-        if entry is self._frame_entry:
-            self.upload()
+        if entry.name in self._pictures:
+            self.upload(entry.name)
         elif self._executor.overlaps:
             for writer in entry.writers[entry.read(0).buffer]:
                 writer.wait()
@@ -131,7 +137,7 @@ class Dispatch:
             self.stand()
             return
         # the frame is not looked at here: to read it is to upload it
-        versions = self._read([name for name in head.reads if name != "frame"])
+        versions = self._read([name for name in head.reads if name not in self._pictures])
         # by identity: a stage may write an equal version with other content
         changed = any(self._head_read.get(name) is not version for name, version in versions.items())
         if not (changed or head.reads_pixels or self._repeats or self._position == 0):
@@ -151,11 +157,11 @@ class Dispatch:
         self._frame.add(Work(head.name, self._submit(head.name, work, read, []), _came_from(versions)))
 
     def _read(self, names: Iterable[str], lagged: Collection[str] = frozenset()) -> dict[str, Version]:
-        """The versions that are read now: those of `lagged` as before the frame, the frame once uploaded."""
+        """The versions that are read now: those of `lagged` as before the frame, pictures once uploaded."""
         versions = {}
         for name in names:
-            if name == "frame":
-                self.upload()
+            if name in self._pictures:
+                self.upload(name)
             versions[name] = self._cache[name].read(1 if name in lagged else 0)
         return versions
 

@@ -53,8 +53,8 @@ class Engine:
         self.dispatch.start_shot()
         self._deciding.start_shot()
 
-    def begin(self, frame: InFlight, image: np.ndarray) -> None:
-        """Take the next frame of the shot in. image: uint8 of the engine's size, RGB.
+    def begin(self, frame: InFlight) -> None:
+        """Take the next frame of the shot in; its pictures are of the engine's size.
 
         Its work is handed to the executor at once, or, where values are blended from the key frames around a
         frame, when the next key frame has come or the shot has ended.
@@ -64,8 +64,8 @@ class Engine:
         frame.position = position
         if self._begun is None:
             self.cache.begin_frame(position)
-        self.dispatch.arrive(frame, image)
-        deciding.begin_frame(position, image, frame.began)
+        self.dispatch.arrive(frame)
+        deciding.begin_frame(position, frame.image, frame.began)
         if self._waits:
             self._waiting.append(frame)
             fires = deciding.fires(self._opened.stages[0])  # the clock of the first stage speaks for all
@@ -152,10 +152,11 @@ class Engine:
 
     def _warm_up(self) -> None:
         """Two full passes of an empty frame: the first pays for memory, the second tells the costs."""
-        image = np.zeros((*self._opened.size, 3), np.uint8)
+        entries = (self.cache[name] for name in self._opened.frame_names)
+        pictures = {entry.name: np.zeros(entry.shape, entry.dtype) for entry in entries}
         for _ in range(2):
             self.start_shot()
-            frame = InFlight(image, 0, "", None, 0, time.perf_counter())
-            self.begin(frame, image)
+            frame = InFlight(None, pictures, 0, "", None, 0, time.perf_counter())
+            self.begin(frame)
             step = frame.finish()
         self.learn_costs(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -11,6 +12,7 @@ import numpy as np
 from runtime.engine.executors import Task
 from runtime.engine.transform_runner import Sight
 from runtime.step import Step
+from staged_onnx import FRAME
 
 __all__ = ["InFlight", "Result", "Work"]
 
@@ -42,12 +44,14 @@ class Work:
 class InFlight:
     """A frame from its arrival to its result.
 
-    frame: what the caller played. began: when it arrived, by time.perf_counter; decided: when all its work
-    had been handed over. position: frames since the start of its shot. sight: as transforms see it. delay:
-    frames that had to come before its labels could be made. The other fields become the step's.
+    frame: what the caller played. pictures: those of it that the stages read, by name. began: when it
+    arrived, by time.perf_counter; decided: when all its work had been handed over. position: frames since the
+    start of its shot. sight: as transforms see it. delay: frames that had to come before its labels could be
+    made. The other fields become the step's.
     """
 
     frame: object
+    pictures: Mapping[str, np.ndarray]
     index: int
     name: str
     time: Fraction | None
@@ -64,6 +68,11 @@ class InFlight:
     signal: float | None = None
     host_ms: dict[str, float] = field(default_factory=dict)
     result: Result | None = None
+
+    @property
+    def image(self) -> np.ndarray:
+        """The picture that is labelled, uint8 (height, width, 3), RGB."""
+        return self.pictures[FRAME]
 
     def add(self, work: Work) -> None:
         """Take a stage's or the head's work into the record."""

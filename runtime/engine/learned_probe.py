@@ -46,7 +46,7 @@ class ValuesProbe:
         self, file: str, stage: str, manifest: Manifest, cache: FeatureCache, device: Device
     ) -> None:
         self.file = file
-        made_before = {"frame"}
+        made_before = set(manifest.frame_names)
         for spec in manifest.stages:
             if spec.name == stage:
                 break

@@ -21,7 +21,7 @@ from runtime.schedule.schedule import Schedule
 from runtime.sessions.session import Session, allocate
 from runtime.sessions.stage_sessions import StageSession, StageSessions
 from runtime.transform import Transform
-from staged_onnx import Manifest
+from staged_onnx import FRAME, Manifest
 
 __all__ = ["OpenHead", "OpenSchedule", "OpenStage", "open_schedule"]
 
@@ -78,12 +78,14 @@ class OpenHead:
 class OpenSchedule:
     """A schedule opened at one frame size.
 
-    key_head: the head of frames on which the stage of this number fires, where they have one of their own.
-    transforms: what makes versions of values from others; None where nothing does.
+    frame_names: of the values that are pictures of the frame. key_head: the head of frames on which the stage
+    of this number fires, where they have one of their own. transforms: what makes versions of values from
+    others; None where nothing does.
     """
 
     schedule: Schedule
     size: tuple[int, int]
+    frame_names: tuple[str, ...]
     stages: tuple[OpenStage, ...]
     head: OpenHead
     key_head: tuple[int, OpenHead] | None
@@ -162,6 +164,7 @@ def open_schedule(
     return OpenSchedule(
         schedule=schedule,
         size=sessions.size,
+        frame_names=manifest.frame_names,
         stages=tuple(stages),
         head=_open_head(sessions.head, result),
         key_head=_open_key_head(manifest, sessions, stages, result),
@@ -200,7 +203,7 @@ def _cache_of(
     earlier = {read.value for t in transforms for read in t.reads if read.version == "earlier"}
     lagged = set(schedule.lagged_values)
     if any(isinstance(s, Learned) and not callable(s.model) for c in schedule.clocks for s in sensors_of(c)):
-        lagged.add("frame")  # a model sees the frame before too
+        lagged.add(FRAME)  # a model sees the frame before too
     cache = FeatureCache()
     for name, value in sessions.values.items():
         cache.add(

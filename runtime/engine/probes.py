@@ -17,7 +17,7 @@ from runtime.sessions.session import Binding, Session, allocate, read_dims
 from staged_onnx import Manifest
 from weights.errors import ScheduleError
 
-__all__ = ["Probe", "frame_mean", "measure_of", "open_probe"]
+__all__ = ["Probe", "mean_of", "measure_of", "open_probe"]
 
 
 class Probe(Protocol):
@@ -89,10 +89,15 @@ def measure_of(sensor: Sensor, shape: tuple[int, ...], manifest: Manifest) -> st
     return measure
 
 
-def frame_mean(manifest: Manifest) -> tuple[float, ...]:
-    """The net's mean in the order of a frame's channels, R, G, B."""
-    how = manifest.preprocessing
-    return how.mean[::-1] if how.channels == "bgr" else how.mean
+def mean_of(value: str, manifest: Manifest) -> tuple[float, ...]:
+    """The net's mean in the order of a picture's channels, such as R, G, B; 0 for what is no picture."""
+    for frame in manifest.frames:
+        if frame.name == value:
+            how = frame.preprocessing
+            if how.channels == "log-depth":
+                return (0.0,)  # the mean is one of logarithms
+            return how.mean[::-1] if how.channels == "bgr" else how.mean
+    return (0.0,)
 
 
 class _SensorProbe:
@@ -106,8 +111,7 @@ class _SensorProbe:
         self.entries = (self.entry,)
         shape = self.entry.shape
         measure = measure_of(sensor, shape, manifest)
-        mean = frame_mean(manifest) if sensor.value == "frame" else (0.0,)
-        built = sensor_graph(measure, shape, self.entry.dtype.type, mean=mean)
+        built = sensor_graph(measure, shape, self.entry.dtype.type, mean=mean_of(sensor.value, manifest))
         inputs = {"value": shape}
         if built.snapshot_shape is not None:
             inputs["reference"] = built.snapshot_shape

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.flow.estimators import Flow, FlowEstimator
+from runtime.video.frames import pictures_of
 
 __all__ = ["Pair", "PairFlows"]
 
@@ -77,7 +78,7 @@ class PairFlows:
         before: Any = None
         position = 0
         for frame in frames:
-            image: Any = getattr(frame, "image", frame)
+            image: Any = pictures_of(frame)[0]
             is_frame = isinstance(image, np.ndarray) and image.ndim == 3
             follows = before is not None and is_frame and image.shape == before.shape
             position = position + 1 if follows and not getattr(frame, "shot_start", False) else 0

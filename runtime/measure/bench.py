@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
@@ -29,11 +29,14 @@ from runtime.sessions.device import Device
 from runtime.sessions.session import Session, allocate
 from runtime.sessions.stage_sessions import StageSessions
 from runtime.step import Step
-from staged_onnx import Bundle
+from runtime.video.pictures import checked_pictures
+from staged_onnx import FRAME, Bundle, Manifest
 from weights.errors import UsageError
 
 __all__ = ["Bench", "KeyFrames", "ScheduleTimes", "Timing", "bench", "moving_frames"]
 
+Pictures = Mapping[str, np.ndarray]
+"""The pictures of a frame by name."""
 PAPER_LATENCY = {"pipeline:2": 0.77, "pipeline:3": 0.59}
 """Latency as a share of the full pass that the paper gives for its pipelines."""
 AHEAD = (0, 1)
@@ -131,13 +134,22 @@ def moving_frames(size: tuple[int, int], count: int, seed: int = 0) -> list[np.n
     return [np.ascontiguousarray(np.roll(picture, 3 * t, axis=1)[: size[0], : size[1]]) for t in range(count)]
 
 
+def _made_up(manifest: Manifest, size: tuple[int, int], count: int) -> list[Pictures]:
+    """Moving noise for each picture that a bundle takes per frame."""
+    made = {}
+    for seed, frame in enumerate(manifest.frames):
+        noise = moving_frames(size, count, seed)
+        made[frame.name] = [picture[:, :, : frame.planes].astype(frame.dtype) for picture in noise]
+    return [{name: pictures[t] for name, pictures in made.items()} for t in range(count)]
+
+
 def bench(
     bundle: Bundle,
     device: Device,
     schedules: Sequence[str] = ("oracle", "alternating", "skip:2"),
     *,
     size: tuple[int, int] | None = None,
-    frames: Sequence[np.ndarray] | None = None,
+    frames: Sequence[Any] | None = None,
     count: int = 8,
     rounds: int = 5,
     warm_up: int = 3,
@@ -153,7 +165,7 @@ def bench(
         device: Where it runs.
         schedules: As text; the oracle is always among them, for the ratios.
         size: (height, width) of made-up frames, by default the bundle's reference size.
-        frames: Real ones of one size instead, uint8 RGB.
+        frames: Real ones of one size instead, as for `Player.play`.
         count: Frames per round.
         rounds: How often all take turns.
         warm_up: Frames that each plays before.
@@ -168,12 +180,12 @@ def bench(
     """
     if min(count, rounds, warm_up) < 1:
         raise UsageError("count, rounds and warm_up begin at 1", found=f"{count}, {rounds}, {warm_up}")
-    pictures = list(
-        moving_frames(size or bundle.manifest.reference_size, count) if frames is None else frames
-    )
+    if frames is None:
+        frames = _made_up(bundle.manifest, size or bundle.manifest.reference_size, count)
+    pictures = [checked_pictures(frame, bundle.manifest) for frame in frames]
     if not pictures:
         raise UsageError("no frames to time", found="an empty sequence")
-    shape = (pictures[0].shape[0], pictures[0].shape[1])
+    shape = (pictures[0][FRAME].shape[0], pictures[0][FRAME].shape[1])
     plans = _plans(bundle, schedules, signal)
     file = Path(whole) if whole is not None else _own_whole(bundle)
     with ExitStack() as stack:
@@ -186,7 +198,7 @@ def bench(
             stack.enter_context(closing(_Run(bundle, parts[executor.overlaps], plan, executor)))
             for plan, executor in plans
         ]
-        net = stack.enter_context(closing(_Whole(file, device, shape))) if file is not None else None
+        net = stack.enter_context(closing(_Whole(file, device, pictures[0]))) if file is not None else None
         _take_turns([*([net] if net is not None else []), *runs], pictures, rounds, warm_up)
     copies, on_cpu = _profile(bundle, device, pictures[:warm_up])
     oracle = runs[0]
@@ -210,7 +222,7 @@ def _plans(bundle: Bundle, schedules: Sequence[str], signal: str | None) -> list
 
 
 def _take_turns(
-    contestants: Sequence[_Run | _Whole], pictures: Sequence[np.ndarray], rounds: int, warm_up: int
+    contestants: Sequence[_Run | _Whole], pictures: Sequence[Pictures], rounds: int, warm_up: int
 ) -> None:
     for one in contestants:
         one.play(pictures[:warm_up])
@@ -242,7 +254,7 @@ class _Run:
         self.steps.clear()
         self.walls.clear()
 
-    def play(self, frames: Sequence[np.ndarray]) -> None:
+    def play(self, frames: Sequence[Pictures]) -> None:
         start = time.perf_counter()
         self.steps += self.player.play(frames)
         self.walls.append(time.perf_counter() - start)
@@ -281,13 +293,16 @@ class _Run:
 class _Whole:
     """The un-staged net under test, with its buffers bound as a stage's are."""
 
-    def __init__(self, file: Path, device: Device, size: tuple[int, int]) -> None:
-        self.session = Session(file, device, {"frame": (*size, 3)}, name="whole net")
-        self.frame = allocate((*size, 3), np.uint8, device)
+    def __init__(self, file: Path, device: Device, pictures: Pictures) -> None:
+        shapes = {name: picture.shape for name, picture in pictures.items()}
+        self.session = Session(file, device, shapes, name="whole net")
+        self.frames = {
+            name: allocate(picture.shape, picture.dtype.type, device) for name, picture in pictures.items()
+        }
         name, port = next(iter(self.session.outputs.items()))
-        shape = port.shape or self.session.output_shapes({"frame": self.frame})[name]
+        shape = port.shape or self.session.output_shapes(self.frames)[name]
         self.result = allocate(shape, port.dtype, device)
-        self.binding = self.session.bind({"frame": self.frame}, {name: self.result})
+        self.binding = self.session.bind(self.frames, {name: self.result})
         self.ms: list[float] = []
         self.walls: list[float] = []
 
@@ -298,22 +313,23 @@ class _Whole:
         self.ms.clear()
         self.walls.clear()
 
-    def play(self, frames: Sequence[np.ndarray]) -> None:
+    def play(self, frames: Sequence[Pictures]) -> None:
         start = time.perf_counter()
         for frame in frames:
             began = time.perf_counter()
-            self.frame.update_inplace(frame)
+            for name, picture in frame.items():
+                self.frames[name].update_inplace(picture)
             self.session.run(self.binding)
             np.array(self.result.numpy())
             self.ms.append((time.perf_counter() - began) * 1e3)
         self.walls.append(time.perf_counter() - start)
 
 
-def _profile(bundle: Bundle, device: Device, frames: Sequence[np.ndarray]) -> tuple[float, dict[str, float]]:
+def _profile(bundle: Bundle, device: Device, frames: Sequence[Pictures]) -> tuple[float, dict[str, float]]:
     """Copies between host and device, and nodes on the CPU beside a GPU, a frame of the oracle."""
     plan = parse_schedule("oracle", bundle.manifest)
     with tempfile.TemporaryDirectory() as folder:
-        size = (frames[0].shape[0], frames[0].shape[1])
+        size = (frames[0][FRAME].shape[0], frames[0][FRAME].shape[1])
         parts = StageSessions(bundle, device, size, profile=str(Path(folder) / "profile_"))
         with closing(parts), Player(bundle, device, plan, sessions=parts) as player:
             for _ in player.play(frames):

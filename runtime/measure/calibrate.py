@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.engine.probes import frame_mean, measure_of
+from runtime.engine.probes import mean_of, measure_of
 from runtime.flow.paths import FlowPaths
 from runtime.player import Player
 from runtime.schedule.clocks import Drift, Never, Sensor, Watch
@@ -231,8 +231,8 @@ def _record(player: Player, sensor: Sensor, frames: Iterable[Any]) -> _Recording
             entry = collector.cache[sensor.value]
             value = entry.buffers[entry.read(0).buffer].numpy()
             if recording is None:
-                mean = frame_mean(manifest) if sensor.value == "frame" else (0.0,)
-                recording = _Recording(measure_of(sensor, entry.shape, manifest), mean)
+                measure = measure_of(sensor, entry.shape, manifest)
+                recording = _Recording(measure, mean_of(sensor.value, manifest))
             recording.shots.append(step.shot)
             recording.kept.append(_keep(value, recording.measure))
             size += recording.kept[-1].nbytes

@@ -15,7 +15,8 @@ from runtime.player import Player
 from runtime.schedule.grammar import parse_schedule
 from runtime.sessions.device import Device
 from runtime.step import Step
-from runtime.video.reader import VideoReader, open_video
+from runtime.video.bundle_frames import open_frames
+from runtime.video.reader import VideoReader
 from runtime.video.threads import prefetch
 from runtime.video.writer import LabelWriter
 from staged_onnx import Bundle
@@ -52,24 +53,25 @@ def whole_runs(
     schedules: Sequence[str],
     source: str,
     *,
+    more: Mapping[str, str] | None = None,
     rounds: int = 1,
     max_frames: int | None = None,
     signal: str | None = None,
 ) -> tuple[WholeRun, ...]:
     """Run a video through each of `schedules`, in turns, and write the label maps to a temporary folder.
 
-    source: as for `open_video`. Opening sessions is not counted. Raises UsageError for a source without
-    frames, and what playing raises.
+    source, more: as for `open_frames`. Opening sessions is not counted. Raises UsageError for a source
+    without frames, and what playing raises.
     """
     with ExitStack() as stack:
         players = []
         for schedule in schedules:
             plan = parse_schedule(schedule, bundle.manifest, signal=signal)
             players.append(stack.enter_context(closing(Player(bundle, device, plan))))
-            with open_video(source, max_frames=2) as reader:
+            with open_frames(bundle.manifest, source, more, max_frames=2) as reader:
                 if not list(players[-1].play(reader)):
                     raise UsageError("no frames to run", file=source)
-        rows = [[_run(player, source, max_frames) for player in players] for _ in range(rounds)]
+        rows = [[_run(player, source, more, max_frames) for player in players] for _ in range(rounds)]
     return tuple(
         _of(str(player.schedule), [row[i] for row in rows], [row[0]["seconds"] for row in rows])
         for i, player in enumerate(players)
@@ -87,12 +89,14 @@ def _of(schedule: str, taken: Sequence[Mapping[str, float]], first: Sequence[flo
     )
 
 
-def _run(player: Player, source: str, max_frames: int | None) -> dict[str, float]:
+def _run(
+    player: Player, source: str, more: Mapping[str, str] | None, max_frames: int | None
+) -> dict[str, float]:
     """Seconds by part, in all, and the number of frames."""
     spent = defaultdict[str, float](float)
     with tempfile.TemporaryDirectory(prefix="clockwork-bench-") as folder:
         start = time.perf_counter()
-        with open_video(source, max_frames=max_frames) as reader:
+        with open_frames(player.bundle.manifest, source, more, max_frames=max_frames) as reader:
             writer = LabelWriter(Path(folder) / "labels", player.bundle.manifest.palette)
             with writer, closing(prefetch(player.ahead(_timed(reader, spent)))) as frames:
                 for step in player.play(frames):

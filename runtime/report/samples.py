@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,13 +17,15 @@ class Sample:
     """A frame that is shown.
 
     step: its record. image: uint8, height x width x 3, RGB. labels: uint8, height x width, as played.
-    oracle: the labels that running every stage on this frame gives, None where that was not done.
+    oracle: the labels that running every stage on this frame gives, None where that was not done. more: the
+    further pictures of the frame, by name.
     """
 
     step: StepLike
     image: np.ndarray
     labels: np.ndarray
     oracle: np.ndarray | None = None
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def age(self) -> int:
@@ -47,9 +49,15 @@ class SampleKeeper:
         self._stale = _Parts(stale, lambda sample: sample.age)
         self._fresh = _Parts(fresh, lambda sample: -sample.age)
 
-    def add(self, step: StepLike, image: np.ndarray, labels: np.ndarray) -> None:
+    def add(
+        self,
+        step: StepLike,
+        image: np.ndarray,
+        labels: np.ndarray,
+        more: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Consider a frame. The arrays are kept, not copied."""
-        sample = Sample(step, image, labels)
+        sample = Sample(step, image, labels, more=more or {})
         self._stale.add(sample)
         self._fresh.add(sample)
 

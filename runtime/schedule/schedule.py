@@ -140,7 +140,7 @@ def check_schedule(schedule: Schedule, manifest: Manifest) -> None:
                     expected="1, its maker comes later" if later else "0 or 1",
                 )
     for i, clock in enumerate(schedule.clocks):
-        ready = ["frame", *(value for stage in stages[:i] for value in stage.outputs)]
+        ready = [*manifest.frame_names, *(value for stage in stages[:i] for value in stage.outputs)]
         for sensor in sensors_of(clock):
             if isinstance(sensor, Sensor) and sensor.value not in ready:
                 raise ScheduleError(

@@ -29,6 +29,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16,
     "tensor(int8)": np.int8,
     "tensor(int32)": np.int32,
     "tensor(int64)": np.int64,

@@ -57,11 +57,13 @@ class StageSessions:
     ) -> None:
         self.device = device
         self.size = size
-        self.values: dict[str, ValueShape] = {"frame": ValueShape((*size, 3), np.uint8)}
         manifest = bundle.manifest
+        self.values: dict[str, ValueShape] = {
+            frame.name: ValueShape(frame.shape(size), frame.dtype) for frame in manifest.frames
+        }
         # Buffers that only live until all shapes are known: a stage whose output shapes do not follow from
         # its input shapes is run once; a value that is read before it is made has its manifest's shape.
-        probe: dict[str, ort.OrtValue] = {"frame": allocate((*size, 3), np.uint8, device)}
+        probe = {name: allocate(value.shape, value.dtype, device) for name, value in self.values.items()}
         self.stages: list[StageSession] = []
         self._borrowed = {part.spec: part for part in shared.stages} if shared is not None else {}
         for spec in manifest.stages:

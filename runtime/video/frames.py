@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from weights import limits
 
-__all__ = ["MAX_PIXELS", "Frame", "Problem"]
+__all__ = ["MAX_PIXELS", "Frame", "Problem", "pictures_of"]
 
 MAX_PIXELS = int(limits.FRAME_PIXELS)
 """The most pixels of a frame, 89 million; Pillow warns above this."""
@@ -20,7 +22,8 @@ class Frame:
     """One frame.
 
     index: its position in the source. time: in seconds since the source's first frame, None for images.
-    image: uint8, (height, width, 3), RGB. name: for files made from it. shot_start: it begins a shot.
+    image: uint8, (height, width, 3), RGB. name: for files made from it. shot_start: it begins a shot. more:
+    further pictures that come with it, by name: uint8 as the image, or depth, uint16, (height, width, 1).
     """
 
     index: int
@@ -28,6 +31,19 @@ class Frame:
     image: np.ndarray
     name: str
     shot_start: bool = False
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def pictures_of(frame: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The picture of a frame that is labelled and shown, and those that come with it, by name.
+
+    Args:
+        frame: A picture alone; an object with `.image` and, where it has them, `.more`; or a mapping from the
+            names of the pictures, of which the first is called "frame".
+    """
+    if isinstance(frame, Mapping):
+        return frame.get("frame"), {name: picture for name, picture in frame.items() if name != "frame"}
+    return getattr(frame, "image", frame), getattr(frame, "more", {})
 
 
 @dataclass(frozen=True)

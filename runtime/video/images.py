@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from runtime.video.frames import MAX_PIXELS, Frame, Problem
 from weights.errors import VideoError
 
-__all__ = ["image_files", "natural_key", "read_image", "read_images", "seems_to_be"]
+__all__ = ["image_files", "natural_key", "read_depth", "read_image", "read_images", "seems_to_be"]
 
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SUFFIXES = (
@@ -53,6 +53,45 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     Raises:
         VideoError: The file is missing, damaged, too large, or not an image of these kinds.
     """
+    return _read(path, _rgb)
+
+
+def read_depth(path: str | PathLike[str]) -> np.ndarray:
+    """Read an image of one channel, 8 or 16 bits a sample, with its numbers as they are.
+
+    Args:
+        path: As for `read_image`.
+
+    Returns:
+        uint16 of shape (height, width, 1).
+
+    Raises:
+        VideoError: As for `read_image`, and for a picture in colour.
+    """
+    return _read(path, _depth)
+
+
+def _rgb(image: Image.Image, path: str | PathLike[str]) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        high = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(high[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise VideoError("not a picture", file=path, found="32-bit samples", expected="8 or 16 bits a sample")
+    return np.array(image.convert("RGB"))
+
+
+def _depth(image: Image.Image, path: str | PathLike[str]) -> np.ndarray:
+    if not (image.mode.startswith("I;16") or image.mode == "L"):
+        raise VideoError(
+            "not a depth image", file=path, found=f"mode {image.mode}", expected="one channel of 8 or 16 bits"
+        )
+    return np.asarray(image).astype(np.uint16)[:, :, None]
+
+
+def _read(
+    path: str | PathLike[str], convert: Callable[[Image.Image, str | PathLike[str]], np.ndarray]
+) -> np.ndarray:
+    """Open, check and decode an image, and turn it upright."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -63,15 +102,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
                     expected=f"at most {MAX_PIXELS} pixels",
                 )
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                high = (np.asarray(upright) >> 8).astype(np.uint8)
-                return np.repeat(high[:, :, None], 3, axis=2)
-            if upright.mode in ("I", "F"):
-                raise VideoError(
-                    "not a picture", file=path, found="32-bit samples", expected="8 or 16 bits a sample"
-                )
-            return np.array(upright.convert("RGB"))
+            return convert(ImageOps.exif_transpose(image), path)
     except FileNotFoundError as error:
         raise VideoError("no such file", file=path) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -134,7 +165,11 @@ def image_files(text: str) -> list[Path] | None:
 
 
 def read_images(
-    files: Sequence[Path], start: int, stride: int, report: Callable[[Problem], None]
+    files: Sequence[Path],
+    start: int,
+    stride: int,
+    report: Callable[[Problem], None],
+    read: Callable[[Path], np.ndarray] = read_image,
 ) -> Iterator[Frame]:
     """Read image files as the frames of a source.
 
@@ -143,6 +178,7 @@ def read_images(
         start: Index of the first to be read.
         stride: Every how many are read.
         report: Is called with each image that cannot be read; it is left out.
+        read: What reads one: `read_image` or `read_depth`.
 
     Yields:
         Frames without a time, named by their files' stems, with the index where two stems are equal.
@@ -152,7 +188,7 @@ def read_images(
         path = files[index]
         name = path.stem if unique else f"{index:06d}_{path.stem}"
         try:
-            image = read_image(path)
+            image = read(path)
         except VideoError as error:
             report(Problem(index, name, str(error)))
             continue

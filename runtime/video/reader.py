@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,8 +17,11 @@ from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from runtime.video.frames import Frame, Problem
-from runtime.video.images import image_files, read_images
+from runtime.video.images import image_files, read_depth, read_image, read_images
+from runtime.video.in_step import in_step
 from runtime.video.live import LiveCounts, at_own_pace, live_frames, reconnecting
 from runtime.video.streams import (
     ACCEPTED,
@@ -125,6 +128,8 @@ def open_video(
     max_frames: int | None = None,
     live: str | None = None,
     on_problem: Callable[[Problem], None] | None = None,
+    more: Mapping[str, Source] | None = None,
+    depth: Collection[str] = (),
 ) -> VideoReader:
     """Open a source and read its first frame.
 
@@ -142,6 +147,9 @@ def open_video(
             at its own pace as if it were a camera; None reads it as fast as the frames are taken.
         on_problem: Is called with each problem: a corrupt frame, which is left out, a break of a live source,
             or an end that comes earlier than the container states.
+        more: Sources of pictures that come with each frame, by name; they are the frames' `.more`. Read in
+            step with `source`, so that none of them may be live.
+        depth: Names among `more` of depth: images of one channel, handed out as uint16.
 
     Returns:
         The open source.
@@ -155,10 +163,14 @@ def open_video(
     with ExitStack() as resources:
         opened = _open(source, slice(start, None, stride), problems, closed, resources)
         frames, counts = opened.frames, opened.counts
+        if more:
+            frames = _with_more(opened, more, depth, slice(start, None, stride), problems, closed, resources)
         first = next(frames, None)
         if first is None:
             raise _no_frame(opened.address, start, problems.kept)
         frames = chain([first], frames)
+        if more and (live is not None or counts is not None):
+            raise UsageError("live sources are not played in step with others", found=", ".join(more))
         live = live or ("drop" if counts is not None else None)
         if live is not None:
             if counts is None:
@@ -198,15 +210,22 @@ class _Opened:
 
 
 def _open(
-    source: Source, wanted: slice, problems: _Problems, closed: threading.Event, resources: ExitStack
+    source: Source,
+    wanted: slice,
+    problems: _Problems,
+    closed: threading.Event,
+    resources: ExitStack,
+    read: Callable[[Path], np.ndarray] = read_image,
 ) -> _Opened:
     files = _named_images(source)
     if files is not None:
         address = fspath(source) if isinstance(source, str | PathLike) else str(files[0])
         name = files[0].stem if len(files) == 1 else files[0].resolve().parent.name
-        images = read_images(files, wanted.start, wanted.step, problems.report)
+        images = read_images(files, wanted.start, wanted.step, problems.report, read)
         return _Opened(images, name, address, None, len(files))
     text = fspath(source)  # type: ignore[arg-type]
+    if read is read_depth:
+        raise VideoError("depth comes as images", file=text, expected="a folder, glob or list of images")
     stream = open_stream(text)
     resources.callback(stream.close)
     if not stream.is_live:
@@ -216,6 +235,34 @@ def _open(
     again = reconnecting(stream, text, problems.report, counts, closed, wanted)
     resources.callback(again.close)
     return _Opened(again, stream.name, stream.address, stream.rate, None, counts)
+
+
+def _with_more(
+    opened: _Opened,
+    more: Mapping[str, Source],
+    depth: Collection[str],
+    wanted: slice,
+    problems: _Problems,
+    closed: threading.Event,
+    resources: ExitStack,
+) -> Iterator[Frame]:
+    """The frames with the pictures of further sources."""
+    others = {}
+    for name, source in more.items():
+        read = read_depth if name in depth else read_image
+        other = _open(source, wanted, problems, closed, resources, read)
+        if opened.rate is None and other.rate is None and opened.total != other.total:
+            raise VideoError(
+                f'"{name}" has another number of images than the frames it comes with',
+                file=other.address,
+                found=f"{other.total} images",
+                expected=f"{opened.total}, as in {opened.address}",
+            )
+        others[name] = other
+    live = [other.address for other in others.values() if other.counts is not None]
+    if live:
+        raise UsageError("live sources are not played in step with others", found=live[0])
+    return in_step(opened.frames, {name: other.frames for name, other in others.items()}, problems.report)
 
 
 def _time_of(frame: Frame, address: str) -> Fraction:
