@@ -43,13 +43,16 @@ def open_player(
         flow: The optical flow estimator, instead of the one that the schedule names; see `runtime.flow`.
         precision: "fp32", "tf32" or "fp16".
         provider_options: Over the defaults for CUDA.
-        threads: Of one operator on the CPU, 0 for automatic.
+        threads: Threads of one operator on the CPU, 0 for automatic.
         spin: See `choose_device`.
         overlap: Run stages in threads of their own, so that those that do not wait for each other run at the
             same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
             stay the same.
         ahead: 0 to 8.
         verify: First compare every file of the bundle with the hash that its manifest has of it.
+
+    Returns:
+        The player, to be closed when it is no longer needed; its sessions open with the first frame.
 
     Raises:
         BundleError, ScheduleError, DeviceError, FlowError, UsageError: What cannot be opened, and why.
@@ -69,7 +72,15 @@ def open_player(
 
 
 def threads_per_stage(bundle: Bundle, device: Device) -> int:
-    """Threads of one operator where stages run side by side: those asked for, else a share of the cores."""
+    """Threads of one operator where stages run side by side.
+
+    Args:
+        bundle: The bundle.
+        device: The device, which may say how many threads were asked for.
+
+    Returns:
+        The number asked for, else a share of the cores, at least 1.
+    """
     if device.threads:
         return device.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

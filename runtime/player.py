@@ -145,7 +145,13 @@ class Player:
         """The frames, each handed on when what needs frames only is made of it: the schedule's optical flow.
 
         Read this in a thread of its own (`runtime.video.threads.prefetch`) to have the flow of the next frame
-        made while the stages work on this one. Frames may not be written over after they were handed out.
+        made while the stages work on this one.
+
+        Args:
+            frames: As for `play`; none may be written over after it was handed out.
+
+        Returns:
+            The same frames, in order.
         """
         movement = self.schedule.movement
         if movement is None or self._paths is None:
@@ -157,6 +163,9 @@ class Player:
 
         Args:
             frame: As for `play`.
+
+        Returns:
+            The frame's step.
 
         Raises:
             UsageError: The player is closed, or in use by another thread, or its schedule makes frames wait
@@ -203,6 +212,9 @@ class Player:
                 others by name; or a frame is a mapping {"frame": image, "hha": ...}. Depth is uint16,
                 (height, width) or (height, width, 1).
             first_shot: The number of the first shot, where this goes on with an earlier play.
+
+        Returns:
+            The steps, each made when it is asked for.
 
         Raises:
             UsageError: The player is closed, played again meanwhile, or in use by another thread.

@@ -110,5 +110,12 @@ class Transform:
             object.__setattr__(self, "reads", (Read("value", self.value, "newest"),))
 
     def reads_version(self, version: str) -> bool:
-        """Whether it reads this version of some value."""
+        """Whether the transform reads a version of some value.
+
+        Args:
+            version: "source", "newest" or "earlier".
+
+        Returns:
+            True where any of its reads has that version.
+        """
         return any(read.version == version for read in self.reads)

@@ -53,10 +53,10 @@ def blend_graph(
 
     Args:
         inputs: One map or two, of the shape `shape`: 1 x C x h x w, or h x w x C.
-        shape: Of the maps.
+        shape: The maps' shape.
         feeds: Shapes of the other inputs by name: the flows, H x W x 2 in (x, y) pixels of their grid, and
             `share`, 1 x 1 x H x W, of the first map. Those that nothing reads are declared all the same.
-        dtype: Of the maps, float32 or float16; they are mixed in float32.
+        dtype: The maps' type, float32 or float16; they are mixed in float32.
         extent: Height and width of the maps' grid as a multiple of the frame's; for 1 x C x h x w.
         padding: What is read beyond the edge, "border" or "zeros".
     """
@@ -82,7 +82,7 @@ def blend_labels_graph(
 
     Args:
         inputs: One map of scores or two.
-        shape: Of the maps, (h, w, C).
+        shape: The maps' shape, (h, w, C).
         feeds: As in `blend_graph`.
         size: Height and width of the label map.
         dtype: As in `blend_graph`.
@@ -119,7 +119,7 @@ def settled_labels_graph(
     Args:
         maps: One map of scores or two, of the shape `shape`, h x w x C, mixed by the input `share`.
         labels: The two label maps (uint8, `size`), each with the flow along which it is moved, if any.
-        shape: Of the scores.
+        shape: The scores' shape.
         feeds, dtype, padding: As for `blend_graph`.
         size: Height and width of the frame.
     """

@@ -59,8 +59,8 @@ def warp_graph(
     A motion by whole pixels of the value moves it bit for bit, inside the frame.
 
     Args:
-        shape: Of the value, 1 x C x h x w.
-        flow: Shape of the flow, H x W x 2.
+        shape: The value's shape, 1 x C x h x w.
+        flow: The flow's shape, H x W x 2.
         dtype: The value's, float32 or float16; the warp itself is done in float32.
         extent: Height and width of the value's grid as a multiple of the frame's.
         padding: One of PADDINGS.
@@ -225,7 +225,7 @@ def emit_rows_at(
         value: The map, h x w x C (`shape`).
         pixels: Which pixels of the frame, as n numbers, row by row (int64).
         steps: What `emit_steps` made for the frame's size, None where the map has not moved.
-        shape: Of the map.
+        shape: The map's shape.
         size: Height and width of the frame.
         padding: What is read beyond the edge.
     """

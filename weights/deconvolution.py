@@ -60,8 +60,8 @@ def standardise(weight: np.ndarray, *, group: int, channels_in: int, num_output:
     Args:
         weight: The blob, (channels in, channels out / group, kernel height, kernel width); it stays as it is.
         group: The prototxt's `group`.
-        channels_in: Channels of the layer's bottom.
-        num_output: Channels of the layer's top.
+        channels_in: How many channels the layer's bottom has.
+        num_output: How many channels its top has.
 
     Returns:
         The weight to run with, its group, and which case it was.

@@ -96,8 +96,7 @@ def read_regular(
         The bytes of the file.
 
     Raises:
-        ClockworkError: Of the type `error`: no regular file, one that cannot be read, or one that is too
-            large.
+        ClockworkError: As `open_regular` does, and where the file grows beyond `most` meanwhile.
     """
     with open_regular(path, most, expected=expected, error=error, what=what) as (file, _):
         # A file that grows while it is read gives no more than it was measured to have.

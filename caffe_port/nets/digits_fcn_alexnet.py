@@ -57,7 +57,7 @@ def digits_fcn_alexnet(
     Args:
         classes: Number of classes, background included.
         all_in_one: The file for training, validation and deployment; else the net that is deployed.
-        suffix: Of the layers score_fr and upscore; DIGITS' published net says "_21classes", so that a net for
+        suffix: What score_fr and upscore end in; DIGITS' published net says "_21classes", so that a net for
             other classes takes none of its weights for them.
         size: Height and width of the input of the deployed net.
 

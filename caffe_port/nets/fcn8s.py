@@ -57,7 +57,7 @@ def fcn8s(
         classes: Number of outputs (21 VOC, 40 NYUD, 19 Cityscapes in the paper).
         name: The net's name, by default "fcn8s".
         widths: Channels of conv1 to conv5, and of fc6 and fc7.
-        pad: Of conv1_1, in pixels.
+        pad: Padding of conv1_1, in pixels.
         fc_kernel: Height and width of fc6's kernel.
         size: Height and width of the input.
 

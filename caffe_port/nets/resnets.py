@@ -60,9 +60,9 @@ def bottleneck_resnet(
 
     Args:
         depth: 50 or 101.
-        prefix: Of the names of all layers.
-        deformable_groups: Of conv5; 0 for dilated convolutions without offsets, and then pool1 has the pad 1
-            and the rounding down of Deep Feature Flow's net.
+        prefix: What the names of all layers begin with.
+        deformable_groups: Groups in conv5; 0 for dilated convolutions without offsets, and then pool1 has the
+            pad 1 and the rounding down of Deep Feature Flow's net.
         thin: Divides the channels.
         state: The NetStateRule of all layers.
         last: Makes the last ReLU from its name and bottom.
@@ -127,7 +127,7 @@ def preactivation_resnet(depth: int, *, prefix: str, thin: int = 1, state: str =
 
     Args:
         depth: 18 or 34.
-        prefix: Of the names of all layers.
+        prefix: What the names of all layers begin with.
         thin: Divides the channels.
         state: The NetStateRule of all layers.
 

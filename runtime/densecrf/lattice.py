@@ -82,7 +82,16 @@ def build_lattice(features: Floats) -> Lattice:
 
 
 def rows_of(weights: Floats, vertices: NDArray[np.int32], size: int) -> sparse.csr_matrix:
-    """The N x M matrix with the same number of entries in each row: `weights` in the columns `vertices`."""
+    """A sparse matrix with the same number of entries in each row.
+
+    Args:
+        weights: N x K, the entries.
+        vertices: N x K, the columns in which they stand.
+        size: M, how many columns there are.
+
+    Returns:
+        N x M.
+    """
     count, per_row = weights.shape
     ends = np.arange(0, weights.size + 1, per_row, dtype=np.int32)
     return sparse.csr_matrix((weights.ravel(), vertices.ravel(), ends), shape=(count, size))

@@ -34,7 +34,14 @@ TILE = 8192
 
 
 def log_softmax(scores: Floats) -> Floats:
-    """log p over the first axis of scores K x H x W."""
+    """log p over the first axis of scores.
+
+    Args:
+        scores: K x H x W, log p up to a constant per pixel.
+
+    Returns:
+        K x H x W, whose exponentials sum to 1 at each pixel.
+    """
     shifted = scores - scores.max(axis=0)
     result: Floats = shifted - np.log(np.exp(shifted).sum(axis=0))
     return result
@@ -92,7 +99,18 @@ class DenseCrf:
         return _by_class(next(islice(self._iterate(scores, start), iterations, None)), scores.shape)
 
     def steps(self, scores: Floats, start: Floats | None = None) -> Iterator[Floats]:
-        """Q before the first iteration, then after each, without end; arguments as those of `infer`."""
+        """Q before the first iteration, then after each, without end.
+
+        Args:
+            scores: As in `infer`.
+            start: As in `infer`.
+
+        Yields:
+            Q, K x H x W.
+
+        Raises:
+            UsageError: As `infer` does.
+        """
         for q in self._iterate(scores, start):
             yield _by_class(q, scores.shape)
 

@@ -49,7 +49,14 @@ class KernelSet:
 
     @classmethod
     def of_layer(cls, parameters: Mapping[str, Any]) -> KernelSet:
-        """From a DenseCRF layer's parameters (`caffe_port.reading.host_steps`)."""
+        """The kernels of a DenseCRF layer.
+
+        Args:
+            parameters: As `caffe_port.reading.host_steps` gives them, by the names of the layer's fields.
+
+        Returns:
+            The layer's kernels and its number of iterations.
+        """
         position = zip(parameters["pos_w"], parameters["pos_xy_std"], strict=True)
         appearance = zip(parameters["bi_w"], parameters["bi_xy_std"], parameters["bi_rgb_std"], strict=True)
         kernels = (
@@ -100,7 +107,22 @@ class CrfParameters:
         pos_xy_std: float = 3,
         iterations: int = 10,
     ) -> CrfParameters:
-        """From one standard deviation for both directions and one for the three colours."""
+        """From one standard deviation for both directions and one for the three colours.
+
+        Args:
+            bi_w: Weight of the kernel of position and colour.
+            bi_xy_std: Its standard deviation across and down, in pixels.
+            bi_rgb_std: Its standard deviation of each colour, in levels of 255.
+            pos_w: Weight of the kernel of position.
+            pos_xy_std: Its standard deviation across and down, in pixels.
+            iterations: Mean-field updates.
+
+        Returns:
+            The parameters.
+
+        Raises:
+            UsageError: A number is out of range.
+        """
         return cls(
             pos_w, pos_xy_std, pos_xy_std, bi_w, bi_xy_std, bi_xy_std, bi_rgb_std, bi_rgb_std, bi_rgb_std,
             iterations,
@@ -149,7 +171,17 @@ PUBLISHED: dict[str, CrfParameters] = {
 
 
 def published(name: str) -> CrfParameters:
-    """The published parameters of a variant; raises UsageError listing the names."""
+    """The published parameters of a variant.
+
+    Args:
+        name: The variant, a key of PUBLISHED in any case.
+
+    Returns:
+        Its parameters.
+
+    Raises:
+        UsageError: There is no such variant; the message lists the names.
+    """
     try:
         return PUBLISHED[name.lower()]
     except KeyError:
@@ -163,6 +195,9 @@ def parse_parameters(text: str, base: CrfParameters | None = None) -> CrfParamet
         text: `deeplab-largefov`, or `bi_w=4,bi_xy_std=121,bi_rgb_std=5`; the names are those of
             `CrfParameters`, and of SHORT_NAMES.
         base: What is not named; by default the parameters of DeepLab.
+
+    Returns:
+        The parameters.
 
     Raises:
         UsageError: An unknown name, or a value out of range.

@@ -43,7 +43,7 @@ class RefinedPlayer:
 
     Args:
         player: A player of a bundle whose head is split (see `open_refined`).
-        parameters: Of the CRF.
+        parameters: The CRF's parameters.
         moved_iterations: Iterations on frames for which there is a moved start; None for no moved starts.
         flow: What a start is moved along.
     """
@@ -138,7 +138,7 @@ def open_refined(
 
     Args:
         path: The bundle.
-        parameters: Of the CRF.
+        parameters: The CRF's parameters.
         device: As for `runtime.open`; the CRF itself runs on the host.
         schedule: By default the bundle's.
         moved_iterations: Iterations with a moved start; None for none.
@@ -177,7 +177,15 @@ def _with_head(schedule: Schedule, split: Manifest) -> Schedule:
 
 
 def resized(scores: Floats, size: tuple[int, int]) -> Floats:
-    """K x h x w at another size, bilinear with pixel centres at half, as the head does it."""
+    """Scores at another size, bilinear with pixel centres at half, as the head does it.
+
+    Args:
+        scores: K x h x w.
+        size: The new height and width.
+
+    Returns:
+        K x height x width; the scores themselves where they have that size.
+    """
     if scores.shape[1:] == size:
         return scores
     down, across = (_interpolation(n, m) for n, m in zip(scores.shape[1:], size, strict=True))

@@ -110,7 +110,16 @@ class Entry:
         return version
 
     def draft(self, position: int, index: int, *, reading: Version | None = None) -> Version:
-        """A version to fill that nobody reads yet; `reading` is one that the writer reads meanwhile."""
+        """A version to fill that nobody reads yet.
+
+        Args:
+            position: The frame of the shot that it is computed on.
+            index: That frame's number in the video.
+            reading: A version that the writer reads meanwhile, so that its buffer is not taken.
+
+        Returns:
+            The version, with a buffer of its own.
+        """
         return Version(self._free(reading), position, index)
 
     def adopt(self, version: Version) -> None:
@@ -118,7 +127,15 @@ class Entry:
         self.current = self.source = version
 
     def write(self, position: int, index: int) -> Version:
-        """Space for a newly computed value, at once the newest version."""
+        """Space for a newly computed value, at once the newest version.
+
+        Args:
+            position: The frame of the shot that it is computed on.
+            index: That frame's number in the video.
+
+        Returns:
+            The version, to be filled.
+        """
         version = self.draft(position, index, reading=self.source if self.keeps_earlier else None)
         self.earlier = self.source
         self.adopt(version)
@@ -127,8 +144,13 @@ class Entry:
     def rewrite(self, base: Version, own: Iterable[Version], *, computed: bool) -> Version:
         """Space for what a transform makes of versions, at once the newest version.
 
-        base: whose frame it counts as computed on. own: versions of this value that the transform reads.
-        computed: it takes the place of what was last computed.
+        Args:
+            base: The version whose frame it counts as computed on.
+            own: Versions of this value that the transform reads.
+            computed: Whether it takes the place of what was last computed.
+
+        Returns:
+            The version, to be filled.
         """
         assert self.current is not None, f"{self.name} is transformed before it is made"
         reading = list(own)
@@ -165,7 +187,14 @@ class FeatureCache:
         self.position = 0
 
     def add(self, entry: Entry) -> Entry:
-        """Take an entry in; its name must be new."""
+        """Take an entry in.
+
+        Args:
+            entry: The entry, whose name must be new.
+
+        Returns:
+            The entry.
+        """
         assert entry.name not in self.entries
         self.entries[entry.name] = entry
         return entry
@@ -182,7 +211,11 @@ class FeatureCache:
             entry.clear()
 
     def begin_frame(self, position: int) -> None:
-        """Open the frame `position` of the shot: lagged reads now see what was newest until here."""
+        """Open a frame: lagged reads now see what was newest until here.
+
+        Args:
+            position: The frame's place in its shot, from 0.
+        """
         self.position = position
         for entry in self:
             entry.begin_frame()

@@ -53,7 +53,13 @@ class Deciding:
         self._previous: np.ndarray | None = None
 
     def begin_frame(self, position: int, image: np.ndarray, began: float) -> None:
-        """Open the frame at `position` of its shot; `began`: when it arrived, by time.perf_counter."""
+        """Open a frame.
+
+        Args:
+            position: Its place in its shot, from 0.
+            image: The frame, uint8 height x width x 3, RGB.
+            began: When it arrived, by time.perf_counter.
+        """
         self.position, self._image, self._began = position, image, began
         self.signal = None
 
@@ -82,7 +88,15 @@ class Deciding:
         return fires
 
     def fires_early(self, stage: OpenStage, position: int) -> bool:
-        """Whether a stage that needs nothing of the frame at `position` fires on it."""
+        """Whether a stage fires on a frame of which it needs nothing.
+
+        Args:
+            stage: The stage.
+            position: The frame's place in its shot.
+
+        Returns:
+            False too where the stage does need something of the frame.
+        """
         self.position = position
         return stage.early_at(position) and stage.clock.fires(self)
 

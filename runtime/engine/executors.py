@@ -62,7 +62,16 @@ class Executor(Protocol):
     """Whether work of different stages may run at the same time, so that buffers must be guarded."""
 
     def submit(self, lane: str, work: Callable[[], None], after: Iterable[Task] = ()) -> Task:
-        """Have `work` done in `lane`, after earlier work there and after the tasks `after`."""
+        """Have work done in a lane.
+
+        Args:
+            lane: The lane; its work is done in the order in which it was submitted.
+            work: What is to be done.
+            after: Tasks that must have ended before.
+
+        Returns:
+            The task, to be waited for.
+        """
 
     def close(self) -> None:
         """Finish and give back every thread."""
@@ -75,7 +84,16 @@ class Inline:
     overlaps = False
 
     def submit(self, lane: str, work: Callable[[], None], after: Iterable[Task] = ()) -> Task:
-        """Do the work now."""
+        """Do the work now.
+
+        Args:
+            lane: Makes no difference here.
+            work: What is to be done.
+            after: Makes no difference here: every task has ended.
+
+        Returns:
+            The task, which has ended.
+        """
         task = Task(work)
         task.run()
         return task
@@ -102,7 +120,19 @@ class Threads:
         self._closed = False
 
     def submit(self, lane: str, work: Callable[[], None], after: Iterable[Task] = ()) -> Task:
-        """Queue the work. Raises UsageError once the executor is closed."""
+        """Queue the work for the lane's thread.
+
+        Args:
+            lane: The lane; its thread is started when it is first named.
+            work: What is to be done.
+            after: Tasks that must have ended before.
+
+        Returns:
+            The task, to be waited for.
+
+        Raises:
+            UsageError: The executor is closed.
+        """
         task = Task(work, after)
         with self._lock:
             if self._closed:

@@ -115,7 +115,18 @@ class ValuesProbe:
         self.settle(True)
 
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
-        """The model's number for this frame."""
+        """The model's number for this frame.
+
+        Args:
+            image: Not read: the frame is a value of the cache.
+            previous: Not read.
+
+        Returns:
+            The number.
+
+        Raises:
+            ScheduleError: The model gave NaN.
+        """
         buffers = {name: entry.read(0).buffer for name, entry in self.now.items()}
         key = tuple(buffers.values())
         binding = self.bindings.get(key)

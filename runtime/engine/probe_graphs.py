@@ -47,9 +47,16 @@ def sensor_graph(
     *,
     mean: tuple[float, ...] = (0.0,),
 ) -> SensorGraph:
-    """The graph of a measure ("argmax", "relative" or "peak") on a value of fixed shape and type.
+    """The graph of a measure on a value of fixed shape and type.
 
-    mean: subtracted before "relative" along the last axis, for a frame.
+    Args:
+        measure: "argmax", "relative" or "peak" (see the module).
+        shape: The value's shape.
+        dtype: The value's type.
+        mean: Subtracted before "relative" along the last axis, for a frame.
+
+    Returns:
+        The graph, and the shape and type of the reference that it keeps, None where it keeps none.
     """
     g = OnnxGraph()
     value = g.input("value", shape, _ONNX_TYPES[np.dtype(dtype)])

@@ -31,7 +31,15 @@ class Probe(Protocol):
         """A shot's first frame, on which every stage fires: keep what later frames are compared with."""
 
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
-        """The number for this frame. Its value must be complete in the cache."""
+        """The number for this frame. Its value must be complete in the cache.
+
+        Args:
+            image: The frame, uint8 height x width x 3, RGB.
+            previous: The frame before it.
+
+        Returns:
+            The number.
+        """
 
     def settle(self, fired: bool) -> None:
         """The stage has fired, or not: renew the reference if it is due."""
@@ -51,8 +59,20 @@ def open_probe(
 ) -> Probe:
     """The probe for what the clock of a stage measures.
 
-    transforms: what moves the cache's values, and paths: what they follow, for a Drift. Raises ScheduleError
-    where the probe cannot work.
+    Args:
+        what: What is measured.
+        stage: The stage's name.
+        manifest: The bundle's.
+        cache: Where the values lie.
+        device: Where they lie and are measured.
+        transforms: What moves the cache's values, for a Drift.
+        paths: What they follow, for a Drift.
+
+    Returns:
+        The probe, its sessions open.
+
+    Raises:
+        ScheduleError: The probe cannot work.
     """
     if isinstance(what, Drift):
         if transforms is None or paths is None or not transforms.moves(what.value):
@@ -70,9 +90,18 @@ def open_probe(
 
 
 def measure_of(sensor: Sensor, shape: tuple[int, ...], manifest: Manifest) -> str:
-    """The measure of a sensor on a value of this shape: "argmax", "relative" or "peak".
+    """The measure of a sensor on a value.
 
-    Raises ScheduleError where the measure needs channels and there are none.
+    Args:
+        sensor: The sensor.
+        shape: The value's shape.
+        manifest: The bundle's, which says how many classes there are.
+
+    Returns:
+        "argmax", "relative" or "peak".
+
+    Raises:
+        ScheduleError: The measure needs channels and there are none.
     """
     measure = sensor.measure
     if measure == "auto":

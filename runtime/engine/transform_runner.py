@@ -63,7 +63,17 @@ class TransformRunner:
         """Milliseconds that feeds noted on this frame."""
 
     def see(self, frame: object, image: np.ndarray, position: int, index: int) -> Sight:
-        """A new frame has come: it is the one that is looked at from here on."""
+        """Take in a new frame; it is the one that is looked at from here on.
+
+        Args:
+            frame: What was played, as the caller handed it in.
+            image: Its picture, uint8 height x width x 3, RGB; it is copied.
+            position: Its place in its shot, from 0.
+            index: Its number in the video.
+
+        Returns:
+            What is known of the frame from now on.
+        """
         if position == 0:
             self._sources.clear()
             self._seen.clear()
@@ -76,7 +86,12 @@ class TransformRunner:
         return sight
 
     def look(self, sight: Sight, until: tuple[Sight, ...] = ()) -> None:
-        """Look at a frame that has come; until: those after it, up to the next one that is computed."""
+        """Look at a frame that has come.
+
+        Args:
+            sight: The frame.
+            until: The frames after it, up to the next one that is computed.
+        """
         self._sight = sight
         self._until = until
         self._made.clear()
@@ -95,7 +110,15 @@ class TransformRunner:
         return {value: count for value in self._moved if (count := self._cache[value].read(0).transforms) > 0}
 
     def moment(self, value: str, *, earlier: bool = False) -> Moment:
-        """This frame, as a value that was computed before sees it; earlier: the computation before that."""
+        """This frame, as a value that was computed before sees it.
+
+        Args:
+            value: The value.
+            earlier: Take the computation before the last one.
+
+        Returns:
+            The pictures of this frame, of the one before it and of the one that the value was computed on.
+        """
         sight, sources = self._sight, self._sources[value]
         assert sight.previous is not None
         source = sources[0] if earlier else sources[-1]
@@ -125,8 +148,14 @@ class TransformRunner:
     def work(
         self, values: tuple[str, ...], when: str
     ) -> Iterator[tuple[Callable[[], None], list[Slot], Slot]]:
-        """What there is to do for the values of a stage that fired or did not ("fired", "kept"): the work,
-        the buffers that it reads and the one that it writes, in the order of the transforms.
+        """What there is to do for the values of a stage, in the order of the transforms.
+
+        Args:
+            values: The stage's values.
+            when: "fired" or "kept", whether the stage fired on this frame.
+
+        Yields:
+            The work, the buffers that it reads and the one that it writes.
         """
         if when == "fired" and self._sight.position == 0:
             return

@@ -68,7 +68,15 @@ class FlowOptions:
         return next(scale for scale, most in PATH_SCALES if size[0] * size[1] <= most or not most)
 
     def scores_scale(self, size: tuple[int, int], channels: int) -> Fraction:
-        """The scale of the grid of carried scores of so many channels at a frame size (height, width)."""
+        """The scale of the grid on which scores are carried.
+
+        Args:
+            size: The frame's height and width.
+            channels: How many channels the scores have.
+
+        Returns:
+            A share of the frame's height and width, 1/4 or more where the options do not say it.
+        """
         if self.scale is not None:
             return self.scale
         scale = Fraction(1)
@@ -78,6 +86,14 @@ class FlowOptions:
 
 
 def grid_of(size: tuple[int, int], scale: Fraction) -> tuple[int, int]:
-    """Height and width of the grid at `scale` over a frame of `size`, rounded up."""
+    """The grid at a scale over a frame.
+
+    Args:
+        size: The frame's height and width.
+        scale: The grid's share of them.
+
+    Returns:
+        Height and width of the grid, rounded up.
+    """
     height, width = (-(-s * scale.numerator // scale.denominator) for s in size)
     return height, width

@@ -127,7 +127,16 @@ class Bench:
 
 
 def moving_frames(size: tuple[int, int], count: int, seed: int = 0) -> list[np.ndarray]:
-    """Frames of coarse noise that moves 3 pixels per frame: uint8 (height, width, 3)."""
+    """Frames of coarse noise that moves 3 pixels per frame.
+
+    Args:
+        size: Height and width.
+        count: How many frames.
+        seed: The same seed gives the same frames.
+
+    Returns:
+        uint8 arrays (height, width, 3).
+    """
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (size[0] // 16 + 2, size[1] // 16 + 2, 3), np.uint8)
     picture = np.kron(coarse, np.ones((16, 16, 1), np.uint8))

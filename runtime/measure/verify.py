@@ -161,12 +161,20 @@ def verify(
 ) -> Verification:
     """Run a model on the inputs of a reference and compare the outputs, by blob name.
 
-    reference: an HDF5 or npz file with arrays inputs/NAME and outputs/NAME. tolerance: the greatest
-    max|model - reference| / max|reference| that passes. Inputs that the model does not have are left aside
-    (labels of layers that were dropped).
+    Inputs that the model does not have are left aside (labels of layers that were dropped).
+
+    Args:
+        model: The model, or its file.
+        reference: An HDF5 or npz file with arrays inputs/NAME and outputs/NAME.
+        tolerance: The greatest max|model - reference| / max|reference| that passes.
+        providers: ONNX Runtime's execution providers, in order of preference.
+
+    Returns:
+        The difference of each output, and the outputs of the model that the reference does not have.
 
     Raises:
-        DataSetError: The file is not a reference, lacks an input, or holds an output that the model lacks.
+        DataSetError: The reference is not one, lacks an input, or holds an output that the model does not
+            have.
         BundleError: The model cannot be opened or run.
     """
     known = read_reference(reference)

@@ -64,7 +64,7 @@ def inline_picture(
         width: The most pixels across; a wider picture is made smaller.
         kind: "photo" is written as WebP with losses; "labels", pictures of few colours, without, and no
             colours arise between those that are there.
-        quality: Of a photo, 0 to 100.
+        quality: Quality of a photo, 0 to 100.
 
     Returns:
         A `data:` address for the `src` of an image.

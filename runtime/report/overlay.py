@@ -41,7 +41,16 @@ class Overlay:
     show_status: bool = True
 
     def blended(self, image: np.ndarray, output: np.ndarray, *, kind: str = "labels") -> np.ndarray:
-        """The frame under its labels, or what takes its place, and nothing else: uint8 RGB."""
+        """The frame under its labels, or what takes its place, and nothing else.
+
+        Args:
+            image: The frame, uint8 height x width x 3, RGB.
+            output: What came out for it.
+            kind: What that is, such as "labels" or "picture".
+
+        Returns:
+            uint8, RGB.
+        """
         return self._body(image, output, kind)
 
     def draw(
@@ -117,10 +126,21 @@ def _numbers_line(values: np.ndarray, classes: Classes | None, width: int) -> np
 def blend(
     image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]] | np.ndarray, alpha: float = 0.5
 ) -> np.ndarray:
-    """`(1 - alpha) * image + alpha * palette[labels]`, uint8 RGB of the frame's size.
+    """`(1 - alpha) * image + alpha * palette[labels]`.
 
-    Labels whose colour is black, and labels beyond the palette, leave the frame as it is. Raises
-    ShapeError where `labels` does not have the frame's height and width.
+    Labels whose colour is black, and labels beyond the palette, leave the frame as it is.
+
+    Args:
+        image: The frame, uint8 height x width x 3, RGB.
+        labels: uint8, height x width.
+        palette: Colours in label order, each R, G, B from 0 to 255.
+        alpha: Share of the label's colour.
+
+    Returns:
+        uint8 RGB of the frame's size.
+
+    Raises:
+        ShapeError: `labels` does not have the frame's height and width.
     """
     if labels.shape != image.shape[:2]:
         raise ShapeError("labels do not fit the frame", found=labels.shape, expected=image.shape[:2])
@@ -133,16 +153,32 @@ def blend(
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Two pictures of one height with a narrow gap between them."""
+    """Two pictures with a narrow gap between them.
+
+    Args:
+        left: uint8, height x width x 3.
+        right: uint8, of the same height.
+
+    Returns:
+        uint8, of the same height.
+    """
     gap = np.full((left.shape[0], max(2, left.shape[1] // 160), 3), _GROUND, np.uint8)
     return np.concatenate([left, gap, right], axis=1)
 
 
 @lru_cache(maxsize=8)
 def legend(classes: Classes, width: int, max_height: int = 10_000) -> np.ndarray:
-    """A strip `width` pixels wide with the colour and name of each class, at most `max_height` high.
+    """A strip with the colour and name of each class.
 
-    Classes that find no room are counted in its last cell. The array is shared: do not write to it.
+    Classes for which there is no space are counted in its last cell.
+
+    Args:
+        classes: Names and colours.
+        width: The strip's width, in pixels.
+        max_height: The greatest height it may have, in pixels.
+
+    Returns:
+        uint8, height x width x 3. The array is shared: do not write to it.
     """
     font, em = _font(width)
     names = [
@@ -171,11 +207,19 @@ def legend(classes: Classes, width: int, max_height: int = 10_000) -> np.ndarray
 
 
 def status_line(step: StepLike, stages: Sequence[str], width: int) -> np.ndarray:
-    """A strip `width` pixels wide: frame number, a box per stage, signal and time.
+    """A strip with the frame's number, a box per stage, signal and time.
 
     A box is filled where the stage fired on this frame, else hollow; the number in it is the age of the
-    stage's output in the picture, where that is not 0. Where the room is short, the stages' names go
-    first, then what stands at the right.
+    stage's output in the picture, where that is not 0. Where space is short, the stages' names go first, then
+    what stands at the right.
+
+    Args:
+        step: The frame's step.
+        stages: The names of the stages, in order.
+        width: The strip's width, in pixels.
+
+    Returns:
+        uint8, height x width x 3.
     """
     font, em = _font(width)
     small, _ = _font(width, 0.8)

@@ -72,7 +72,12 @@ class Column:
     high: float = -math.inf
 
     def add(self, step: StepLike, starts: bool) -> None:
-        """Count a frame in."""
+        """Count a frame in.
+
+        Args:
+            step: The frame's step.
+            starts: Whether the frame begins a shot.
+        """
         self.frames += 1
         self.fired.update(step.fired)
         self.ages.update(step.ages)

@@ -79,7 +79,7 @@ def timeline_figure(
     Args:
         record: The run.
         stages, theta, title: As for `draw_timeline`.
-        width: Of the figure, in inches.
+        width: The figure's width, in inches.
 
     Returns:
         The figure.

@@ -97,9 +97,21 @@ class Movement:
 
 
 def movement_of(kind: str, text: str, manifest: Manifest, *, files: bool = True) -> tuple[Movement, str]:
-    """What a schedule `KIND:TEXT` moves and how, and TEXT without the options that say so.
+    """What a schedule `KIND:TEXT` moves and how.
 
-    files: whether the text may name a model's file. Raises ScheduleError, FlowError or BundleError.
+    Args:
+        kind: The kind of schedule, such as "warp".
+        text: What comes after the colon, with its options.
+        manifest: The bundle's.
+        files: Whether the text may name a model's file.
+
+    Returns:
+        The movement, and the text without the options that say it.
+
+    Raises:
+        ScheduleError: The text is wrong, or does not fit the bundle.
+        FlowError: There is no such flow estimator, or a file is named that may not be.
+        BundleError: The bundle does not say where its scores are.
     """
     given = {name or flag: value for name, value, flag in _OPTION.findall(text)}
     flow = given.get("flow", "auto")
@@ -174,13 +186,30 @@ def _carried(kind: str, options: FlowOptions) -> str:
 
 
 def played_manifest(manifest: Manifest, movement: Movement | None) -> Manifest:
-    """The manifest of the bundle that a schedule plays: with the head in two parts where scores are moved."""
+    """The manifest of the bundle that a schedule plays.
+
+    Args:
+        manifest: The bundle's own.
+        movement: What the schedule moves, None where it moves nothing.
+
+    Returns:
+        The manifest, with the head in two parts where scores are moved.
+    """
     carried = movement.carried if movement is not None else ""
     return split_manifest(manifest, carried) if carried else manifest
 
 
 def played_bundle(bundle: Bundle, movement: Movement | None, size: tuple[int, int]) -> Bundle:
-    """The bundle that a schedule plays on frames of a size (height, width)."""
+    """The bundle that a schedule plays.
+
+    Args:
+        bundle: The bundle.
+        movement: What the schedule moves, None where it moves nothing.
+        size: Height and width of the frames.
+
+    Returns:
+        The bundle, with the head in two parts where scores are moved.
+    """
     if movement is None or not movement.carried:
         return bundle
     return split_head(bundle, movement.carried, movement.scores_scale(size))

@@ -61,9 +61,12 @@ def parse_schedule(
             schedule's own text then names it.
         files: Whether the text may name a file (`learned:`, `flow=`); not where it comes from a bundle.
 
+    Returns:
+        The schedule, whose own text is read back to an equal one.
+
     Raises:
-        ScheduleError: With what is wrong and what is accepted.
-        FlowError: A flow estimator that cannot be had.
+        ScheduleError: The text is wrong or does not fit the bundle; the message says what is accepted.
+        FlowError: The text names a flow estimator that is not to be had.
     """
     watched = manifest.signal if signal is None else signal
     parser = _Parser(text, manifest, watched, files)

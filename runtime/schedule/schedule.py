@@ -93,7 +93,14 @@ class Schedule:
         return frozenset(edge.value for edge in edges if edge.lag)
 
     def lags_at(self, position: int) -> frozenset[tuple[str, str]]:
-        """The (stage, value) pairs that are read with lag on this frame of a shot."""
+        """Which values are read with lag on a frame.
+
+        Args:
+            position: The frame's place in its shot, from 0.
+
+        Returns:
+            (stage, value) pairs; none on the first frame.
+        """
         if position == 0:
             return frozenset()
         edges = self.fill[position - 1] if position <= len(self.fill) else self.edges
@@ -101,9 +108,15 @@ class Schedule:
 
 
 def edges_of(manifest: Manifest, groups: int = 1) -> tuple[Edge, ...]:
-    """All edges between stages, with lag 1 where they lead from one of `groups` groups to another.
+    """All edges between stages, with lag 1 where they lead from one group of stages to another.
 
-    The last groups - 1 stages are groups of their own, the stages before them are one.
+    Args:
+        manifest: The bundle's.
+        groups: How many groups there are: the last groups - 1 stages are groups of their own, the stages
+            before them are one.
+
+    Returns:
+        The edges, in the order of the stages that read.
     """
     made_by = {value: i for i, stage in enumerate(manifest.stages) for value in stage.outputs}
     first_alone = len(manifest.stages) - groups + 1
@@ -119,7 +132,15 @@ def edges_of(manifest: Manifest, groups: int = 1) -> tuple[Edge, ...]:
 
 
 def check_schedule(schedule: Schedule, manifest: Manifest) -> None:
-    """Raise ScheduleError where a schedule does not fit the stages of a bundle."""
+    """Refuse a schedule that does not fit the stages of a bundle.
+
+    Args:
+        schedule: The schedule.
+        manifest: The bundle's.
+
+    Raises:
+        ScheduleError: Its clocks, edges or transforms do not fit.
+    """
     manifest = played_manifest(manifest, schedule.movement)
     stages = manifest.stages
     expect_stages(schedule.text, len(schedule.clocks), len(stages))
@@ -155,7 +176,16 @@ def check_schedule(schedule: Schedule, manifest: Manifest) -> None:
 
 
 def expect_stages(text: str, found: int, stages: int) -> None:
-    """Raise ScheduleError where a schedule's text does not give one clock per stage."""
+    """Refuse a schedule's text that does not give one clock per stage.
+
+    Args:
+        text: The text.
+        found: How many clocks it gives.
+        stages: How many stages there are, the head not counted.
+
+    Raises:
+        ScheduleError: The two numbers differ.
+    """
     if found != stages:
         raise ScheduleError(
             f'"{text}" does not fit the bundle',

@@ -58,13 +58,25 @@ def choose_device(
     threads: int = 0,
     spin: bool = False,
 ) -> Device:
-    """The device that `text` names: "auto", "cpu", "cuda" or "cuda:N".
+    """The device that a text names.
 
     "auto" takes the first GPU where ONNX Runtime can really open a session on it, else the CPU, and
-    `Device.reason` says which and why. "cuda" is never replaced: DeviceError says what is missing.
-    provider_options go over the defaults of the CUDA provider. threads: of one operator on the CPU. spin:
-    let these threads wait by spinning, which saves microseconds per operator on an idle machine and costs
-    the other sessions, the video decoder and the writer their cores on a busy one.
+    `Device.reason` says which and why. "cuda" is never replaced.
+
+    Args:
+        text: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "fp32", "tf32" or "fp16".
+        provider_options: Options of the CUDA provider; they override the defaults.
+        threads: Threads of one operator on the CPU, 0 for automatic.
+        spin: Let these threads wait by spinning, which saves microseconds per operator on an idle machine and
+            costs the other sessions, the video decoder and the writer their cores on a busy one.
+
+    Returns:
+        The device, with what ONNX Runtime is told and why it was chosen.
+
+    Raises:
+        DeviceError: CUDA was asked for and cannot be used; the message says what is missing.
+        UsageError: An unknown device or precision, a bad number of threads, or options that do not fit.
     """
     named = re.fullmatch(r"(auto|cpu|cuda)(?::(\d{1,3}))?", text)
     if named is None or (named[2] is not None and named[1] != "cuda"):

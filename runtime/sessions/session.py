@@ -61,7 +61,16 @@ class Port:
 
 
 def allocate(shape: Shape, dtype: type[np.generic], device: Device) -> ort.OrtValue:
-    """A buffer of zeros on the device."""
+    """A buffer of zeros on a device.
+
+    Args:
+        shape: The buffer's shape.
+        dtype: Its elements' type.
+        device: Where it lies.
+
+    Returns:
+        The buffer.
+    """
     buffer = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype, device.kind, device.index)
     buffer.update_inplace(np.zeros(shape, dtype))
     return buffer
@@ -214,7 +223,15 @@ class Session:
         return {name: tuple(value.shape()) for name, value in values}
 
     def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> Binding:
-        """Fix where the graph reads and writes; good for any number of runs."""
+        """Fix where the graph reads and writes; good for any number of runs.
+
+        Args:
+            inputs: Buffers by input name; others are passed over.
+            outputs: Buffers by output name.
+
+        Returns:
+            What `run` takes.
+        """
         self._bound += 1
         binding = Binding(self._session.io_binding(), self._bound)
         self._bindings.add(binding)

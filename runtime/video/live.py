@@ -140,7 +140,16 @@ def live_frames(frames: Iterable[Frame], mode: str, counts: LiveCounts) -> Gener
 
 
 def at_own_pace(frames: Iterator[Frame], origin: Fraction, closed: threading.Event) -> Iterator[Frame]:
-    """The frames of a file, each at its time since `origin`, as a camera would hand them out."""
+    """The frames of a file at the pace at which a camera would hand them out.
+
+    Args:
+        frames: The frames.
+        origin: The time of the first one, in seconds.
+        closed: Ends the wait, and the frames with it.
+
+    Yields:
+        Each frame, when its time since `origin` has passed; one without a time at once.
+    """
     began = time.monotonic()
     for frame in frames:
         if frame.time is not None:

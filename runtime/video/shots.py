@@ -73,7 +73,15 @@ def _correlation(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> float:
 
 
 def detect_shots(frames: Iterable[Frame], threshold: float = THRESHOLD) -> Iterator[Frame]:
-    """The frames, with `shot_start` set on each that starts a shot by a `ShotDetector`, too."""
+    """The frames, with `shot_start` set also on each that starts a shot by a `ShotDetector`.
+
+    Args:
+        frames: The frames, in order.
+        threshold: The detector's.
+
+    Yields:
+        Each frame.
+    """
     detector = ShotDetector(threshold)
     for frame in frames:
         starts = detector.is_start(frame.image)
@@ -81,10 +89,17 @@ def detect_shots(frames: Iterable[Frame], threshold: float = THRESHOLD) -> Itera
 
 
 def flag_shots(frames: Iterable[Frame], starts: Sequence[int]) -> Iterator[Frame]:
-    """The frames, with `shot_start` set where the index reaches the next one of the ascending `starts`.
+    """The frames, with `shot_start` set where a shot begins by a list.
 
-    Where that very frame is missing (left out by a stride, or corrupt), the next one starts the shot.
-    The first frame always starts one.
+    The first frame always starts a shot. Where the very frame of the list is missing (left out by a stride,
+    or corrupt), the next one starts it.
+
+    Args:
+        frames: The frames, in order.
+        starts: The numbers of first frames, ascending.
+
+    Yields:
+        Each frame.
     """
     passed = -1
     for frame in frames:
@@ -94,7 +109,19 @@ def flag_shots(frames: Iterable[Frame], starts: Sequence[int]) -> Iterator[Frame
 
 
 def mark_shots(frames: Iterable[Frame], shots: str | None) -> Iterator[Frame]:
-    """The frames with `shot_start` found ("auto"), as listed ("0,120,340"), or left as it is (None)."""
+    """The frames with their shots marked.
+
+    Args:
+        frames: The frames, in order.
+        shots: "auto" to find them, their first frames such as "0,120,340", or None to leave `shot_start` as
+            it is.
+
+    Returns:
+        The frames.
+
+    Raises:
+        UsageError: The list is wrong.
+    """
     if shots is None:
         return iter(frames)
     if shots == "auto":

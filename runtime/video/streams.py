@@ -202,7 +202,7 @@ def read_stream(
         report: Is called with every frame that cannot be decoded, and at the end where there are fewer frames
             than the container states.
         wanted: Start and step of the frames that are handed out; the others are not converted.
-        index: Of the first frame.
+        index: The first frame's index.
 
     Yields:
         The frames, with the time since the first one: by their own time stamps, or, where those are made up,

@@ -89,11 +89,15 @@ class VideoWriter:
         self.close()
 
     def write(self, image: np.ndarray, time: Fraction | None = None) -> None:
-        """Adds a frame, uint8 RGB of shape (height, width, 3), shown from `time` (seconds) on.
+        """Add a frame.
 
-        Without `time` it follows the frame before it by 1 / fps. A time that is not later than the
-        frame before is moved just behind it. The array must not be changed afterwards. Raises
-        VideoError where an earlier frame could not be written.
+        Args:
+            image: uint8 RGB of shape (height, width, 3); it must not be changed afterwards.
+            time: When the frame is shown, in seconds; by default 1 / fps after the frame before it. A time
+                that is not later than the frame before is moved just behind it.
+
+        Raises:
+            VideoError: Not a frame, or an earlier frame could not be written.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise VideoError(
@@ -184,7 +188,16 @@ class LabelWriter:
         self.close()
 
     def write(self, labels: np.ndarray, name: str = "") -> None:
-        """Adds a label map, uint8 of shape (height, width), under the frame's name or else its number."""
+        """Add a label map.
+
+        Args:
+            labels: uint8 of shape (height, width).
+            name: The frame's name, by default its number.
+
+        Raises:
+            VideoError: Not a label map, a name that cannot be a file's or was there before, or an earlier one
+                could not be written.
+        """
         name = name or f"{len(self._names):06d}"
         if labels.dtype != np.uint8 or labels.ndim != 2:
             raise VideoError(

@@ -200,7 +200,7 @@ def difference_table(title: str, rows: Sequence[LayerChange], with_paper: bool) 
     """Lay out Table 1.
 
     Args:
-        title: Of the table.
+        title: The table's title.
         rows: As `layer_changes` gives them.
         with_paper: Also show the paper's numbers, of the layers that it names.
 
