@@ -16,7 +16,7 @@ from typing import Any
 from caffe_port.proto.caffe_pb2 import LayerParameter
 from weights.errors import ClockworkError, PrototxtError
 
-__all__ = ["Dims", "HostStep", "Input", "Layer", "Net", "Shape", "Sizes", "resolve"]
+__all__ = ["Dims", "HostStep", "Input", "Layer", "Net", "Shape", "Sizes", "Transform", "resolve"]
 
 Shape = tuple[int, ...]
 
@@ -70,11 +70,28 @@ class HostStep:
 
 
 @dataclass(frozen=True)
+class Transform:
+    """What a prototxt says of how its picture is made: (x - mean) * scale on B, G, R or grey, 0 to 255.
+
+    source: the layer that says so. mean: one value or one for each channel, () for none. mean_file: the name
+    of a file of means, as it is written; it is never opened. pads: pictures are padded to the input's size
+    and not resized (DeepLab's ImageSegData).
+    """
+
+    source: str
+    mean: tuple[float, ...] = ()
+    mean_file: str = ""
+    scale: float = 1.0
+    pads: bool = False
+
+
+@dataclass(frozen=True)
 class Net:
     """A parsed net, in the order in which Caffe runs its layers.
 
     `outputs` are the values that no layer reads, and those that a layer outside the graph would read; `notes`
-    say what was left out and why; `host_steps` are those of the layers left out that a host can carry out.
+    say what was left out and why; `host_steps` are those of the layers left out that a host can carry out;
+    `transform` is what the file says of how the picture is made.
     """
 
     name: str
@@ -84,6 +101,7 @@ class Net:
     outputs: tuple[str, ...]
     notes: tuple[str, ...] = ()
     host_steps: tuple[HostStep, ...] = ()
+    transform: Transform | None = None
 
     def where(self, layer: Layer) -> dict[str, Any]:
         """The parts of an error message that say where a layer is.

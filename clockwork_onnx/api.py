@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +15,11 @@ import staged_onnx
 import weights
 from caffe_port.convert import ancestors, draft_onnx
 from caffe_port.net import Net
-from caffe_port.shapes import measure
+from clockwork_onnx.preprocessing import Asked, check_size, choose_preprocessing
 from runtime.schedule.grammar import parse_schedule
 from staged_onnx.export import check_target
-from staged_onnx.stage_graphs import input_shapes, picture_input
+from staged_onnx.outputs import choose_output
+from staged_onnx.stage_graphs import input_shapes
 from weights.errors import BundleError, UsageError
 from weights.whole_file import check_folder
 
@@ -38,7 +39,8 @@ class Conversion:
     path: the file or folder. bundle: the bundle, or None for a plain model. inputs, outputs: the plain
     model's values and their shapes, open dimensions as words. left_out: name and type of each layer of the
     net that the model does without. chosen: what was decided because it was not given, one line each.
-    notes: what a user should know. fixed_size: why the plain model takes one size only, or "".
+    notes: what a user should know. fixed_size: why the plain model takes one size only, or "". origins:
+    where the size, the channels, the mean and the scale of a bundle come from.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Conversion:
     chosen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     fixed_size: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ class _BundleOptions:
     stages: int | None
     size: tuple[int, int] | Literal["native"] | None
     channels: str | None
-    mean: Sequence[float] | None
+    mean: Sequence[float] | str | PathLike[str] | None
     scale: float | None
+    fit: str | None
     more: Mapping[str, staged_onnx.Preprocessing] | None
     classes: str | None
     schedule: str | None
@@ -85,8 +89,9 @@ def convert(
     stages: int | None = None,
     size: tuple[int, int] | Literal["native"] | None = None,
     channels: str | None = None,
-    mean: Sequence[float] | None = None,
+    mean: Sequence[float] | str | PathLike[str] | None = None,
     scale: float | None = None,
+    fit: str | None = None,
     more: Mapping[str, staged_onnx.Preprocessing] | None = None,
     classes: str | None = None,
     schedule: str | None = None,
@@ -105,8 +110,11 @@ def convert(
         fixed: .onnx only: freeze the input size.
         force: Replace what exists.
         cuts, stages: .staged only, as all that follow: blobs to cut at, or a number of stages.
-        size: (height, width) to which frames are resized, or "native" for their own size.
-        channels, mean, scale: "bgr", "rgb" or "gray"; the net sees (x - mean) * scale in that order.
+        size: (height, width) to which frames are brought, or "native" for their own size; by default the
+            prototxt's, or the frame's own where the net crops to it or makes pictures.
+        channels, mean, scale: "bgr", "rgb" or "gray"; the net sees (x - mean) * scale in that order. mean
+            may be a file (.binaryproto, .npy). By default what the prototxt's data layers say.
+        fit: "resize" or "pad": what is done with frames of a size that the net does not take.
         more: For a net of several pictures: what becomes of each further one, by the input's name.
         classes: A set of classes, a file of names, or a number.
         schedule, signal: The default schedule, and the blob that adaptive clocks watch.
@@ -119,7 +127,7 @@ def convert(
     """
     path = Path(target)
     options = _BundleOptions(
-        cuts, stages, size, channels, mean, scale, more or None, classes, schedule, signal, kind
+        cuts, stages, size, channels, mean, scale, fit, more or None, classes, schedule, signal, kind
     )
     _check(path, caffemodel, random_weights, options)
     net = prototxt if isinstance(prototxt, Net) else caffe_port.read_net(prototxt)
@@ -213,15 +221,20 @@ def _bundle(
     check_target(target, force)
     if len(outputs) > 1:
         raise UsageError("a bundle has one score map", found=", ".join(outputs), expected="one --blob")
-    how = _preprocessing(net, options)
-    plan, chosen = _plan(net, options, how.size, outputs[0] if outputs else None)
+    asked = Asked(options.size, options.channels, options.mean, options.scale, options.fit)
+    size = None if options.size == "native" else options.size
+    if size is not None:
+        check_size(net, size)
+    plan, chosen = _plan(net, options, size, outputs[0] if outputs else None)
+    picture = _makes_pictures(net, plan, bool(options.classes))
+    found = choose_preprocessing(net, asked, plan.scores, picture=picture)
     schedule = options.schedule or "alternating"
     bundle = staged_onnx.export(
         net,
         blobs,
         plan,
         target,
-        preprocessing=how,
+        preprocessing=found.how,
         more=options.more,
         classes=_classes(plan, options.classes),
         schedule=schedule,
@@ -240,28 +253,18 @@ def _bundle(
         inputs={},
         outputs={},
         chosen=chosen,
-        notes=manifest.notes,
+        notes=(*([found.warning] if found.warning else []), *manifest.notes),
+        origins=found.origins,
     )
 
 
-def _preprocessing(net: Net, options: _BundleOptions) -> staged_onnx.Preprocessing:
-    picture = picture_input(net)
-    size, mean = options.size, options.mean
-    data = next((step.parameters for step in net.host_steps if step.type == "ImageSegData"), None)
-    fit = size is None and data is not None and data["crop_size"] > 0
-    if fit and data is not None:
-        size = (data["crop_size"], data["crop_size"])
-        mean = mean or data["mean_value"]
-    if size is None:
-        fixed = measure(net, input_shapes(net, None)).fixed
-        size = (picture.shape[2], picture.shape[3]) if fixed else "native"
-    return staged_onnx.Preprocessing(
-        None if size == "native" else size,
-        options.channels or ("gray" if picture.shape[1] == 1 else "bgr"),
-        tuple(mean or (0.0,)),
-        1.0 if options.scale is None else options.scale,
-        fit,
+def _makes_pictures(net: Net, plan: staged_onnx.Plan, named: bool) -> bool:
+    """Whether what comes out is a picture."""
+    scores = plan.scores
+    spec, _ = choose_output(
+        net, scores, plan.asked or scores, plan.shapes[scores], kind=plan.kind, named=named
     )
+    return spec.kind == "picture"
 
 
 MOST_STAGES = 3

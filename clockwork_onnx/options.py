@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFINE",
+    "MEAN",
     "NUMBERS",
     "PICTURE",
     "RATE",
@@ -66,6 +67,15 @@ class _Numbers(click.ParamType):
             return tuple(real(part) for part in value.split(","))
         except BadNumber:
             self.fail(f"{value[:80]!r} is no list of numbers; write e.g. 104.0,116.7,122.7", param, ctx)
+
+
+class _Mean(_Numbers):
+    name = "A,B,C|FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.lower().endswith((".binaryproto", ".npy")):
+            return value
+        return super().convert(value, param, ctx)
 
 
 class _Shape(click.ParamType):
@@ -162,7 +172,8 @@ class _Picture(click.ParamType):
         return blob, Preprocessing(None, channels, mean, scale)
 
 
-SIZE, NUMBERS, SHAPE, DEFINE, RATE = _Size(), _Numbers(), _Shape(), _Define(), _Rate()
+SIZE, NUMBERS, MEAN, SHAPE = _Size(), _Numbers(), _Mean(), _Shape()
+DEFINE, RATE = _Define(), _Rate()
 SOURCE, PICTURE = _Source(), _Picture()
 
 

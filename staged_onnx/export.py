@@ -11,7 +11,7 @@ import numpy as np
 
 from caffe_port.graph import NeedsFixedSize
 from caffe_port.match import match_weights
-from caffe_port.net import Input, Net
+from caffe_port.net import Input, Net, Shape, Sizes
 from caffe_port.shapes import measure
 from staged_onnx.bundle import Bundle, read_bundle
 from staged_onnx.bundle_folder import bundle_folder, check_target, file_hashes, save_graph, write_manifest
@@ -61,7 +61,7 @@ def choose_signal(plan: Plan) -> str:
 def _notes(plan: Plan, signal: str, how: Preprocessing) -> tuple[str, ...]:
     """What whoever plays the bundle should know of its stages."""
     notes = []
-    if how.fit and how.size is not None:
+    if how.pads and how.size is not None:
         notes.append(
             f"frames are padded with the mean or cropped to {how.size[0]} x {how.size[1]}, as ImageSegData "
             "does, not resized; of a larger frame only the middle is labelled"
@@ -240,7 +240,7 @@ def _frames(net: Net, how: Preprocessing, more: Mapping[str, Preprocessing]) -> 
     for i in others:
         _check_channels(net, i, more[i.name], f"--input {i.name}=CHANNELS:MEAN states them")
         name = i.name if i.name != FRAME else f"{FRAME}_"
-        frames[i.name] = FrameSpec(name, replace(more[i.name], size=how.size, fit=how.fit))
+        frames[i.name] = FrameSpec(name, more[i.name].placed_as(how))
     return frames
 
 
@@ -264,10 +264,9 @@ def _prepare(
     named: bool,
 ) -> tuple[StageGraphs, tuple[str, ...]]:
     """What the graphs are made from, tried once, and notes on what comes out."""
-    picture = picture_input(net)
-    how = frames[picture.name].preprocessing
+    how = frames[picture_input(net).name].preprocessing
     shapes = input_shapes(net, how.size)
-    sizes = measure(net, shapes, fixed=how.size is not None)
+    sizes = measure(net, shapes)
     output, note = choose_output(
         net, plan.scores, plan.asked or plan.scores, sizes.shapes[plan.scores], kind=plan.kind, named=named
     )
@@ -275,22 +274,33 @@ def _prepare(
         raise _fixed_size(net, sizes.reason)
     keys = frozenset(layer.key for stage in (*plan.stages, plan.head) for layer in stage.layers)
     matched = match_weights(net, sizes.shapes, blobs, needed=keys)
-    if len(sizes.shapes[plan.scores]) == 4:
-        found, taken = sizes.shapes[plan.scores][2:], sizes.shapes[picture.name][2:]
-        output = replace(
-            output,
-            native=how.size is None and frame_sized(net, shapes, plan.scores),
-            resized=output.kind != "picture" or found == taken,
-        )
-        if how.fit:
-            output = replace(output, name=f"{output.name}@frame", native=True)
-    graphs = StageGraphs(net, plan, sizes, matched, frames, output)
+    output, input_sized = _placed(net, plan, how, output, shapes, sizes)
+    graphs = StageGraphs(net, plan, sizes, matched, frames, output, input_sized=input_sized)
     try:
         for stage in (*plan.stages, plan.head):
             graphs.build(stage, head=stage is plan.head)
     except NeedsFixedSize as needs:
-        raise _fixed_size(net, str(needs)) from None
+        if how.size is None:
+            raise _fixed_size(net, str(needs)) from None
+        graphs = replace(graphs, sizes=measure(net, shapes, fixed=True))
     return graphs, (note,) if note else ()
+
+
+def _placed(
+    net: Net, plan: Plan, how: Preprocessing, output: OutputSpec, shapes: dict[str, Shape], sizes: Sizes
+) -> tuple[OutputSpec, bool]:
+    """The output with how it comes to lie on the frame, and whether it has the size of the net's input."""
+    found = sizes.shapes[plan.scores]
+    if len(found) != 4:
+        return output, False
+    taken = sizes.shapes[picture_input(net).name][2:]
+    input_sized = found[2:] == taken if how.size is not None else frame_sized(net, shapes, plan.scores)
+    resized = output.kind != "picture" or found[2:] == taken
+    if how.pads and resized:
+        output = replace(output, name=f"{plan.scores}@frame", native=True)
+    else:
+        output = replace(output, native=input_sized and not how.changes_size)
+    return replace(output, resized=resized), input_sized
 
 
 def _fixed_size(net: Net, reason: str) -> ClockworkError:

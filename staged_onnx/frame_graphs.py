@@ -2,23 +2,23 @@
 
 Picture H x W x 3, RGB -> float -> resized to the net's size (bilinear, pixel centres at half, as OpenCV's
 INTER_LINEAR) or left native -> the net's channel order -> (x - mean) * scale, Caffe's transform_param ->
-padded or cropped to the net's size where frames are fitted instead of resized (`fit`). Depth, H x W x 1, goes
+padded or cropped where frames are fitted instead of resized (`fit`). Depth, H x W x 1, goes
 the same way; its logarithm is taken first. `outputs` has the other end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto
 
 from caffe_port.onnx_graph import OnnxGraph
-from staged_onnx.fit import emit_fit
+from staged_onnx.fit import emit_fit, net_size
 from weights.errors import UsageError
 
-__all__ = ["FRAME", "FrameSpec", "Preprocessing", "emit_preprocessing", "emit_resize", "frame_input"]
+__all__ = ["FITS", "FRAME", "FrameSpec", "Preprocessing", "emit_preprocessing", "emit_resize", "frame_input"]
 
 FRAME = "frame"
 """The graph input that is the frame which is played, labelled and shown."""
@@ -26,6 +26,8 @@ FRAME = "frame"
 GREY = (0.299, 0.587, 0.114)
 """Weights of R, G, B in grey (ITU-R BT.601), what OpenCV and scikit-image's callers of Caffe used."""
 
+FITS = ("resize", "pad")
+"""Ways of bringing a frame to a size that the net takes."""
 
 PLANES = {"bgr": 3, "rgb": 3, "gray": 1, "depth": 1, "log-depth": 1}
 """Channels of the net's input, by what it is made of."""
@@ -39,15 +41,19 @@ class Preprocessing:
     size: (height, width) of the net's input, or None to keep the frame's own size. channels: the net's order,
     "bgr", "rgb" or "gray", of an RGB picture; or "depth", a picture of one 16-bit channel as it is, or
     "log-depth", its natural logarithm, with 0 (not measured) taken for 1. mean: one value or one per channel,
-    in the net's order, subtracted before the product with `scale`: (x - mean) * scale. fit:
-    frames are padded or cropped to `size` instead of resized (see `staged_onnx.fit`).
+    in the net's order, subtracted before the product with `scale`: (x - mean) * scale. fit: a
+    frame of another size is resized, or padded with the mean at the bottom and right (of a larger one the
+    middle is taken; see `staged_onnx.fit`). multiple, remainder: the sizes, down and across, that the net
+    takes where `size` is None: a frame that has none of them is brought to the next larger one.
     """
 
     size: tuple[int, int] | None = None
     channels: str = "bgr"
     mean: tuple[float, ...] = (0.0,)
     scale: float = 1.0
-    fit: bool = False
+    fit: str = "resize"
+    multiple: tuple[int, int] = (1, 1)
+    remainder: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if self.channels not in PLANES:
@@ -60,8 +66,14 @@ class Preprocessing:
             )
         if self.size is not None and not all(0 < s <= 1 << 15 for s in self.size):
             raise UsageError("bad size", found=self.size, expected="(height, width), each 1 to 32768")
-        if self.fit and self.size is None:
-            raise UsageError("nothing to fit frames to", found="no size", expected="(height, width)")
+        if self.fit not in FITS:
+            raise UsageError("unknown way of fitting frames", found=self.fit, expected=" or ".join(FITS))
+        if not all(0 <= r < m <= 1 << 15 for m, r in zip(self.multiple, self.remainder, strict=True)):
+            raise UsageError(
+                "bad multiple of the frame's size",
+                found=f"{self.multiple}, remainders {self.remainder}",
+                expected="1 to 32768 down and across, each remainder below its multiple",
+            )
         if not all(np.isfinite((*self.mean, self.scale))):
             raise UsageError("mean or scale is not a finite number", found=(*self.mean, self.scale))
 
@@ -75,6 +87,26 @@ class Preprocessing:
         """Whether the picture is one channel of 16 bits, not RGB of 8."""
         return self.channels in DEPTH
 
+    @property
+    def changes_size(self) -> bool:
+        """Whether the net may see another size than the frame's."""
+        return self.size is not None or self.multiple != (1, 1)
+
+    @property
+    def pads(self) -> bool:
+        """Whether frames are padded or cropped."""
+        return self.fit == "pad" and self.changes_size
+
+    def placed_as(self, other: Preprocessing) -> Preprocessing:
+        """The same of a picture that is brought to the size of another one, in its way."""
+        return replace(
+            self, size=other.size, fit=other.fit, multiple=other.multiple, remainder=other.remainder
+        )
+
+    def emit_size(self, g: OnnxGraph, frame: str) -> str:
+        """The height and width of the net's input for a frame: two int64."""
+        return net_size(g, frame, self.size, self.multiple, self.remainder)
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in the manifest."""
         return {
@@ -82,7 +114,9 @@ class Preprocessing:
             "channels": self.channels,
             "mean": list(self.mean),
             "scale": self.scale,
-            **({"fit": True} if self.fit else {}),
+            **({"fit": self.fit} if self.fit != "resize" else {}),
+            **({"multiple": list(self.multiple)} if self.multiple != (1, 1) else {}),
+            **({"remainder": list(self.remainder)} if any(self.remainder) else {}),
         }
 
 
@@ -133,15 +167,14 @@ def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
         x = g.node("ReduceSum", g.node("Mul", x, g.const(weights)), g.ints(1), keepdims=1)
     elif how.channels == "bgr":
         x = g.node("Gather", x, g.ints(2, 1, 0), axis=1)
-    if how.size is not None and not how.fit:
-        x = emit_resize(g, x, g.ints(1, how.planes, *how.size))
+    size = how.emit_size(g, frame) if how.changes_size else ""
+    if how.changes_size and not how.pads:
+        x = emit_resize(g, x, g.node("Concat", g.ints(1, how.planes), size, axis=0))
     if any(how.mean):
         x = g.node("Sub", x, g.const(np.array(how.mean, np.float32).reshape(1, -1, 1, 1)))
     if how.scale != 1:
         x = g.node("Mul", x, g.const(np.float32(how.scale)))
-    if how.size is not None and how.fit:
-        x = emit_fit(g, x, frame, how.planes, how.size)
-    return x
+    return emit_fit(g, x, frame, size) if how.pads else x
 
 
 def emit_resize(g: OnnxGraph, x: str, sizes: str) -> str:

@@ -200,8 +200,18 @@ def _preprocessing(r: _Reader, data: Any) -> Preprocessing:
         channels,
         mean,
         r.real(r.get(data, "scale", (int, float), what), "scale"),
-        r.get(data, "fit", bool, what, False),
+        r.get(data, "fit", str, what, "resize"),
+        _pair(r, data, "multiple", 1),
+        _pair(r, data, "remainder", 0),
     )
+
+
+def _pair(r: _Reader, data: Any, name: str, default: int) -> tuple[int, int]:
+    """Two whole numbers, down and across."""
+    found = data.get(name, [default, default])
+    if not (isinstance(found, list) and len(found) == 2 and all(type(n) is int for n in found)):
+        raise r.fail(f"preprocessing {name}", found, "two whole numbers")
+    return found[0], found[1]
 
 
 def _host_step(r: _Reader, data: Any) -> HostStep:
@@ -229,7 +239,7 @@ def _more_frames(r: _Reader, data: Any, how: Preprocessing) -> tuple[FrameSpec, 
         own = _preprocessing(r, entry.get("preprocessing") if isinstance(entry, dict) else None)
         frame = FrameSpec(r.get(entry, "name", str, "more_frames"), own)
         stated = {key: entry.get(key) for key in frame.to_json()}
-        if stated != frame.to_json() or (own.size, own.fit) != (how.size, how.fit):
+        if stated != frame.to_json() or own != own.placed_as(how):
             raise r.fail(f'more_frames "{frame.name[:80]}"', entry, f"{frame.to_json()}, size as the first's")
         frames.append(frame)
     names = [FRAME, *(frame.name for frame in frames)]

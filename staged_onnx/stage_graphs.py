@@ -12,7 +12,7 @@ from caffe_port.net import Dims, Input, Net, Shape, Sizes
 from caffe_port.onnx_graph import Draft
 from caffe_port.registry import rule_for
 from caffe_port.shapes import infer_shapes, measure
-from staged_onnx.fit import emit_unfit
+from staged_onnx.fit import emit_unfit, emit_unpad
 from staged_onnx.frame_graphs import (
     FRAME,
     FrameSpec,
@@ -107,8 +107,9 @@ def frame_sized(net: Net, shapes: dict[str, Shape], value: str, picture: str | N
         False where one size shows another height or width.
     """
     picture = picture or picture_input(net).name
-    for step in range(33):
-        tried = larger_inputs(shapes, (step, 2 * step + 1 if step else 0))
+    steps = [by for n in range(33) for by in ((n, 2 * n + 1 if n else 0), (2 * n, 4 * n))]
+    for by in steps:  # the second of a pair is for nets that take even sizes only
+        tried = larger_inputs(shapes, by)
         try:
             found = infer_shapes(net, tried)
         except ClockworkError:
@@ -140,7 +141,8 @@ class StageGraphs:
     """What the graphs of one bundle are made from.
 
     sizes: at the bundle's reference size. weights: matched to the net. frames: by the net's input, the
-    picture that it takes. output: what comes out of the head.
+    picture that it takes. output: what comes out of the head. input_sized: the scores have the height and
+    width of the net's input.
     """
 
     net: Net
@@ -149,6 +151,7 @@ class StageGraphs:
     weights: Matched
     frames: Mapping[str, FrameSpec]
     output: OutputSpec
+    input_sized: bool = False
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -172,7 +175,7 @@ class StageGraphs:
         """
         g = GraphBuilder(self.net, self.sizes)
         of_input = {name: self.frames[name] for name in stage.net_inputs}
-        sized = head and (self.output.reads_frame or self._unfits)
+        sized = head and (self.output.reads_frame or (self.preprocessing.pads and self.output.kind in MAPS))
         read = [*of_input.values(), *([FrameSpec(FRAME, self.preprocessing)] if sized else [])]
         frames = {frame.name: frame for frame in read}
         for frame in frames.values():
@@ -183,26 +186,25 @@ class StageGraphs:
             g.value_input(value, self.value_dims(value))
         convert_layers(g, stage.layers, self.weights.blobs)
         if head:
-            value = g.env[self.plan.scores]
-            if self._unfits:
-                value = g.env[self.output.name] = self._emit_unfit(g, value)
+            value = self._on_frame(g) if self.preprocessing.pads else g.env[self.plan.scores]
             emit_output(g, value, self.output, self.preprocessing, FRAME if FRAME in frames else None)
         for value in () if head else stage.outputs:
             g.output(g.env[value], value, self.value_dims(value))
         draft = g.draft(f"{self.net.name} {stage.name}".strip())
         return draft, (*stage.inputs, *frames)
 
-    @property
-    def _unfits(self) -> bool:
-        """Whether the scores are of a frame that was padded or cropped, and are brought back to it."""
-        return self.preprocessing.fit and self.output.kind in MAPS
-
-    def _emit_unfit(self, g: GraphBuilder, value: str) -> str:
-        size, shape = self.preprocessing.size, self.sizes.shapes[self.plan.scores]
-        assert size is not None  # Preprocessing sees to it
-        if shape[2:] != size:
-            value = emit_resize(g, value, g.ints(*shape[:2], *size))
-        return emit_unfit(g, value, FRAME, size)
+    def _on_frame(self, g: GraphBuilder) -> str:
+        """The scores of a padded or cropped frame, brought back on the frame."""
+        found, output, how = g.env[self.plan.scores], self.output, self.preprocessing
+        if output.kind not in MAPS:
+            return found
+        size = how.emit_size(g, FRAME)
+        if not output.resized:
+            return emit_unpad(g, found, FRAME, size)
+        if not self.input_sized:
+            found = emit_resize(g, found, g.node("Concat", g.ints(1, output.channels), size, axis=0))
+        g.env[output.name] = emit_unfit(g, found, FRAME, size)
+        return g.env[output.name]
 
     def macs(self, stage: StagePlan) -> int:
         """Multiply-accumulates of one pass of a stage with these weights, at the reference size."""

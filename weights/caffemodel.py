@@ -279,6 +279,14 @@ def load(data: mmap | bytes, blob: StoredBlob) -> np.ndarray:
     return array.reshape(blob.shape)
 
 
+def read_blob(data: bytes) -> np.ndarray:
+    """The array of a file that is one BlobProto, such as mean.binaryproto.
+
+    Raises WeightsError for bytes that are none.
+    """
+    return load(data, _blob(data, Field(0, BYTES, 0, 0, len(data)), Budget()))
+
+
 def _encoded(value: int) -> bytes:
     """A non-negative number as a varint."""
     out = bytearray()

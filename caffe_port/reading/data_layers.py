@@ -16,6 +16,7 @@ from caffe_port.reading.detached import is_outside
 from caffe_port.reading.published_inputs import published_shape
 from caffe_port.reading.schema import layer_message
 from caffe_port.reading.text_format import Block, whole_number
+from caffe_port.reading.transforms import params
 from weights.errors import ClockworkError, PrototxtError
 
 __all__ = [
@@ -57,9 +58,6 @@ def is_training_only(layer: Block) -> bool:
 def is_training_type(kind: str) -> bool:
     """Whether all layers of a type only measure."""
     return bool(_TRAINING.search(kind))
-
-
-_TRANSFORMS = frozenset({"transform_param", "data_param", "image_data_param", "window_data_param"})
 
 
 def is_random(layer: Block) -> bool:
@@ -210,10 +208,10 @@ def transformed(layer: Block) -> str:
 
     The input that replaces the layer takes the numbers as they are after that.
     """
-    params = [b for e in layer.entries if e.name in _TRANSFORMS and isinstance(b := e.value, Block)]
-    said = [f"minus mean_value {', '.join(p.texts('mean_value'))}" for p in params if p.has("mean_value")]
-    said += ["minus its mean_file" for p in params if p.has("mean_file")]
-    said += [f"times scale {p.text('scale')}" for p in params if p.has("scale")]
+    found = params(layer)
+    said = [f"minus mean_value {', '.join(p.texts('mean_value'))}" for p in found if p.has("mean_value")]
+    said += ["minus its mean_file" for p in found if p.has("mean_file")]
+    said += [f"times scale {p.text('scale')}" for p in found if p.has("scale")]
     return ", ".join(said)
 
 

@@ -25,6 +25,7 @@ from caffe_port.reading.phase import NetState, keeps
 from caffe_port.reading.schema import bare_message, layer_message
 from caffe_port.reading.template import fill_template
 from caffe_port.reading.text_format import Block, parse_text
+from caffe_port.reading.transforms import find_transform
 from caffe_port.reading.upgrade import merge_v0_padding, upgrade_layer
 from caffe_port.registry import is_known, unknown_type
 from caffe_port.shared_memory import check_shared_memory
@@ -218,7 +219,7 @@ def _sorted(
             parts.notes.append(
                 f'{kind} layer "{name}" '
                 + (f"became {_inputs(found)}" if found else "left out: only layers that are left out read it")
-                + (f"; feed numbers as the layer makes them: {how}" if found and how else "")
+                + (f"; a plain model is fed numbers as the layer makes them: {how}" if found and how else "")
             )
         elif data_layers.is_training_only(block):
             parts.notes.append(f'{kind} layer "{name}" left out: training only')
@@ -258,7 +259,10 @@ def _build(
         reads={at: [(b.text("name"), blob) for b, blob in blobs] for at, blobs in cut.reads.items()},
         refusals=refusals,
     )
-    net = replace(with_offsets(net), host_steps=host_steps(layers, file))
+    colour = [i.name for i in net.inputs if len(i.shape) == 4 and i.shape[1] == 3]
+    picture = next(iter([*colour, *(i.name for i in net.inputs)]), "")
+    known = find_transform(layers, raw, picture)
+    net = replace(with_offsets(net), host_steps=host_steps(layers, file), transform=known)
     shared = check_shared_memory(net)
     if shared and not tolerant:
         raise next(iter(shared.values()))

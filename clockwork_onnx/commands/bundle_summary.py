@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +77,12 @@ def print_bundle(console: Console, summary: dict[str, Any]) -> None:
     how, classes = summary["preprocessing"], summary["classes"]
     carried = ", ".join(f"{n} {'x'.join(map(str, v['shape']))}" for n, v in summary["values"].items())
     size = sum(prod(v["shape"]) * (2 if v["dtype"] == "float16" else 4) for v in summary["values"].values())
-    kept = "the frame's own size" if summary["size"] == "native" else f"resized to {height} x {width}"
     shown = ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")
     sources = [summary["source"].get("prototxt"), *summary["source"].get("weights", ())]
     lines = [
         f"totals   {summary['macs'] / 1e9:,.3f} GMAC a full pass at {height} x {width}",
         f"carried  {carried}: {size / 2**20:,.1f} MiB",
-        f"frames   {kept}, {_picture(how)}",
+        *(f"{name:8} {text}" for name, text in described(how, {})),
         *(f"{name:8} with each frame, {_picture(more)}" for name, more in summary["more_frames"].items()),
         f"gives    {summary['output']}" + (f", {len(classes)} classes: {shown}" if classes else ""),
         f"schedule {summary['schedule']}; adaptive clocks watch {summary['signal'] or 'nothing'}",
@@ -91,3 +91,27 @@ def print_bundle(console: Console, summary: dict[str, Any]) -> None:
     lines += [f"note     {note}" for note in (*summary["why"], *summary["notes"])]
     for line in lines:
         console.print(line)
+
+
+def described(how: Mapping[str, Any], origins: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each fact with its value and, in brackets, its origin, for a user.
+
+    Args:
+        how: The pre-processing as it stands in the manifest.
+        origins: By fact; none where they are not known.
+    """
+    size, multiple = how["size"], how.get("multiple", [1, 1])
+    pads = how.get("fit") == "pad"
+    kept = "the frame's own"
+    if size is not None:
+        kept = f"{size[0]} x {size[1]}, frames are {'padded or cropped' if pads else 'resized'}"
+    elif multiple != [1, 1]:
+        also = " and {} x {} more".format(*how["remainder"]) if "remainder" in how else ""
+        kept += f", {'padded' if pads else 'resized'} to multiples of {multiple[0]} x {multiple[1]}{also}"
+    values = {
+        "size": kept,
+        "channels": how["channels"],
+        "mean": ", ".join(f"{number:g}" for number in how["mean"]),
+        "scale": f"{how['scale']:g}",
+    }
+    return [(k, f"{v} ({origins[k]})" if origins.get(k) else v) for k, v in values.items()]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clockwork_onnx.commands.bundle_summary import bundle_summary, print_stages
+from clockwork_onnx.commands.bundle_summary import bundle_summary, described, print_stages
 from clockwork_onnx.commands.convert_flow import read_key_net, write_flow_bundle
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import (
-    NUMBERS,
+    MEAN,
     PICTURE,
     SIZE,
     NetOptions,
@@ -50,8 +50,14 @@ SHOWN = 6
     "--size",
     type=SIZE,
     default=None,
-    help="Resize frames to this size for the net, or keep their own [default: native where the net "
-    "permits it, else the prototxt's size].",
+    help="Bring frames to this size for the net, or keep their own [default: the prototxt's size; native for "
+    "a net that crops to its input or makes pictures].",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["resize", "pad"]),
+    help="Frames of a size that the net does not take are resized, or padded with the mean [default: "
+    "resize; pad with --size native, and for DeepLab's ImageSegData].",
 )
 @click.option(
     "--channels",
@@ -61,15 +67,17 @@ SHOWN = 6
 )
 @click.option(
     "--mean",
-    type=NUMBERS,
+    type=MEAN,
     default=None,
-    help="Subtracted first, in the net's channel order [default: 0; for Accel and DFF theirs].",
+    help="Subtracted first, in the net's channel order; a .binaryproto or .npy file serves too [default: "
+    "what the prototxt says, else 0; for Accel and DFF theirs].",
 )
 @click.option(
     "--scale",
     type=float,
     default=None,
-    help="Multiplied after the mean is subtracted: (x - mean) * scale [default: 1].",
+    help="Multiplied after the mean is subtracted: (x - mean) * scale [default: what the prototxt says, "
+    "else 1].",
 )
 @click.option(
     "--input",
@@ -149,7 +157,13 @@ def command(
 def _summary(done: Conversion) -> dict[str, Any]:
     left_out = [{"name": name, "type": kind} for name, kind in done.left_out]
     if done.bundle is not None:
-        return {**bundle_summary(done.bundle), "left_out": left_out, "chosen": list(done.chosen)}
+        return {
+            **bundle_summary(done.bundle),
+            "left_out": left_out,
+            "chosen": list(done.chosen),
+            "notes": list(done.notes),
+            "preprocessing_from": dict(done.origins),
+        }
     return {
         "model": str(done.path),
         "inputs": dict(done.inputs),
@@ -170,6 +184,8 @@ def _print(summary: dict[str, Any]) -> None:
             console.print(f"one size {summary['fixed_size']}")
     else:
         print_stages(console, summary)
+        for name, text in described(summary["preprocessing"], summary.get("preprocessing_from", {})):
+            console.print(f"{name:8} {text}")
         console.print(f"signal   {summary['signal'] or 'none'}")
     if summary["left_out"]:
         first = [f"{layer['name']} ({layer['type']})" for layer in summary["left_out"][:SHOWN]]

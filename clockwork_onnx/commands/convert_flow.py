@@ -86,6 +86,7 @@ def write_flow_bundle(
         UsageError: an option that does not go with such a net.
     """
     import staged_onnx
+    from clockwork_onnx.preprocessing import given_mean
     from runtime.schedule.grammar import parse_schedule
     from staged_onnx.feature_flow import plan_feature_flow
     from staged_onnx.flow_export import PIXEL_MEANS, default_schedule, export_feature_flow
@@ -95,7 +96,10 @@ def write_flow_bundle(
     _check_options(net, options)
     size = options["size"] if options["size"] not in (None, "native") else None
     how = staged_onnx.Preprocessing(
-        size, options["channels"] or "rgb", options["mean"] or PIXEL_MEANS, options["scale"] or 1.0
+        size,
+        options["channels"] or "rgb",
+        given_mean(options["mean"]) or PIXEL_MEANS,
+        options["scale"] or 1.0,
     )
     plan = plan_feature_flow(key_net, net, size)
     schedule = options["schedule"] or default_schedule(plan)

@@ -179,9 +179,8 @@ def _extent(
     stride = manifest.values[value].stride
     if stride is None:
         return 1.0, 1.0
-    # At the net's own size the input is as large as the frame, of which the grid is a known share.
-    # So it is, pixel for pixel, where frames are fitted to the input by padding.
+    # Unless it is resized, the input has the frame's pixels, of which the grid is a known share.
     how = manifest.preprocessing
-    resized = how.size if not how.fit else None
+    resized = how.size if how.fit == "resize" else None
     input_size = resized or paths.frame_of((grid[0], grid[1]))
     return shape[2] * stride[0] / input_size[0], shape[3] * stride[1] / input_size[1]

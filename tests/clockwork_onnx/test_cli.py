@@ -200,7 +200,15 @@ def test_inspect_describes_a_bundle(
     written = json.loads(capsys.readouterr().out)
     assert run(["inspect", str(target), "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
-    assert {**described, "left_out": [], "chosen": []} == written
+    origins = written.pop("preprocessing_from")
+    assert origins == {
+        "size": "the net crops its scores to its input, whatever that is",
+        "channels": "Caffe's order",
+        "mean": "not known",
+        "scale": "not known",
+    }
+    assert written["notes"][0].startswith("nothing is known of mean and scale")
+    assert {**described, "left_out": [], "chosen": [], "notes": written["notes"]} == written
     assert run(["inspect", str(target)]) == 0
     shown = capsys.readouterr().out
     assert "stages: 1 and the head" in shown and "net.caffemodel (sha256 " in shown

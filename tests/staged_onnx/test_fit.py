@@ -1,4 +1,4 @@
-"""Frames fitted to a net of one size: equal to DeepLab's data layer, and labels back on the frame."""
+"""Frames brought to sizes that a net takes, and results back on the frame, as NumPy does it."""
 
 import json
 from pathlib import Path
@@ -8,120 +8,115 @@ import pytest
 
 import runtime
 import staged_onnx
-from caffe_port import random_weights, read_net
-from caffe_port.net import HostStep
-from clockwork_onnx.cli import run
+from caffe_port import random_weights
 from staged_onnx import Preprocessing
 from staged_onnx.export import export
+from staged_onnx.fit import nearest_fit, size_multiple
 from tests.support.ported import read_text
 from tests.support.ported import run as run_net
 from weights.errors import BundleError, UsageError
 
-MEAN = np.array([104.008, 116.669, 122.675], np.float32)
-CROP = 33
-NET = """
-layers { name: "data" type: IMAGE_SEG_DATA top: "data" top: "label" top: "data_dim"
-  transform_param { mean_value: 104.008 mean_value: 116.669 mean_value: 122.675 crop_size: 33 } }
-layers { name: "c1" type: CONVOLUTION bottom: "data" top: "c1"
-  convolution_param { num_output: 4 kernel_size: 3 pad: 2 hole: 2 stride: 2
-    weight_filler { type: "gaussian" std: 0.01 } } }
-layers { name: "fc8" type: CONVOLUTION bottom: "c1" top: "fc8"
-  convolution_param { num_output: 5 kernel_size: 1 weight_filler { type: "gaussian" std: 1 } } }
-TAIL
-layers { name: "crf" type: DENSE_CRF bottom: "SCORES" bottom: "data_dim" bottom: "data" top: "crf_inf"
-  dense_crf_param { max_iter: 3 pos_w: 3 pos_xy_std: 3 bi_w: 5 bi_xy_std: 50 bi_rgb_std: 10 } }
-"""
-INTERP = 'layers { name: "up" type: INTERP bottom: "fc8" top: "up" interp_param { zoom_factor: 2 } }'
-SIZES = [(20, 27), (33, 33), (50, 20), (40, 61), (34, 33)]
+MEAN = np.array([104.0, 116.5, 122.5], np.float32)
 
 
-def net_text(tail: str, scores: str) -> str:
-    return NET.replace("TAIL", tail).replace("SCORES", scores)
+def skip_net(stride: int, size: tuple[int, int]) -> str:
+    """A net whose two branches meet where the size is a multiple of the stride (or 2 x 2 poolings round)."""
+    return f"""
+    input: "data" input_shape {{ dim: 1 dim: 3 dim: {size[0]} dim: {size[1]} }}
+    layer {{ name: "a" type: "Convolution" bottom: "data" top: "a"
+      convolution_param {{ num_output: 4 kernel_size: {stride} stride: {stride}
+        weight_filler {{ type: "gaussian" std: 0.02 }} }} }}
+    layer {{ name: "up" type: "Deconvolution" bottom: "a" top: "up"
+      convolution_param {{ num_output: 4 group: 4 kernel_size: {stride} stride: {stride} bias_term: false
+        weight_filler {{ type: "gaussian" std: 0.5 }} }} }}
+    layer {{ name: "b" type: "Convolution" bottom: "data" top: "b"
+      convolution_param {{ num_output: 4 kernel_size: 1 weight_filler {{ type: "gaussian" std: 0.01 }} }} }}
+    layer {{ name: "s" type: "Eltwise" bottom: "up" bottom: "b" top: "s" }}
+    """
 
 
-def by_the_data_layer(frame: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """The net's input, and the part of the frame that it shows."""
-    height, width = frame.shape[:2]
-    rows, columns = min(CROP, height), min(CROP, width)
-    down, across = (height - rows) // 2, (width - columns) // 2
-    seen = slice(down, down + rows), slice(across, across + columns)
-    data = np.zeros((1, 3, CROP, CROP), np.float32)
-    data[0, :, :rows, :columns] = (frame[seen][:, :, ::-1] - MEAN).transpose(2, 0, 1)
-    return data, seen
+@pytest.mark.parametrize(("stride", "size"), [(1, (8, 8)), (4, (8, 12)), (6, (12, 24)), (8, (16, 16))])
+def test_the_multiple_is_found(tmp_path: Path, stride: int, size: tuple[int, int]) -> None:
+    net = read_text(skip_net(stride, size), tmp_path)
+    assert size_multiple(net, {"data": (1, 3, *size)}, "s") == (stride, stride)
+
+
+def test_nearest_fit_is_no_smaller_and_on_the_grid() -> None:
+    for size in ((1, 2), (16, 17), (333, 12)):
+        found = nearest_fit(size, (8, 5), (1, 2))
+        assert all(0 <= f - s < m for f, s, m in zip(found, size, (8, 5), strict=True))
+        assert found[0] % 8 == 1 and found[1] % 5 == 2
+
+
+def labels_of(bundle: Path, frames: list[np.ndarray], schedule: str = "oracle") -> list[np.ndarray]:
+    with runtime.open(bundle, device="cpu", schedule=schedule) as player:
+        return [step.labels for frame in frames for step in player.play([frame])]
+
+
+def frames_of(*sizes: tuple[int, int]) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
 
 
 @pytest.mark.parametrize("stages", [1, 2])
-def test_labels_are_those_of_the_padded_net_cropped_back(tmp_path: Path, stages: int) -> None:
-    net = read_text(net_text(INTERP, "up"), tmp_path)
-    blobs = random_weights(net, seed=3)
-    plan = staged_onnx.plan(net, cuts=["c1", "fc8"][:stages])
-    how = Preprocessing((CROP, CROP), "bgr", tuple(float(m) for m in MEAN), 1.0, True)
+def test_frames_off_the_grid_are_padded_with_the_mean(tmp_path: Path, stages: int) -> None:
+    net = read_text(skip_net(8, (16, 16)), tmp_path)
+    blobs = random_weights(net, seed=1)
+    how = Preprocessing(None, "bgr", tuple(MEAN.tolist()), 0.5, "pad", (8, 8))
+    plan = staged_onnx.plan(net, cuts=["a", "s"][:stages])
     bundle = export(net, blobs, plan, tmp_path / "x.staged", preprocessing=how)
-    assert bundle.manifest.preprocessing == how
-    rng = np.random.default_rng(0)
-    frames = [rng.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
-    with runtime.open(bundle.path, device="cpu", schedule="oracle") as player:
-        for frame in frames:
-            labels = player.step(frame).labels
-            data, seen = by_the_data_layer(frame)
-            scores = run_net(net, {"data": data}, blobs)["up"][0]
-            expected = np.zeros(frame.shape[:2], np.uint8)
-            rows, columns = expected[seen].shape
-            expected[seen] = scores[:, :rows, :columns].argmax(axis=0)
-            assert labels.shape == frame.shape[:2] and np.array_equal(labels, expected)
-    assert len({int(label) for label in np.unique(expected)}) > 2
+    assert staged_onnx.read_bundle(bundle.path).manifest.preprocessing == how
+    frames = frames_of((13, 20), (16, 24), (7, 33))
+    for frame, labels in zip(frames, labels_of(bundle.path, frames), strict=True):
+        height, width = frame.shape[:2]
+        data = np.zeros((1, 3, -(-height // 8) * 8, -(-width // 8) * 8), np.float32)
+        data[0, :, :height, :width] = ((frame[..., ::-1] - MEAN) * 0.5).transpose(2, 0, 1)
+        scores = run_net(net, {"data": data}, blobs)["s"][0, :, :height, :width]
+        assert np.array_equal(labels, scores.argmax(axis=0)) and len(np.unique(labels)) > 2
 
 
-def test_scores_of_the_frame_s_geometry_are_what_other_schedules_move(tmp_path: Path) -> None:
-    net = read_text(net_text("", "fc8"), tmp_path)
-    blobs = random_weights(net, seed=3)
-    how = Preprocessing((CROP, CROP), "bgr", tuple(float(m) for m in MEAN), 1.0, True)
-    export(net, blobs, staged_onnx.plan(net, cuts=["c1", "fc8"]), tmp_path / "x.staged", preprocessing=how)
-    frames = [np.random.default_rng(5).integers(0, 256, (20, 27, 3), np.uint8)] * 4
-    with runtime.open(tmp_path / "x.staged", device="cpu", schedule="oracle") as player:
-        oracle = [step.labels for step in player.play(frames)]
-    for schedule in ("warp:4@of=scores", "warp-feature:4", "correct:4"):
-        with runtime.open(tmp_path / "x.staged", device="cpu", schedule=schedule) as player:
-            still = [step.labels for step in player.play(frames)]
-        agree = [np.mean(a == b) for a, b in zip(oracle, still, strict=True)]
-        assert min(agree) > 0.97, schedule
+def test_frames_off_the_grid_can_be_resized(tmp_path: Path) -> None:
+    net = read_text(skip_net(8, (16, 16)), tmp_path)
+    how = Preprocessing(None, "bgr", (0.0,), 1.0, "resize", (8, 8))
+    plan = staged_onnx.plan(net, cuts=["a"])
+    export(net, random_weights(net), plan, tmp_path / "x.staged", preprocessing=how)
+    (odd, even) = labels_of(tmp_path / "x.staged", frames_of((13, 20), (16, 24)))
+    assert odd.shape == (13, 20) and even.shape == (16, 24)
 
 
-def test_convert_chooses_it_for_the_data_layer_and_keeps_the_host_s_steps(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    (tmp_path / "net.prototxt").write_text(net_text(INTERP, "up"), "utf-8")
-    net = read_net(tmp_path / "net.prototxt")
-    import weights
-
-    weights.write(tmp_path / "net.caffemodel", net, random_weights(net))
-    files = [str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel")]
-    target = tmp_path / "x.staged"
-    assert run(["convert", *files, "-o", str(target), "--cut", "c1"]) == 0
-    assert "padded with the mean or cropped to 33 x 33" in " ".join(capsys.readouterr().out.split())
-    manifest = staged_onnx.read_bundle(target).manifest
-    assert manifest.preprocessing == Preprocessing((33, 33), "bgr", (104.008, 116.669, 122.675), 1.0, True)
-    assert [(step.name, step.type) for step in manifest.host_steps] == [
-        ("data", "ImageSegData"), ("crf", "DenseCRF"),
-    ]  # fmt: skip
-    assert manifest.host_steps == net.host_steps
-    assert isinstance(manifest.host_steps[0], HostStep)
-    assert run(["convert", *files, "-o", str(target), "--cut", "c1", "--size", "native", "--force"]) == 0
-    assert staged_onnx.read_bundle(target).manifest.preprocessing.size is None
-
-
-def test_bad_host_steps_and_a_fit_to_nothing_are_refused(tmp_path: Path) -> None:
-    net = read_text(net_text(INTERP, "up"), tmp_path)
-    how = Preprocessing((CROP, CROP), fit=True)
+def test_a_grid_with_a_remainder(tmp_path: Path) -> None:
+    net = read_text(skip_net(8, (16, 16)), tmp_path)
+    how = Preprocessing(None, "bgr", (0.0,), 1.0, "pad", (16, 16), (8, 8))
     export(
-        net, random_weights(net), staged_onnx.plan(net, cuts=["c1"]), tmp_path / "x.staged", preprocessing=how
+        net, random_weights(net), staged_onnx.plan(net, cuts=["a"]), tmp_path / "x.staged", preprocessing=how
     )
+    assert labels_of(tmp_path / "x.staged", frames_of((9, 20)))[0].shape == (9, 20)
+
+
+def test_a_picture_of_twice_the_size_ends_where_the_frame_does(tmp_path: Path) -> None:
+    text = """
+    input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
+    layer { name: "a" type: "Convolution" bottom: "data" top: "a"
+      convolution_param { num_output: 3 kernel_size: 1 } }
+    layer { name: "up" type: "Deconvolution" bottom: "a" top: "up"
+      convolution_param { num_output: 3 kernel_size: 2 stride: 2 } }"""
+    net = read_text(text, tmp_path)
+    how = Preprocessing(None, "bgr", (0.0,), 1.0, "pad", (8, 8))
+    plan = staged_onnx.plan(net, cuts=["a"], kind="picture")
+    export(net, random_weights(net), plan, tmp_path / "x.staged", preprocessing=how)
+    with runtime.open(tmp_path / "x.staged", device="cpu") as player:
+        assert player.step(frames_of((10, 13))[0]).output.shape == (20, 26, 3)
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    for options in ({"fit": "stretch"}, {"multiple": (0, 1)}, {"multiple": (8, 8), "remainder": (8, 0)}):
+        with pytest.raises(UsageError):
+            Preprocessing(**options)  # type: ignore[arg-type]
+    net = read_text(skip_net(8, (16, 16)), tmp_path)
+    export(net, random_weights(net), staged_onnx.plan(net, cuts=["a"]), tmp_path / "x.staged")
     file = tmp_path / "x.staged/manifest.json"
     whole = json.loads(file.read_text())
-    for change in ({"name": 3}, {"reads": "x"}, {"parameters": {"bi_w": {"a": 1}}}, {"parameters": []}):
-        broken = {**whole, "host_steps": [{**whole["host_steps"][1], **change}]}
-        file.write_text(json.dumps(broken))
-        with pytest.raises(BundleError, match="host step"):
+    for change in ({"fit": 3}, {"multiple": 8}, {"multiple": [8, True]}, {"remainder": [1]}, {"fit": "x"}):
+        file.write_text(json.dumps({**whole, "preprocessing": {**whole["preprocessing"], **change}}))
+        with pytest.raises((BundleError, UsageError)):
             staged_onnx.read_bundle(tmp_path / "x.staged")
-    with pytest.raises(UsageError, match="nothing to fit"):
-        Preprocessing(fit=True)

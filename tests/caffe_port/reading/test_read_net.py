@@ -70,7 +70,7 @@ def test_what_a_data_layer_does_to_its_pictures_is_said(tmp_path: Path, settings
     """The input that replaces the layer is its top, so the net does not do it again."""
     text = f'layer {{ name: "d" type: "Data" top: "data" {settings} }} ' + layer("ReLU", "data", "y")
     (note,) = read_text(text, tmp_path, inputs={"data": (2, 3, 8, 8)}).notes
-    more = f"; feed numbers as the layer makes them: {said}" if said else ""
+    more = f"; a plain model is fed numbers as the layer makes them: {said}" if said else ""
     assert note == f'Data layer "d" became input data 2x3x8x8{more}'
 
 
