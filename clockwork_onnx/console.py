@@ -94,7 +94,17 @@ class FrameBar:
 def progress(
     items: Iterable[T], total: int | None = None, *, quiet: bool = False, description: str = ""
 ) -> Iterator[T]:
-    """The items, one per frame, with a `FrameBar` that counts them as they are used up."""
+    """The items, one per frame, with a `FrameBar` that counts them as they are used up.
+
+    Args:
+        items: The items.
+        total: How many there will be, where that is known.
+        quiet: Show nothing.
+        description: What stands before the bar.
+
+    Yields:
+        Each item.
+    """
     with FrameBar(total, quiet=quiet, description=description) as bar:
         for item in items:
             yield item

@@ -43,7 +43,15 @@ def frames_of(data: DataSet) -> Iterator[Frame]:
 
 
 def play_snippets(player: Player, data: DataSet) -> Iterator[Played]:
-    """Play all snippets and score the frames that have labels."""
+    """Play all snippets and score the frames that have labels.
+
+    Args:
+        player: Plays a schedule with key frames.
+        data: The snippets, each a shot.
+
+    Yields:
+        Each frame's step, with its own score and the scores so far.
+    """
     samples = [(shot.name, sample) for shot in data.shots for sample in shot.samples]
     total = Confusion(len(data.classes))
     times: list[float] = []

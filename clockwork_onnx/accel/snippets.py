@@ -23,12 +23,29 @@ LABELLED = 19
 
 
 def offset_of(number: int, interval: int, *, average: bool) -> int:
-    """Frames from the key frame to the labelled one in the snippet of this number."""
+    """How far the labelled frame of a snippet is from its key frame.
+
+    Args:
+        number: The snippet's number, from 0.
+        interval: K, frames from one key frame to the next.
+        average: Let every distance have its share, instead of the farthest alone.
+
+    Returns:
+        Frames from the key frame to the labelled one.
+    """
     return number % interval if average else interval - 1
 
 
 def window(number: int, interval: int, *, average: bool) -> range:
     """The frames of a snippet that are played, the key frame first.
+
+    Args:
+        number: As in `offset_of`.
+        interval: As in `offset_of`.
+        average: As in `offset_of`.
+
+    Returns:
+        Frame numbers within the snippet.
 
     Raises:
         UsageError: They would begin before the snippet or end behind it.
@@ -41,7 +58,21 @@ def window(number: int, interval: int, *, average: bool) -> range:
 
 
 def cityscapes_snippets(root: Path, interval: int, count: int, *, average: bool) -> DataSet:
-    """The first `count` snippets of Cityscapes' validation cities, cut to the frames that are played."""
+    """Snippets of Cityscapes' validation cities, cut to the frames that are played.
+
+    Args:
+        root: The data set's folder.
+        interval: As in `offset_of`.
+        count: How many snippets there are at most, the first ones.
+        average: As in `offset_of`.
+
+    Returns:
+        Each snippet as a shot.
+
+    Raises:
+        UsageError: The interval does not fit a snippet.
+        DataSetError: The data set is not there or is incomplete.
+    """
     after = interval - 1 if average else 0
     window(0, interval, average=average)
     data = cityscapes.read(root, length=LABELLED + 1, after=after)
@@ -49,10 +80,19 @@ def cityscapes_snippets(root: Path, interval: int, count: int, *, average: bool)
 
 
 def cut_snippets(data: DataSet, interval: int, count: int, *, average: bool) -> DataSet:
-    """The first `count` snippets of a video, cut to the frames that are played.
+    """Snippets of a video, cut to the frames that are played.
+
+    Args:
+        data: The video, as one shot.
+        interval: As in `offset_of`.
+        count: How many snippets there are at most, the first ones.
+        average: As in `offset_of`.
+
+    Returns:
+        Each snippet as a shot.
 
     Raises:
-        UsageError: The video is shorter than one snippet.
+        UsageError: The video is shorter than one snippet, or the interval does not fit one.
     """
     samples: tuple[Sample, ...] = data.shots[0].samples
     starts = range(0, len(samples) - SNIPPET + 1, SNIPPET)

@@ -19,7 +19,18 @@ __all__ = ["print_summary", "summarise_run"]
 def summarise_run(
     player: Player, record: RunRecord, seconds: float, reader: VideoReader, interrupted: bool
 ) -> dict[str, Any]:
-    """The run as JSON data."""
+    """The run as JSON data.
+
+    Args:
+        player: What played it.
+        record: What it counted and timed.
+        seconds: How long it took.
+        reader: What it read.
+        interrupted: Whether it was ended before the video.
+
+    Returns:
+        JSON values by name; what could not be measured is None.
+    """
     manifest = player.bundle.manifest
     macs = {stage.name: stage.macs for stage in (*manifest.stages, manifest.head)}
     frames = record.frames

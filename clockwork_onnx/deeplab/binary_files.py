@@ -42,7 +42,12 @@ def read_scores_bin(path: str | PathLike[str]) -> NDArray[np.float32]:
 
 
 def write_scores_bin(path: str | PathLike[str], scores: NDArray[Any]) -> None:
-    """Write probabilities, K x H x W."""
+    """Write probabilities as a .bin file.
+
+    Args:
+        path: The file.
+        scores: K x H x W; written as float32.
+    """
     _write(path, np.asarray(scores, np.dtype("<f4")))
 
 
@@ -55,7 +60,12 @@ def read_labels_bin(path: str | PathLike[str]) -> NDArray[np.int16]:
 
 
 def write_labels_bin(path: str | PathLike[str], labels: NDArray[Any]) -> None:
-    """Write labels, H x W."""
+    """Write labels as a .bin file.
+
+    Args:
+        path: The file.
+        labels: H x W; written as int16.
+    """
     _write(path, np.asarray(labels, np.dtype("<i2"))[None])
 
 
@@ -121,7 +131,15 @@ def read_ppm(path: str | PathLike[str]) -> NDArray[np.uint8]:
 
 
 def write_ppm(path: str | PathLike[str], picture: NDArray[np.uint8]) -> None:
-    """Write H x W x 3, RGB, uint8."""
+    """Write a picture as binary PPM.
+
+    Args:
+        path: The file.
+        picture: uint8, H x W x 3, RGB.
+
+    Raises:
+        UsageError: The array is not such a picture.
+    """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise UsageError("not a picture", file=path, found=f"{picture.dtype} {picture.shape}")
     with whole_file(path) as partial, open(partial, "wb") as stream:

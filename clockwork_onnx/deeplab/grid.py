@@ -61,7 +61,19 @@ def grid(
     pos_xy_std: Sequence[float] = (3.0,),
     iterations: int = 10,
 ) -> list[CrfParameters]:
-    """Every combination, those that share lattices next to each other."""
+    """Every combination of parameters, those that share lattices next to each other.
+
+    Args:
+        bi_w: Weights of the kernel of position and colour.
+        bi_xy_std: Its standard deviations across and down, in pixels.
+        bi_rgb_std: Its standard deviations of each colour, in levels of 255.
+        pos_w: Weights of the kernel of position.
+        pos_xy_std: Its standard deviations across and down, in pixels.
+        iterations: Mean-field updates, the same for all.
+
+    Returns:
+        The settings, as many as the product of the numbers of values.
+    """
     return [
         CrfParameters.of(w, xy, rgb, position, position_std, iterations)
         for xy, rgb, position_std, position, w in product(bi_xy_std, bi_rgb_std, pos_xy_std, pos_w, bi_w)
@@ -69,7 +81,19 @@ def grid(
 
 
 def sample(experiment: Experiment, count: int, seed: int = 0) -> list[Picture]:
-    """Pictures of the set that have labels and features, `count` of them at random, in the list's order."""
+    """Pictures of the experiment's set that have labels and features, chosen at random.
+
+    Args:
+        experiment: The experiment.
+        count: How many there are at most.
+        seed: The same seed chooses the same pictures.
+
+    Returns:
+        The pictures, in the list's order.
+
+    Raises:
+        DataSetError: There is none.
+    """
     able = [
         picture
         for picture in experiment.pictures()
@@ -163,7 +187,12 @@ def _resume(kept: Path, key: str, empty: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def write_csv(path: Path, points: Sequence[GridPoint]) -> None:
-    """One line per setting, best first: its parameters, mean IU and number of pictures."""
+    """Write one line per setting, best first: its parameters, mean IU and number of pictures.
+
+    Args:
+        path: The file; it appears whole or not at all.
+        points: The settings with their scores.
+    """
     names = [field.name for field in fields(CrfParameters)]
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)

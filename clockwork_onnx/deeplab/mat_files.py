@@ -48,7 +48,15 @@ def picture_id(file: Path) -> str:
 
 
 def write_mat(path: str | PathLike[str], blob: NDArray[Any]) -> None:
-    """Write a blob, C x H x W or N x C x H x W, as float32; the file appears whole or not at all."""
+    """Write a blob as float32; the file appears whole or not at all.
+
+    Args:
+        path: The file.
+        blob: C x H x W or N x C x H x W.
+
+    Raises:
+        UsageError: The array has another number of axes, or is too large.
+    """
     from scipy.io import savemat
 
     blob = np.asarray(blob, np.float32)
@@ -67,11 +75,16 @@ def write_mat(path: str | PathLike[str], blob: NDArray[Any]) -> None:
 def read_mat(path: str | PathLike[str], variable: str = VARIABLE) -> NDArray[np.float32]:
     """Read a blob that MatWrite, `write_mat` or MATLAB (also compressed, also double) wrote.
 
+    Args:
+        path: The file.
+        variable: The name of the array in it.
+
     Returns:
         N x C x H x W, float32.
 
     Raises:
-        DataSetError: The file is no level 5 file, is damaged or too large, or has no such array of numbers.
+        DataSetError: The file is missing, is not a level 5 file, is damaged or too large, or has no such
+            array of numbers.
     """
     file = Path(path)
     try:

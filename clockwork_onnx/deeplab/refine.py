@@ -61,7 +61,18 @@ def crop_scores(scores: Floats, size: tuple[int, int], file: Path) -> Floats:
 
 
 def scores_of(file: Path, size: tuple[int, int]) -> Floats:
-    """The scores of a .mat file within the picture, K x H x W."""
+    """The scores of a .mat file within the picture.
+
+    Args:
+        file: The file.
+        size: Height and width of the picture.
+
+    Returns:
+        K x H x W, float32.
+
+    Raises:
+        DataSetError: The file is damaged, holds several pictures, or does not fit the picture.
+    """
     blob = read_mat(file)
     if blob.shape[0] != 1:
         raise DataSetError("the scores of several pictures", file=file, found=blob.shape[0], expected=1)
@@ -69,7 +80,14 @@ def scores_of(file: Path, size: tuple[int, int]) -> Floats:
 
 
 def read_log_p(file: Path, size: tuple[int, int]) -> Floats:
-    """log p up to a constant per pixel, K x H x W, from .mat scores or .bin probabilities.
+    """log p up to a constant per pixel, from .mat scores or .bin probabilities.
+
+    Args:
+        file: The file; its ending says which of the two it is.
+        size: Height and width of the picture.
+
+    Returns:
+        K x H x W, float32.
 
     Raises:
         DataSetError: The file is damaged, or does not fit the picture.
@@ -131,7 +149,15 @@ def _reader(image: Path) -> Callable[[], NDArray[np.uint8]]:
 
 
 def experiment_jobs(experiment: Experiment, parameters: CrfParameters) -> list[Job]:
-    """The jobs of an experiment's set: its .mat features, its pictures, and the results' folder."""
+    """The jobs of an experiment's set: its .mat features, its pictures, and the results' folder.
+
+    Args:
+        experiment: The experiment.
+        parameters: The CRF's, after which the results' folder is called.
+
+    Returns:
+        One job per picture.
+    """
     target = experiment.results(post_folder(parameters))
     return [
         Job(
@@ -149,8 +175,16 @@ def refine(
 ) -> Iterator[tuple[Job, bool]]:
     """Run the CRF on every picture; one whose labels are newer than its scores is passed over.
 
+    Args:
+        jobs: The pictures with their scores, and where the labels go.
+        parameters: The CRF's.
+        force: Pass over none.
+
     Yields:
         Each job, and whether it was done now.
+
+    Raises:
+        DataSetError: A picture or its scores cannot be read, or do not fit each other.
     """
     for job in jobs:
         there = job.target.is_file() and job.target.stat().st_mtime_ns >= job.scores.stat().st_mtime_ns

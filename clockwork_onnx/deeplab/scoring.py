@@ -54,7 +54,15 @@ class VocScores:
 
 
 def voc_scores(confusion: Confusion, missing: tuple[str, ...] = ()) -> VocScores:
-    """The measures of MyVOCevalseg.m from a matrix of counts."""
+    """The measures of MyVOCevalseg.m from a matrix of counts.
+
+    Args:
+        confusion: The counts over all pictures.
+        missing: Pictures that have no result.
+
+    Returns:
+        Mean IU, IU per class, class and pixel accuracy, and how many pixels were counted.
+    """
     counts = confusion.counts[:, : confusion.classes].astype(np.float64)
     hits, truth, given = np.diag(counts), confusion.counts.sum(axis=1), counts.sum(axis=0)
     iu = hits / np.maximum(truth + given - hits, 1)
@@ -69,7 +77,12 @@ def voc_scores(confusion: Confusion, missing: tuple[str, ...] = ()) -> VocScores
 
 
 def write_png(path: Path, labels: NDArray[np.uint8]) -> None:
-    """A label map as an indexed PNG with VOC's colours; it appears whole or not at all."""
+    """Write a label map as an indexed PNG with VOC's colours; it appears whole or not at all.
+
+    Args:
+        path: The file.
+        labels: uint8, H x W.
+    """
     image = Image.fromarray(np.ascontiguousarray(labels))
     image.putpalette(colour_table(voc_palette()).tobytes())
     with whole_file(path) as partial:
@@ -79,10 +92,15 @@ def write_png(path: Path, labels: NDArray[np.uint8]) -> None:
 def write_results(
     experiment: Experiment, crf: CrfParameters | None = None, *, force: bool = False
 ) -> Iterator[tuple[Picture, bool]]:
-    """Write the PNG results of the net (crf None) or of the CRF with these parameters.
+    """Write the PNG results of the net or of the CRF.
 
     A picture whose PNG is newer than what it is made of is passed over, and one that has neither scores nor
     labels yet too.
+
+    Args:
+        experiment: The experiment.
+        crf: The CRF's parameters; None for the net alone.
+        force: Write PNGs again that are newer.
 
     Yields:
         Each picture, and whether its PNG is there.
@@ -118,6 +136,13 @@ def _labels(source: Path, picture: Picture) -> NDArray[np.uint8]:
 
 def evaluate(experiment: Experiment, crf: CrfParameters | None = None) -> VocScores:
     """Score the PNG results against the labels that the list names.
+
+    Args:
+        experiment: The experiment.
+        crf: The CRF's parameters; None for the net alone.
+
+    Returns:
+        The scores over all pictures that have a result, and which have none.
 
     Raises:
         DataSetError: No picture of the list has labels, or a result has another size or unknown classes.

@@ -86,7 +86,15 @@ def find_pairs(folder: Path) -> tuple[Pair, ...]:
 
 
 def count_classes(pairs: Sequence[Pair], seen: Callable[[], None] = lambda: None) -> Frequencies:
-    """Count every label of every picture; `seen` is called after each."""
+    """Count every label of every picture.
+
+    Args:
+        pairs: The pictures with their label images.
+        seen: Called after each picture, for progress.
+
+    Returns:
+        For each label from 0 to 255, its pixels and the pictures that it is in.
+    """
     pixels, pictures = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for pair in pairs:
         counts = np.bincount(read_label(pair.label).ravel(), minlength=256)

@@ -74,7 +74,12 @@ class ViewWriter:
                 self._samples, self._every = self._samples[::2], 2 * self._every
 
     def finish(self, title: str, subtitle: str = "") -> None:
-        """Write the legends and the page, where there was a frame."""
+        """Write the legends and the page, where there was a frame.
+
+        Args:
+            title: The page's title.
+            subtitle: What stands below it.
+        """
         if not self._legends:
             return
         with whole_file(self.folder / "views.json") as partial:

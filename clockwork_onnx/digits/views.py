@@ -134,10 +134,16 @@ def draw_views(
 def display_table(
     opacity: float = OPACITY, mask: float = 0.0, line_width: float = LINE_WIDTH, threshold: float = 0.0
 ) -> np.ndarray:
-    """The opacity at which DIGITS shows each alpha of `seg`: float64 (256,).
+    """The opacity at which DIGITS shows each alpha of `seg`; alpha 0 stays clear.
 
-    0 stays clear; below the boundary `mask`; on the line 1; further inside `opacity`. `threshold` moves the
-    boundary, in pixels, for binary segmentations.
+    Args:
+        opacity: The opacity inside the line.
+        mask: The opacity below the boundary; on the line it is 1.
+        line_width: The line's width, in pixels.
+        threshold: How far the boundary is moved, in pixels, for binary segmentations.
+
+    Returns:
+        float64 (256,), each from 0 to 1.
     """
     alpha = np.arange(256)
     boundary = BOUNDARY + threshold

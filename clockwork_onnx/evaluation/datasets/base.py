@@ -91,9 +91,14 @@ class DataSet:
 
 
 def preprocess(image: NDArray[np.uint8], mean: Sequence[float]) -> NDArray[np.float32]:
-    """H x W x 3 RGB uint8 -> 3 x H x W float32: BGR, mean (B, G, R) subtracted, not scaled.
+    """A frame as all of the clockwork nets were trained and tested with: BGR, mean subtracted, not scaled.
 
-    What all of the clockwork nets were trained and tested with.
+    Args:
+        image: uint8, H x W x 3, RGB.
+        mean: B, G, R.
+
+    Returns:
+        float32, 3 x H x W.
     """
     return (image[:, :, ::-1].astype(np.float32) - np.asarray(mean, np.float32)).transpose(2, 0, 1)
 
@@ -106,7 +111,16 @@ def mean_of(how: Preprocessing) -> tuple[float, float, float]:
 
 
 def other_mean(data_set: DataSet, name: str, how: Preprocessing) -> str:
-    """A sentence where the bundle `name` subtracts another mean than the data set's own nets; else ""."""
+    """A warning where a bundle subtracts another mean than the data set's own nets.
+
+    Args:
+        data_set: The data set.
+        name: The bundle, as the sentence calls it.
+        how: The bundle's pre-processing.
+
+    Returns:
+        A sentence, or "" where the means agree or the data set has none.
+    """
     found = mean_of(how)
     if data_set.mean is None or np.allclose(found, data_set.mean, rtol=0, atol=MEAN_TOLERANCE):
         return ""
@@ -143,7 +157,15 @@ def read_label(path: Path) -> NDArray[np.uint8]:
 
 
 def without_classes(labels: NDArray[np.uint8], ignored: Sequence[int]) -> NDArray[np.uint8]:
-    """The labels with the ignored classes made void."""
+    """Labels with the ignored classes made void.
+
+    Args:
+        labels: uint8, H x W.
+        ignored: The classes.
+
+    Returns:
+        uint8, H x W.
+    """
     lookup = np.arange(256, dtype=np.uint8)
     lookup[list(ignored)] = VOID
     return lookup[labels]
@@ -181,7 +203,20 @@ def classes_met(data_set: DataSet) -> list[int]:
 
 
 def excerpt(data_set: DataSet, start: int = 0, stride: int = 1, most: int | None = None) -> DataSet:
-    """Frames `start`, `start + stride`, ... of each shot, at most `most`, some of which must have labels."""
+    """Frames `start`, `start + stride`, ... of each shot.
+
+    Args:
+        data_set: The data set.
+        start: The first frame of each shot.
+        stride: Frames from one to the next.
+        most: Frames per shot at most; None for all.
+
+    Returns:
+        The data set with these frames alone.
+
+    Raises:
+        UsageError: None of them has labels.
+    """
     shots = tuple(replace(shot, samples=shot.samples[start::stride][:most]) for shot in data_set.shots)
     chosen = replace(data_set, shots=shots)
     if not chosen.labelled:
@@ -195,20 +230,50 @@ def excerpt(data_set: DataSet, start: int = 0, stride: int = 1, most: int | None
 
 
 def class_table(names: Sequence[str], wanted: Sequence[str], other: int) -> tuple[int, ...]:
-    """For each class of `names` its index in `wanted`, and `other` for those that are not in it."""
+    """A table from one set of classes to another.
+
+    Args:
+        names: The classes to translate.
+        wanted: The classes to translate them into.
+        other: The index for those that `wanted` lacks.
+
+    Returns:
+        For each of `names` its index in `wanted`, or `other`.
+    """
     places = {name: index for index, name in enumerate(wanted)}
     return tuple(places.get(name, other) for name in names)
 
 
 def list_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The files of `folder` with one of the suffixes, in natural order."""
+    """The files of a folder with one of the endings.
+
+    Args:
+        folder: The folder.
+        suffixes: The endings, in lower case; a file's may be in upper case.
+
+    Returns:
+        The files in natural order, without hidden ones.
+    """
     wanted = frozenset(suffixes)
     found = [p for p in folder.iterdir() if p.suffix.lower() in wanted and not p.name.startswith(".")]
     return sorted(found, key=lambda p: natural_key(p.name))
 
 
 def require_folder(root: Path, relative: str, data_set: str, source: str) -> Path:
-    """`root / relative`, which must exist; the error says which folder is expected and where to get it."""
+    """A folder of a data set, which must exist.
+
+    Args:
+        root: The data set's folder.
+        relative: The folder in it.
+        data_set: The data set's name, for the message.
+        source: Where to get it, for the message.
+
+    Returns:
+        `root / relative`.
+
+    Raises:
+        DataSetError: There is none; the message says which folder is expected and where to get it.
+    """
     folder = root / relative
     if not folder.is_dir():
         raise DataSetError(
@@ -222,7 +287,19 @@ def require_folder(root: Path, relative: str, data_set: str, source: str) -> Pat
 
 
 def require_file(path: Path, data_set: str, source: str) -> Path:
-    """`path`, which must be a file of the data set."""
+    """A file of a data set, which must exist.
+
+    Args:
+        path: The file.
+        data_set: The data set's name, for the message.
+        source: Where to get it, for the message.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DataSetError: There is none.
+    """
     if not path.is_file():
         raise DataSetError(
             f"a file of the {data_set} data set is missing", file=path, hint=f"get it from {source}"
@@ -231,7 +308,19 @@ def require_file(path: Path, data_set: str, source: str) -> Path:
 
 
 def listed_names(path: Path, data_set: str, source: str) -> list[str]:
-    """The lines of a split file, without blank ones; none leads out of the data set's folder."""
+    """The lines of a split file, without blank ones.
+
+    Args:
+        path: The file.
+        data_set: The data set's name, for the message.
+        source: Where to get it, for the message.
+
+    Returns:
+        The names; none leads out of the data set's folder.
+
+    Raises:
+        DataSetError: The file is missing or cannot be read, or a line is not a name.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -27,7 +27,20 @@ NAMES = tuple(_READERS)
 
 
 def read(name: str, root: Path, prediction_map: tuple[int, ...] | None = None) -> DataSet:
-    """The data set `name` in the folder `root`; `prediction_map` replaces the data set's own."""
+    """A data set by name.
+
+    Args:
+        name: One of NAMES.
+        root: Its folder.
+        prediction_map: Replaces the data set's own map from the net's classes to the labels'.
+
+    Returns:
+        The data set.
+
+    Raises:
+        UsageError: There is no such data set.
+        DataSetError: It is not in the folder, or is incomplete.
+    """
     if name not in _READERS:
         raise UsageError("no such data set", found=name, expected=", ".join(NAMES))
     data_set = _READERS[name](root)

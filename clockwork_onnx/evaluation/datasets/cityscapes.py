@@ -42,10 +42,22 @@ _TABLE = tuple(TRAINING_IDS.index(i) if i in TRAINING_IDS else VOID for i in ran
 
 
 def read(root: Path, split: str = "val", length: int = 1, after: int = 0) -> DataSet:
-    """A shot for each labelled frame: the `length` frames that end with it, and `after` that follow it.
+    """A shot for each labelled frame, which alone has labels.
 
-    `length` = 1 and `after` = 0 need no sequence folder; at most 20 frames lead up to and include a labelled
-    one, and 10 follow it. Only that one has labels.
+    One frame before and none after need no sequence folder.
+
+    Args:
+        root: The data set's folder.
+        split: A folder of `gtFine`, such as "val".
+        length: How many frames end with the labelled one, itself included: 1 to 20.
+        after: How many frames follow it: 0 to 10.
+
+    Returns:
+        The data set.
+
+    Raises:
+        UsageError: Snippets have no such frames.
+        DataSetError: The data set is not there or is incomplete.
     """
     if not 1 <= length <= 20 or not 0 <= after <= 10:
         raise UsageError(

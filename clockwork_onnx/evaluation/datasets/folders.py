@@ -33,10 +33,23 @@ def read(
     prediction_map: Sequence[int] | None = None,
     name: str = "folders",
 ) -> DataSet:
-    """The images of `frames` in natural order as one shot, each with the label image of the same stem.
+    """The images of a folder as one shot, each with the label image of the same stem.
 
-    `classes` are the names of label classes 0, 1, ...; `ignored` label classes are not scored. Frames
-    without labels are played and not scored; a label image without a frame is an error.
+    Frames without labels are played and not scored.
+
+    Args:
+        frames: The folder of images, which are taken in natural order.
+        labels: The folder of label images.
+        classes: The names of label classes 0, 1, ...
+        ignored: Label classes that are not scored.
+        prediction_map: For each class of the net, the label class.
+        name: What the data set is called.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataSetError: A folder is missing or empty, or a label image has no frame.
     """
     for folder, kind in ((frames, "frames"), (labels, "label images")):
         if not folder.is_dir():

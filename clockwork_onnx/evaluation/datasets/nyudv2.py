@@ -55,9 +55,19 @@ def read(root: Path) -> DataSet:
 
 
 def read_clips(root: Path, subsample: int = 10, following: bool = False) -> DataSet:
-    """A shot for each labelled test image: every `subsample`-th raw frame up to it, the labelled one last.
+    """A shot for each labelled test image, of raw frames up to it; it alone has labels.
 
-    With `following`, the frames after the labelled one too, as the adaptive clock's firing rate was counted.
+    Args:
+        root: The data set's folder.
+        subsample: Raw frames from one that is taken to the next, counted back from the labelled one.
+        following: Take the frames after the labelled one too, as the adaptive clock's firing rate was
+            counted.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataSetError: The data set is not there or is incomplete.
     """
     raw = require_folder(root, "raw", "NYUDv2", SOURCE)
     labels = require_folder(root, "segmentation", "NYUDv2", SOURCE)

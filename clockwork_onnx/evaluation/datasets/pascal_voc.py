@@ -34,7 +34,18 @@ SOURCE = (
 
 
 def read(root: Path, split: str = "seg11valid") -> DataSet:
-    """Every image of the split as a shot of one labelled sample, at its native size."""
+    """Every image of a split as a shot of one labelled sample, at its native size.
+
+    Args:
+        root: The folder of the year, `VOC2011` or `VOC2012`.
+        split: The name of a list in `ImageSets/Segmentation`.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataSetError: The data set is not there or is incomplete.
+    """
     images = require_folder(root, "JPEGImages", "PASCAL VOC", SOURCE)
     labels = require_folder(root, "SegmentationClass", "PASCAL VOC", SOURCE)
     lists = require_folder(root, "ImageSets/Segmentation", "PASCAL VOC", SOURCE)

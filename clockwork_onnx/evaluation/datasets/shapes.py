@@ -22,7 +22,17 @@ def read(
     size: tuple[int, int] = shapes.FRAME_SIZE,
     kinds: Sequence[str] | None = None,
 ) -> DataSet:
-    """`rounds` held-out shots of every kind (or of the kinds named), all frames labelled."""
+    """Held-out shots of the generated video, all frames labelled.
+
+    Args:
+        rounds: How many shots there are of each kind.
+        frames: Frames per shot.
+        size: Height and width.
+        kinds: The kinds of shots, by default all.
+
+    Returns:
+        The data set.
+    """
     chosen = tuple(kinds) if kinds is not None else tuple(kind[0] for kind in shapes.KINDS)
     videos = shapes.shapes_video("val", rounds, frames, size, chosen)
     return DataSet("shapes, held-out shots", shapes.CLASS_NAMES, tuple(_shot(video) for video in videos))
@@ -39,7 +49,15 @@ def _shot(video: shapes.Shot) -> Shot:
 
 
 def pictures(count: int, size: tuple[int, int] = TRANSLATED_SIZE) -> DataSet:
-    """`count` single held-out pictures, from which translated sequences are cut."""
+    """Single held-out pictures, from which translated sequences are cut.
+
+    Args:
+        count: How many.
+        size: Height and width.
+
+    Returns:
+        The data set, each picture a shot.
+    """
     moving = tuple(kind[0] for kind in shapes.KINDS if kind[1] != "static")
     rounds = -(-count // len(moving))
     shots = shapes.shapes_video("val", rounds, 1, size, moving)[:count]

@@ -23,7 +23,21 @@ FRAMES = 6
 
 
 def window(height: int, width: int, frame: int, shift: int, frames: int = FRAMES) -> tuple[slice, slice]:
-    """Rows and columns that frame `frame` shows of a height x width picture."""
+    """Rows and columns of a picture that a frame shows.
+
+    Args:
+        height: The picture's height.
+        width: The picture's width.
+        frame: The frame, from 0.
+        shift: Pixels per frame.
+        frames: How many frames there are.
+
+    Returns:
+        Slices of rows and of columns.
+
+    Raises:
+        DataSetError: The picture is too small for so many frames.
+    """
     longer = max(height, width)
     size = longer - shift * (frames - 1)
     if size <= 0:
@@ -40,7 +54,16 @@ def window(height: int, width: int, frame: int, shift: int, frames: int = FRAMES
 
 
 def translated(data_set: DataSet, shift: int, frames: int = FRAMES) -> DataSet:
-    """Each labelled sample of the data set as a shot of `frames` windows, all labelled."""
+    """Each labelled sample of a data set as a shot of windows, all labelled.
+
+    Args:
+        data_set: The data set.
+        shift: Pixels per frame.
+        frames: Windows per shot.
+
+    Returns:
+        The data set of these shots.
+    """
     shots = [
         Shot(
             sample.name,

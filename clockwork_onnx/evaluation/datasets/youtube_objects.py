@@ -80,7 +80,15 @@ def read(root: Path) -> DataSet:
 
 
 def resized(image: Image.Image, resample: Image.Resampling) -> Image.Image:
-    """The picture with its longer side at 500 pixels, sides truncated to whole pixels."""
+    """A picture with its longer side at 500 pixels, sides truncated to whole pixels.
+
+    Args:
+        image: The picture.
+        resample: How it is interpolated.
+
+    Returns:
+        The resized picture.
+    """
     scale = LONG_SIDE / max(image.size)
     return image.resize((int(image.width * scale), int(image.height * scale)), resample=resample)
 

@@ -106,10 +106,20 @@ def run_demo(
     device: str = "auto",
     progress: Callable[[str], Watch] | None = None,
 ) -> DemoResult:
-    """Convert, play every schedule over held-out shots, and write what came of it into `folder`.
+    """Convert, play every schedule over held-out shots, and write what came of it.
 
     Files: the bundle `shapes-fcn8s.staged`, `overlay.mp4`, `timeline.png`, `accuracy-cost.png` and
     `report.json`.
+
+    Args:
+        folder: Where the files go; it is made where it is missing.
+        schedules: The schedules, as text.
+        data_set: What is played, by default the generated shapes video.
+        device: As for `runtime.open`.
+        progress: Called with each schedule; gives what sees its steps.
+
+    Returns:
+        What each schedule scored and cost, and the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     bundle = embedded_bundle(folder / "shapes-fcn8s.staged")

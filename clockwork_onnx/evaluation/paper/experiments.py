@@ -74,7 +74,18 @@ class Row:
 
 
 def table_methods(table: int, thresholds: Sequence[float]) -> list[Method]:
-    """The rows of a table, in the paper's order; tables of clocks end with adaptive ones."""
+    """The rows of a table, in the paper's order; tables of clocks end with adaptive ones.
+
+    Args:
+        table: The paper's number of the table, 3 to 6.
+        thresholds: Thresholds of table 6's adaptive clocks.
+
+    Returns:
+        One method per row.
+
+    Raises:
+        UsageError: There is no such table.
+    """
     if table in (3, 4):
         return [METHODS[name] for name in PIPELINES]
     if table == 5:
@@ -86,9 +97,19 @@ def table_methods(table: int, thresholds: Sequence[float]) -> list[Method]:
 
 
 def experiments(table: int, data: Path, options: Options, shifts: Sequence[int] = SHIFTS) -> list[Experiment]:
-    """What a table plays, from the folder `data` (or `SHAPES`): every data set of the table that is there.
+    """What a table plays: every data set of the table that is there.
 
-    `shifts`: pixels per frame of tables 3 and 5.
+    Args:
+        table: The paper's number of the table.
+        data: The folder of the data sets, or SHAPES.
+        options: How the paper's open points are settled.
+        shifts: Pixels per frame of tables 3 and 5.
+
+    Returns:
+        One experiment per data set, or per shift.
+
+    Raises:
+        DataSetError: A data set is broken, or none is there.
     """
     if data == SHAPES:
         return _shapes(table, options, shifts)
@@ -116,7 +137,19 @@ def video_for_figures(data: Path) -> DataSet:
 
 
 def bundle_for(data_set: DataSet, bundles: Sequence[Bundle], options: Options) -> Bundle:
-    """The first bundle that speaks the data set's classes."""
+    """The first bundle that speaks a data set's classes.
+
+    Args:
+        data_set: The data set.
+        bundles: The bundles, in order of preference.
+        options: How the paper's open points are settled.
+
+    Returns:
+        One of `bundles`.
+
+    Raises:
+        UsageError: None has as many classes.
+    """
     wanted = len(data_set.prediction_map or data_set.classes)
     for bundle in bundles:
         count = len(bundle.manifest.class_names)
@@ -149,10 +182,22 @@ def run_experiment(
     with_paper: bool | None = None,
     watch: Callable[[str], Watch] | None = None,
 ) -> list[Row]:
-    """Every method on one experiment. `with_paper`: show the paper's numbers; by default if its weights run.
+    """Play every method on one experiment.
 
-    `baselines`: truncated nets by the number of stages that they are made of; where one is missing, the
-    bundle itself is cut off there.
+    Args:
+        experiment: What is played and scored.
+        bundle: The net.
+        methods: The rows of the table.
+        options: How the paper's open points are settled.
+        device: As for `runtime.open`.
+        signal: The value that adaptive clocks watch, by default the bundle's.
+        baselines: Truncated nets by the number of stages that they are made of; where one is missing, the
+            bundle itself is cut off there.
+        with_paper: Show the paper's numbers; by default where its weights run.
+        watch: Called with each method's name; gives what sees its steps.
+
+    Returns:
+        One row per method.
     """
     data_set = _scored_by(experiment.data_set, bundle)
     run = Run(bundle, data_set, device, signal, experiment.boundary_radius)
@@ -197,7 +242,15 @@ def one_frame_late(experiment: Experiment) -> Scores:
 
 
 def result_table(title: str, rows: Sequence[Row]) -> Table:
-    """The paper's columns, ours and, where they are comparable, the paper's; then what it cost."""
+    """The paper's columns, ours and, where they are comparable, the paper's; then what it cost.
+
+    Args:
+        title: The table's title.
+        rows: One per method.
+
+    Returns:
+        The table.
+    """
     has_boundary = any(row.result.boundary is not None for row in rows)
     has_paper = any(row.paper is not None for row in rows)
     names = ["mean IU", "fwIU"] + (["mean IU-b", "fwIU-b"] if has_boundary else [])

@@ -27,7 +27,20 @@ def sweep(
     signal: str | None = None,
     watch: Callable[[str], Watch] | None = None,
 ) -> list[Result]:
-    """Figure 6: the adaptive clock at every threshold."""
+    """Figure 6: the adaptive clock at every threshold.
+
+    Args:
+        experiment: What is played and scored.
+        bundle: The net.
+        thresholds: The thresholds.
+        options: How the paper's open points are settled.
+        device: As for `runtime.open`.
+        signal: The value that the clock watches, by default the bundle's.
+        watch: Called with each method's name; gives what sees its steps.
+
+    Returns:
+        One result per threshold, in order.
+    """
     methods = [adaptive(threshold) for threshold in thresholds]
     rows = run_experiment(experiment, bundle, methods, options, device=device, signal=signal, watch=watch)
     return [row.result for row in rows]
@@ -41,7 +54,18 @@ def timeline(
     device: str = "auto",
     signal: str | None = None,
 ) -> tuple[Strips, list[Result]]:
-    """Figure 7: on which frames of the video the deepest stage fires under each schedule."""
+    """Figure 7: on which frames of a video the deepest stage fires under each schedule.
+
+    Args:
+        video: The video.
+        bundle: The net.
+        schedules: The schedules.
+        device: As for `runtime.open`.
+        signal: The value that adaptive clocks watch, by default the bundle's.
+
+    Returns:
+        When the stage fired, and one result per schedule.
+    """
     strips = Strips(bundle.manifest.stages[-1].name)
     run = Run(bundle, replace(video, shots=()), device, signal)
     clips = [Clip(shot.name, shot.samples, frozenset(), frozenset()) for shot in video.shots]

@@ -103,7 +103,16 @@ TABLE_1: dict[str, tuple[float, float, int, float | None]] = {
 
 
 def paper_row(data: str, method: str, misprints: str = "corrected") -> PaperRow | None:
-    """The paper's row, as shares; None where it has none. `misprints`: corrected or printed."""
+    """What the paper prints for a method.
+
+    Args:
+        data: The experiment's key.
+        method: The method's name.
+        misprints: "corrected", by what the paper's notebooks give, or "printed".
+
+    Returns:
+        The row, as shares from 0 to 1; None where the paper has none.
+    """
     row = _PRINTED.get(data, {}).get(method)
     if row is None:
         return None

@@ -28,7 +28,16 @@ LabelMap = NDArray[np.int64]
 
 
 def pixel_schedule(bundle: Bundle, threshold: float, options: Options) -> str | Schedule:
-    """The pixel-difference clock: relative difference to the frame before, on the values that A15 names."""
+    """The pixel-difference clock: relative difference to the frame before, on the values that A15 names.
+
+    Args:
+        bundle: The net.
+        threshold: The relative difference from which the clock fires.
+        options: How the paper's open points are settled.
+
+    Returns:
+        A schedule, or the text of one where the library has it.
+    """
     if options.pixel_values == "mean subtracted":
         return f"pixels:{threshold:g}" + ("@strict" if options.comparison == ">" else "")
     clock = Learned(_raw_difference, _reached(threshold, options))
@@ -36,7 +45,16 @@ def pixel_schedule(bundle: Bundle, threshold: float, options: Options) -> str | 
 
 
 def visible_schedule(run: Run, method: Method, options: Options) -> Schedule:
-    """The adaptive clock, its change taken over the part of the score map that the head crops out (A3)."""
+    """The adaptive clock, its change taken over the part of the score map that the head crops out (A3).
+
+    Args:
+        run: What is played, and on which device.
+        method: An adaptive one.
+        options: How the paper's open points are settled.
+
+    Returns:
+        The schedule.
+    """
     assert method.threshold is not None
     reached = _reached(method.threshold, options)
     change = LabelMapChange(_VisibleMap(run), reached, reference=options.reference)

@@ -154,9 +154,16 @@ def adaptive(threshold: float) -> Method:
 def schedule_text(
     method: Method, options: Options, stages: int, paper_fill: Literal["library", "notebook"] = "notebook"
 ) -> str:
-    """The schedule that a player runs for this method on a bundle of `stages` stages.
+    """The schedule that a player runs for a method.
 
-    `paper_fill` is what fill = paper means.
+    Args:
+        method: The method.
+        options: How the paper's open points are settled.
+        stages: How many stages the bundle has.
+        paper_fill: What fill = paper means.
+
+    Returns:
+        The schedule's text.
     """
     if method.is_adaptive:
         strict = "@strict" if options.comparison == ">" else ""
@@ -175,6 +182,17 @@ def translated(data_set: DataSet, method: Method, options: Options) -> Iterator[
 
     Oracle and truncated nets start there; pipelines start as many frames earlier as they fill; clocks run
     from frame 0, or (phases = merged) from scratch for every phase of every scored frame.
+
+    Args:
+        data_set: The sequences, each a shot.
+        method: What plays them.
+        options: How the paper's open points are settled.
+
+    Yields:
+        What is played at a stretch, and which of its frames are scored.
+
+    Raises:
+        DataSetError: A sequence is too short.
     """
     first = max(m.lead for m in METHODS.values())
     phases = "running" if options.phases == "paper" else options.phases
@@ -198,6 +216,14 @@ def every_tenth(data_set: DataSet, method: Method, options: Options) -> Iterator
     The labels of fixed-rate methods are merged over phases (as the notebooks do): skip frame is half "the
     labels of f - 10" and half "a full pass on f". The adaptive clock runs through a shot, after a full pass
     on the frame before the first scored one.
+
+    Args:
+        data_set: The shots.
+        method: What plays them.
+        options: How the paper's open points are settled.
+
+    Yields:
+        What is played at a stretch, and which of its frames are scored.
     """
     phases = "merged" if options.phases == "paper" else options.phases
     coin = random.Random(COIN_SEED)
@@ -242,8 +268,17 @@ def last_frame(
     """Sequences of which only the last frame has labels: Cityscapes, NYUDv2.
 
     phases = coin tosses a coin per sequence (Cityscapes' notebook, seed 0xCAFFE): the state comes from the
-    frame before with probability 1/2, else the frame is run in full. `coin_tosses` have been made before:
-    the notebook goes on tossing from one method to the next. `paper_phases` is what phases = paper means.
+    frame before with probability 1/2, else the frame is run in full.
+
+    Args:
+        data_set: The sequences, each a shot.
+        method: What plays them.
+        options: How the paper's open points are settled.
+        coin_tosses: How many have been made before: the notebook goes on tossing from one method to the next.
+        paper_phases: What phases = paper means.
+
+    Yields:
+        What is played at a stretch, and which of its frames are scored.
     """
     phases = paper_phases if options.phases == "paper" else options.phases
     coin = random.Random(COIN_SEED)
@@ -264,7 +299,16 @@ def last_frame(
 
 
 def whole_shots(data_set: DataSet, method: Method, options: Options) -> Iterator[Clip]:
-    """Every shot from its start, all frames counted, those with labels scored."""
+    """Every shot from its start, all frames counted, those with labels scored.
+
+    Args:
+        data_set: The shots.
+        method: Makes no difference: a plain run is the same for all.
+        options: Make no difference either.
+
+    Yields:
+        One clip per shot.
+    """
     del method, options  # nothing depends on them: a plain run is the same for all
     for shot in data_set.shots:
         labelled = frozenset(i for i, sample in enumerate(shot.samples) if sample.read_label is not None)

@@ -75,7 +75,15 @@ class Advantage:
 
 
 def cost_of(result: Result, oracle: Result | None) -> float:
-    """Multiply-accumulates per frame as a share of the oracle's; what has none counts by its time."""
+    """Multiply-accumulates per frame as a share of the oracle's; what has none counts by its time.
+
+    Args:
+        result: The result.
+        oracle: The oracle's result, where there is one.
+
+    Returns:
+        The share.
+    """
     moving = result.moving_ms / oracle.ms_per_frame if oracle is not None and result.moving_ms else 0.0
     return result.macs_of_oracle + moving
 
@@ -86,15 +94,30 @@ def families_of(results: Iterable[Result]) -> dict[str, str]:
 
 
 def point_of(result: Result, oracle: Result | None) -> Point:
-    """A result among others, by its counted cost."""
+    """A result among others, by its counted cost.
+
+    Args:
+        result: The result.
+        oracle: The oracle's result, where there is one.
+
+    Returns:
+        Its cost and mean IU.
+    """
     return Point(result.schedule, cost_of(result, oracle), result.scores.mean_iu, result.played.family)
 
 
 def curves_of(results: Iterable[Result], cost: str = "macs") -> list[Curve]:
-    """One curve per family, the oracle being a member of each; cost by "macs" or "time".
+    """One curve per family, the oracle being a member of each.
 
-    Cost by time is the milliseconds per frame as a share of the oracle's. Pipelines trade lag for latency,
-    not accuracy for compute, and make no curve; nor do nets cut off early, which are nets of their own.
+    Pipelines trade lag for latency, not accuracy for compute, and make no curve; nor do nets cut off early,
+    which are nets of their own.
+
+    Args:
+        results: The results.
+        cost: "macs", or "time" for the milliseconds per frame as a share of the oracle's.
+
+    Returns:
+        The curves, in the order in which the families first come.
     """
     results = list(results)
     oracle = next((r for r in results if r.played.family == "oracle"), None)
@@ -129,7 +152,16 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 
 def advantage(curve: Curve, other: Curve) -> Advantage | None:
-    """How far `curve` lies above `other`; None where the one begins beyond the other's dearest point."""
+    """How far one curve lies above another.
+
+    Args:
+        curve: The curve.
+        other: The one that it is compared with.
+
+    Returns:
+        The area between them and the mean height over their common range of cost; None where the one begins
+        beyond the other's dearest point.
+    """
     start = max(curve.points[0].cost, other.points[0].cost)
     end = max(curve.points[-1].cost, other.points[-1].cost)
     if not end > start:

@@ -159,7 +159,15 @@ class Summary:
         return "multiply-accumulates"
 
     def plots(self, strips: Strips | None = None, timings: bool = False) -> list[tuple[str, str, Figure]]:
-        """(file name, caption, figure) of every plot that these results allow; `timings`: of time, too."""
+        """Every plot that these results allow.
+
+        Args:
+            strips: When the deepest stage fired, for the timeline.
+            timings: Also plot accuracy against measured time.
+
+        Returns:
+            (file name, caption, figure) of each.
+        """
         pictures = []
         # Nets cut off early are often far below, and would flatten the curves.
         shown = [r for r in self.compared if r.played.family != TRUNCATED]
@@ -224,10 +232,18 @@ def summarise(
     stages: Sequence[str],
     timings: bool = True,
 ) -> Summary:
-    """Compare the results: curves, front, advantage of clockwork and adaptive clocks at equal cost.
+    """Compare results: curves, front, advantage of clockwork and adaptive clocks at equal cost.
 
-    Without `timings`, schedules part of whose cost is a measured time (optical flow, warp) are left out of
-    what is compared at equal cost, so that the comparison is the same in every run.
+    Args:
+        title: What was played, for the heading.
+        results: The results.
+        classes: The classes' names.
+        stages: The stages' names, in order.
+        timings: Without it, schedules part of whose cost is a measured time (optical flow, warp) are left out
+            of what is compared at equal cost, so that the comparison is the same in every run.
+
+    Returns:
+        The comparison.
     """
     compared = [r for r in results if timings or not r.moving_ms]
     curves = {curve.family: curve for curve in curves_of(compared)}
@@ -268,7 +284,15 @@ def _rate_gains(results: Sequence[Result]) -> Iterator[tuple[int, str, float]]:
 
 
 def write_files(folder: Path, files: dict[str, str | Figure]) -> list[Path]:
-    """Write texts and figures into `folder`, each under a temporary name first."""
+    """Write texts and figures, each under a temporary name first.
+
+    Args:
+        folder: Where they go; it is made where it is missing.
+        files: Texts and figures by file name.
+
+    Returns:
+        The files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, content in files.items():

@@ -69,8 +69,16 @@ class Table:
 def schedule_table(title: str, results: Sequence[Result], stages: Sequence[str]) -> Table:
     """One row per schedule: what it earned, what fired, what it cost of the oracle, how old the labels were.
 
-    Fires are given per stage, in the order of `stages`, so are ages. Time is the share of the first oracle's.
-    Where some schedule moves values, cost is what `curves.cost_of` says: flow and warp count by their time.
+    Time is the share of the first oracle's. Where some schedule moves values, cost is what `curves.cost_of`
+    says: flow and warp count by their time.
+
+    Args:
+        title: The table's title.
+        results: One per schedule.
+        stages: The stages' names; fires and ages are given per stage in this order.
+
+    Returns:
+        The table.
     """
     oracle = next((r for r in results if r.schedule == "oracle"), None)
     rows: list[tuple[Cell, ...]] = []

@@ -37,7 +37,15 @@ ARGMAX = "-argmax"
 
 
 def relative_difference(new: NDArray[np.float32], old: NDArray[np.float32]) -> float:
-    """mean |new - old| / ((|new| + |old|) / 2) over all elements, in 0..2."""
+    """mean |new - old| / ((|new| + |old|) / 2) over all elements.
+
+    Args:
+        new: Numbers of any shape.
+        old: Numbers of the same shape.
+
+    Returns:
+        From 0 to 2; where both are 0, an element counts as 0.
+    """
     size = (np.abs(new) + np.abs(old)) / 2
     change = np.abs(new - old)
     return float(np.divide(change, size, out=np.zeros_like(change), where=size > 0).mean())
@@ -46,9 +54,16 @@ def relative_difference(new: NDArray[np.float32], old: NDArray[np.float32]) -> f
 def argmax_change(
     new: NDArray[np.float32], old: NDArray[np.float32], measure: ChangeMeasure = "proportion"
 ) -> float:
-    """Share of the positions of a C x H x W map whose argmax over C differs, in 0..1.
+    """Share of the positions of a map whose argmax over the channels differs.
 
-    "hamming" is the distance of the one-hot maps instead, in which every change counts twice.
+    Args:
+        new: C x H x W.
+        old: C x H x W.
+        measure: "proportion", or "hamming" for the distance of the one-hot maps, in which every change counts
+            twice.
+
+    Returns:
+        From 0 to 1, with "hamming" to 2.
     """
     share = float(np.mean(new.argmax(axis=0) != old.argmax(axis=0)))
     return 2 * share if measure == "hamming" else share
@@ -85,9 +100,15 @@ class ShotDifferences:
     ) -> None:
         """Take the next frame.
 
-        `pixels`: the net's input, mean subtracted. `layers`: C x H x W maps by name. `label`: the true
-        labels of this frame; None keeps those of the frame before, so that an unlabelled frame is a
-        frame without change. `output`: the net's final labels, whose change is called "output".
+        Args:
+            pixels: The net's input, mean subtracted.
+            layers: C x H x W maps by name.
+            label: The true labels of this frame; None keeps those of the frame before, so that an unlabelled
+                frame is a frame without change.
+            output: The net's final labels, whose change is called "output".
+
+        Raises:
+            UsageError: The layers are not those of the frame before.
         """
         layers = {name: np.array(values) for name, values in layers.items()}
         if self._pixels is None:

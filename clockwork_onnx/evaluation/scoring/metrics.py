@@ -58,10 +58,17 @@ class Confusion:
         prediction: NDArray[np.uint8],
         where: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Count one frame: `truth` and `prediction` are H x W class indices; `where` limits it to a mask.
+        """Count one frame.
 
-        A predicted class that is neither below `classes` nor `NO_CLASS` is an error, since it would say
-        that the net and the labels do not speak of the same classes.
+        Args:
+            truth: The true classes, H x W.
+            prediction: The predicted classes, H x W.
+            where: Limits the count to a mask, H x W.
+
+        Raises:
+            ShapeError: The maps are of different sizes.
+            UsageError: A predicted class is neither below `classes` nor `NO_CLASS`, which says that the net
+                and the labels do not speak of the same classes.
         """
         if truth.shape != prediction.shape or (where is not None and where.shape != truth.shape):
             raise ShapeError(
@@ -148,11 +155,19 @@ class LabelChanges:
 
 
 def boundary_band(truth: NDArray[np.uint8], radius: int = 5, void: int = VOID) -> NDArray[np.bool_]:
-    """The pixels near the outline of the foreground of `truth` (H x W), as a mask.
+    """The pixels near the outline of the foreground.
 
     foreground = truth > 0 and not void, all classes as one; band = dilate(foreground, disk(radius)) xor
     erode(foreground, disk(radius)). The clockwork paper's "10-pixel boundary" is radius 5. An edge between
     two foreground objects that touch is not in the band.
+
+    Args:
+        truth: The true classes, H x W.
+        radius: Radius of the disk, in pixels.
+        void: The class of pixels that are not scored.
+
+    Returns:
+        A mask, H x W.
     """
     foreground = (truth > 0) & (truth != void)
     element = disk(radius)

@@ -34,7 +34,15 @@ class Played:
 
 
 def played_schedule(schedule: Schedule, name: str) -> Played:
-    """A schedule as it is scored under a name."""
+    """A schedule as it is scored under a name.
+
+    Args:
+        schedule: The schedule.
+        name: The name.
+
+    Returns:
+        The name with what results are grouped and sorted by.
+    """
     return Played(name, family_of(schedule), schedule.interval, schedule.theta)
 
 

@@ -83,7 +83,18 @@ def run_schedule(
     watch: Watch | None = None,
     name: str | None = None,
 ) -> Result:
-    """Play `clips` with one schedule; the result is called `name`, or as the schedule."""
+    """Play clips with one schedule.
+
+    Args:
+        run: The bundle, the data set and the device.
+        schedule: The schedule, or its text.
+        clips: What is played.
+        watch: Sees every step.
+        name: What the result is called, by default as the schedule.
+
+    Returns:
+        What the schedule scored and cost.
+    """
     parsed = run.schedule(schedule)
     tally = run.tally(played_schedule(parsed, name or str(schedule)))
     with run.player(parsed) as player:
@@ -94,7 +105,18 @@ def run_schedule(
 def run_truncated(
     run: Run, stages: int, clips: Sequence[Clip], watch: Watch | None = None, name: str = "truncated"
 ) -> Result:
-    """Play `clips` with the bundle's first `stages` stages alone, on every frame."""
+    """Play clips with the bundle's first stages alone, on every frame.
+
+    Args:
+        run: The bundle, the data set and the device.
+        stages: How many stages.
+        clips: What is played.
+        watch: Sees every step.
+        name: What the result is called.
+
+    Returns:
+        What the truncated net scored and cost.
+    """
     player = TruncatedPlayer(run.bundle, stages, run.device)
     warm_up(player, clips)
     return score_clips(player, run.tally(Played(name, TRUNCATED)), clips, watch=watch)
@@ -107,11 +129,19 @@ def run_schedules(
     truncated: Sequence[int] = (),
     watch: Callable[[str], Watch] | None = None,
 ) -> list[Result]:
-    """Play every shot of the data set with each schedule; `watch(schedule)` gives what sees its steps.
+    """Play every shot of the data set with each schedule.
 
-    `truncated`: also play the net cut off after so many stages, on every frame, as "truncated:N". The
-    schedules take turns on a few shots at a time, so that whatever else slows the machine for a while
+    The schedules take turns on a few shots at a time, so that whatever else slows the machine for a while
     slows all of them.
+
+    Args:
+        run: The bundle, the data set and the device.
+        schedules: The schedules, as text.
+        truncated: Also play the net cut off after so many stages, on every frame, as "truncated:N".
+        watch: Called with each name; gives what sees its steps.
+
+    Returns:
+        One result per schedule, then one per truncated net.
     """
     parsed = [run.schedule(schedule) for schedule in schedules]
     cut = {f"{TRUNCATED}:{stages}": TruncatedPlayer(run.bundle, stages, run.device) for stages in truncated}

@@ -105,7 +105,12 @@ class Result:
     def as_json(self, classes: Sequence[str], timings: bool = True) -> dict[str, Any]:
         """Plain values for a JSON file; what could not be measured (NaN) is None.
 
-        Without `timings` only what is the same in every run is left.
+        Args:
+            classes: The classes' names.
+            timings: Without it only what is the same in every run is left.
+
+        Returns:
+            The values by name.
         """
         values: dict[str, Any] = {
             "schedule": self.schedule,
@@ -242,9 +247,16 @@ def clips_of(data_set: DataSet) -> Iterator[Clip]:
 
 
 def play_clips(player: Player, clips: Iterable[Clip]) -> Iterator[StepSeen]:
-    """Play clips one after the other, each as a shot of its own, and yield every step with its place.
+    """Play clips one after the other, each as a shot of its own.
 
     Images are read as the player takes frames; a player may read ahead.
+
+    Args:
+        player: Plays them.
+        clips: The clips.
+
+    Yields:
+        Every step with its place.
     """
     on_the_way: deque[tuple[Clip, int, NDArray[np.uint8]]] = deque()
 
@@ -269,7 +281,17 @@ def score_clips(
     *,
     watch: Callable[[StepSeen], None] | None = None,
 ) -> Result:
-    """Play `clips` and count them into `tally`. `watch` sees every step, for pictures and progress."""
+    """Play clips and count them.
+
+    Args:
+        player: Plays them.
+        tally: Counts them.
+        clips: The clips.
+        watch: Sees every step, for pictures and progress.
+
+    Returns:
+        What the tally has counted so far.
+    """
     for seen in play_clips(player, clips):
         tally.add(seen)
         if watch is not None:
@@ -278,7 +300,13 @@ def score_clips(
 
 
 def warm_up(player: Player, clips: Iterable[Clip], frames: int = 2) -> None:
-    """Play the first frames once and forget them, so that a session's slow first run is not measured."""
+    """Play the first frames once and forget them, so that a session's slow first run is not measured.
+
+    Args:
+        player: Plays them.
+        clips: The clips, of which the first is taken.
+        frames: How many frames of it.
+    """
     for clip in clips:
         start = Clip(clip.name, clip.samples[:frames], frozenset(), frozenset())
         for _ in play_clips(player, [start]):

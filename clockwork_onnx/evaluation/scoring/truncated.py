@@ -23,7 +23,15 @@ __all__ = ["StageRunner", "TruncatedPlayer", "graphs_of", "has_scores_of"]
 
 
 def has_scores_of(bundle: Bundle, stages: int) -> bool:
-    """Whether the head reads anything of the first `stages` stages: a net of these alone then has scores."""
+    """Whether the first stages of a net make scores: whether the head reads anything of them.
+
+    Args:
+        bundle: The bundle.
+        stages: How many stages.
+
+    Returns:
+        True where a net of these stages alone has scores.
+    """
     made = {name for stage in bundle.manifest.stages[:stages] for name in stage.outputs}
     return not made.isdisjoint(bundle.manifest.head.inputs)
 
