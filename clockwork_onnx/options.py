@@ -271,6 +271,17 @@ def device_option(command: F) -> F:
     )(command)
 
 
+def passes_option(command: F) -> F:
+    """`--passes`: what is done to the stages' graphs before they are opened."""
+    return click.option(
+        "--passes",
+        default="auto",
+        show_default=True,
+        metavar="NAMES",
+        help="On the stages' graphs, with commas between them; auto: those that pay on the device; none.",
+    )(command)
+
+
 def times_option(command: F) -> F:
     """`--no-times`: leave measured times out, so that every run gives the same."""
     return click.option(

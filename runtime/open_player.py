@@ -32,6 +32,7 @@ def open_player(
     overlap: bool = False,
     ahead: int = 1,
     verify: bool = False,
+    passes: str = "auto",
 ) -> Player:
     """Open the bundle at `path` for playing.
 
@@ -49,6 +50,7 @@ def open_player(
             same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
             stay the same.
         ahead: 0 to 8.
+        passes: What is done to the stages' graphs before they are opened; see `choose_device`.
         verify: First compare every file of the bundle with the hash that its manifest has of it.
 
     Returns:
@@ -64,8 +66,9 @@ def open_player(
         check_files(bundle)
     chosen = as_schedule(schedule, bundle, signal)
     where = choose_device(
-        device, precision=precision, provider_options=provider_options, threads=threads, spin=spin
-    )
+        device, precision=precision, provider_options=provider_options, threads=threads, spin=spin,
+        passes=passes,
+    )  # fmt: skip
     if overlap:
         where = replace(where, threads=threads_per_stage(bundle, where))
     return Player(bundle, where, chosen, executor=Threads(ahead) if overlap else None, flow=flow)

@@ -34,8 +34,8 @@ __all__ = ["Player", "as_schedule"]
 SIZES_KEPT = 2
 
 T = TypeVar("T")
-_Key = tuple[tuple[int, int], tuple[str, Fraction] | None]
-"""A frame size; and where the head is in two parts, what it hands out on which grid."""
+_Key = tuple[tuple[int, int], tuple[str, Fraction] | None, frozenset[str]]
+"""A frame size; where the head is in two parts, what it hands out on which grid; what values are moved."""
 
 
 class Player:
@@ -77,7 +77,7 @@ class Player:
         self._lent = sessions
         self._sessions: OrderedDict[_Key, StageSessions] = OrderedDict()
         if sessions is not None:
-            self._sessions[sessions.size, None] = sessions
+            self._sessions[sessions.size, None, sessions.moved] = sessions
         self._engines: dict[_Key, Engine] = {}
         self._engine: Engine | None = None
         self._shot = -1
@@ -324,16 +324,19 @@ class Player:
     def _engine_for(self, size: tuple[int, int]) -> Engine:
         """The engine at a frame size; opened with the first frame of this size."""
         movement = self.schedule.movement
-        key: _Key = (size, None)
+        moved = self.schedule.moved_values
+        if self._lent is not None and self._lent.size == size and moved <= self._lent.moved:
+            moved = self._lent.moved
+        key: _Key = (size, None, moved)
         if movement is not None and movement.carried:
-            key = (size, (movement.carried, movement.scores_scale(size)))
+            key = (size, (movement.carried, movement.scores_scale(size)), moved)
         if key not in self._sessions:
-            shared = next((opened for (other, _), opened in self._sessions.items() if other == size), None)
+            shared = next((opened for (other, *_), opened in self._sessions.items() if other == size), None)
             while len(self._sessions) >= SIZES_KEPT:
                 old, _ = self._sessions.popitem(last=False)
                 self._engines.pop(old, None)
             bundle = played_bundle(self.bundle, movement, size)
-            self._sessions[key] = StageSessions(bundle, self.device, size, shared=shared)
+            self._sessions[key] = StageSessions(bundle, self.device, size, shared=shared, moved=moved)
         self._sessions.move_to_end(key)
         if key not in self._engines:
             opened = open_schedule(

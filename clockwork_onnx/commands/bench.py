@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clockwork_onnx.console import stdout_console
-from clockwork_onnx.options import SIZE, WholeNumber, inputs_option, json_option, print_json
+from clockwork_onnx.options import SIZE, WholeNumber, inputs_option, json_option, passes_option, print_json
 from weights.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ DEFAULT_FLOW = ("oracle", "skip:5", "dff:5", "accel:5")
 @click.option(
     "--end-to-end", is_flag=True, help="Time whole runs of --frames too: decode, flow, warp, network, write."
 )
+@passes_option
 @json_option
 def command(
     bundle: Path,
@@ -64,6 +65,7 @@ def command(
     precision: str,
     threads: int,
     end_to_end: bool,
+    passes: str,
     as_json: bool,
 ) -> None:
     """Time a BUNDLE: stages and whole frames (median, 95th percentile), schedules against the oracle."""
@@ -80,7 +82,8 @@ def command(
         raise UsageError(
             "which video should be run?", found="--end-to-end", expected="--frames VIDEO with it"
         )
-    opened, where = read_bundle(bundle), choose_device(device, precision=precision, threads=threads)
+    where = choose_device(device, precision=precision, threads=threads, passes=passes)
+    opened = read_bundle(bundle)
     names = schedules or (DEFAULT if opened.manifest.feature_flow is None else DEFAULT_FLOW)
     found = bench(
         opened,

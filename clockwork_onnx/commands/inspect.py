@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clockwork_onnx.commands.bundle_summary import bundle_summary, print_bundle
+from clockwork_onnx.commands.pass_summary import pass_summary, print_passes
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
 from weights.errors import UsageError
@@ -21,11 +22,13 @@ STYLES = {"exact": "green", "approximated": "yellow", "unsupported": "red"}
 @click.command("inspect")
 @click.argument("prototxt", metavar="PROTOTXT|BUNDLE", type=click.Path(path_type=Path))
 @click.argument("weights_path", metavar="[WEIGHTS]", required=False)
+@click.option("--passes", is_flag=True, help="Of a bundle: what the passes on a CPU save in each stage, too.")
 @net_options
 @json_option
 def command(
     prototxt: Path,
     weights_path: str | None,
+    passes: bool,
     reading: NetOptions,
     as_json: bool,
 ) -> int:
@@ -43,12 +46,19 @@ def command(
     if prototxt.is_dir():
         if weights_path is not None:
             raise UsageError("a bundle has its weights already", file=prototxt, found=weights_path)
-        summary = bundle_summary(read_bundle(prototxt))
+        bundle = read_bundle(prototxt)
+        summary = bundle_summary(bundle)
+        if passes:
+            summary["passes"] = pass_summary(bundle)
         if as_json:
             print_json(summary)
         else:
             print_bundle(stdout_console(), summary)
+            if passes:
+                print_passes(stdout_console(), summary["passes"])
         return 0
+    if passes:
+        raise UsageError("passes are taken when a bundle is opened", file=prototxt, found="--passes")
     if prototxt.suffix.lower() == ".onnx" and prototxt.is_file():
         raise UsageError(
             "nothing to inspect",

@@ -16,7 +16,7 @@ import click
 from clockwork_onnx.commands.run_folder import KINDS, RunFolder, RunState
 from clockwork_onnx.commands.run_outputs import RunOutputs
 from clockwork_onnx.commands.run_summary import print_summary, summarise_run
-from clockwork_onnx.options import RATE, WholeNumber, inputs_option, json_option, print_json
+from clockwork_onnx.options import RATE, WholeNumber, inputs_option, json_option, passes_option, print_json
 from clockwork_onnx.stopping import Stop, Stopped, stop_on_signals
 from weights.errors import UsageError
 
@@ -95,6 +95,7 @@ if TYPE_CHECKING:
 )
 @inputs_option
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@passes_option
 @json_option
 def command(bundle: Path, source: str, quiet: bool, as_json: bool, **options: Any) -> int:
     """Run a BUNDLE over VIDEO: a file, a picture, a folder or glob of them, camera:0, an rtsp:// address."""
@@ -120,6 +121,7 @@ class _Request:
     schedule: str | None
     signal: str | None
     device: str
+    passes: str
     folder: Path | None
     force: bool
     resume: bool
@@ -198,7 +200,13 @@ def _run(asked: _Request, stop: Stop) -> dict[str, Any]:
         if asked.folder is not None:
             folder = stack.enter_context(RunFolder(asked.folder, asked.mode))
         player = stack.enter_context(
-            runtime.open(asked.bundle, device=asked.device, schedule=asked.schedule, signal=asked.signal)
+            runtime.open(
+                asked.bundle,
+                device=asked.device,
+                schedule=asked.schedule,
+                signal=asked.signal,
+                passes=asked.passes,
+            )
         )
         if folder is None or folder.earlier is None or not asked.resume:
             return _run_from(None, asked, stop, player, folder, None)

@@ -199,10 +199,13 @@ def bench(
     file = Path(whole) if whole is not None else _own_whole(bundle)
     with ExitStack() as stack:
         # sessions are shared: weights lie in memory once for all schedules, and once more for threads
-        parts = {False: stack.enter_context(closing(StageSessions(bundle, device, shape)))}
+        moved = frozenset[str]().union(*(plan.moved_values for plan, _ in plans))
+        parts = {False: stack.enter_context(closing(StageSessions(bundle, device, shape, moved=moved)))}
         if plans[-1][1].overlaps:
             side_by_side = replace(device, threads=threads_per_stage(bundle, device))
-            parts[True] = stack.enter_context(closing(StageSessions(bundle, side_by_side, shape)))
+            parts[True] = stack.enter_context(
+                closing(StageSessions(bundle, side_by_side, shape, moved=moved))
+            )
         runs = [
             stack.enter_context(closing(_Run(bundle, parts[executor.overlaps], plan, executor)))
             for plan, executor in plans
@@ -304,7 +307,7 @@ class _Whole:
 
     def __init__(self, file: Path, device: Device, pictures: Pictures) -> None:
         shapes = {name: picture.shape for name, picture in pictures.items()}
-        self.session = Session(file, device, shapes, name="whole net")
+        self.session = Session(file, device, shapes, name="whole net", borders={})
         self.frames = {
             name: allocate(picture.shape, picture.dtype.type, device) for name, picture in pictures.items()
         }

@@ -92,6 +92,12 @@ class Schedule:
         edges = [edge for edges in (*self.fill, self.edges) for edge in edges]
         return frozenset(edge.value for edge in edges if edge.lag)
 
+    @property
+    def moved_values(self) -> frozenset[str]:
+        """Values that are written by more than their stage: moved along the flow, or transformed."""
+        following = self.movement.values if self.movement is not None else ()
+        return frozenset((*following, *(transform.value for transform in self.transforms)))
+
     def lags_at(self, position: int) -> frozenset[tuple[str, str]]:
         """Which values are read with lag on a frame.
 

@@ -14,6 +14,7 @@ from functools import cache
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+from staged_onnx.passes import parse_passes
 from weights.errors import DeviceError, UsageError
 
 __all__ = ["PRECISIONS", "Device", "choose_device"]
@@ -28,7 +29,8 @@ class Device:
 
     kind: "cpu" or "cuda"; index: which GPU. precision: "fp32" (Caffe's numbers), "tf32" or "fp16".
     options: the CUDA provider's options. threads: threads of one operator on the CPU, 0 for ONNX Runtime's
-    own choice. spin: whether they wait for the next operator by turning in circles.
+    own choice. spin: whether they wait for the next operator by turning in circles. passes: what is done to
+    the graphs of stages before they are opened, names of `staged_onnx.passes`.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Device:
     options: Mapping[str, str] = field(default_factory=dict)
     threads: int = 0
     spin: bool = False
+    passes: tuple[str, ...] = ()
 
     @property
     def providers(self) -> list[tuple[str, dict[str, str]]]:
@@ -57,6 +60,7 @@ def choose_device(
     provider_options: Mapping[str, object] | None = None,
     threads: int = 0,
     spin: bool = False,
+    passes: str = "auto",
 ) -> Device:
     """The device that a text names.
 
@@ -70,6 +74,8 @@ def choose_device(
         threads: Threads of one operator on the CPU, 0 for automatic.
         spin: Let these threads wait by spinning, which saves microseconds per operator on an idle machine and
             costs the other sessions, the video decoder and the writer their cores on a busy one.
+        passes: "auto" for those that pay on the device, "none", or names with commas between them
+            (`staged_onnx.passes`).
 
     Returns:
         The device, with what ONNX Runtime is told and why it was chosen.
@@ -89,19 +95,31 @@ def choose_device(
     if named[1] == "cpu":
         if provider_options:
             raise UsageError("provider options are for CUDA", found="device cpu")
-        return Device("cpu", 0, "cpu: asked for", precision, {}, threads, spin)
+        return Device(
+            "cpu", 0, "cpu: asked for", precision, {}, threads, spin, _passes(passes, "cpu", precision)
+        )
     options = _cuda_options(precision, provider_options or {})
     missing = _missing_for_cuda(index, tuple(sorted(options.items())))
     if missing is None:
         reason = "asked for" if named[1] == "cuda" else "chosen because a session on it opens"
-        return Device("cuda", index, f"cuda:{index}: {reason}", precision, options, 1)
+        chosen = _passes(passes, "cuda", precision)
+        return Device("cuda", index, f"cuda:{index}: {reason}", precision, options, 1, passes=chosen)
     if named[1] == "cuda":
         raise DeviceError(
             f"cuda:{index} cannot be used", found=missing, hint=f"{_CUDA_SETUP}, or use device cpu"
         )
-    return Device(
-        "cpu", 0, f"cpu: chosen because cuda is not usable ({missing})", precision, {}, threads, spin
-    )
+    reason = f"cpu: chosen because cuda is not usable ({missing})"
+    return Device("cpu", 0, reason, precision, {}, threads, spin, _passes(passes, "cpu", precision))
+
+
+def _passes(text: str, kind: str, precision: str) -> tuple[str, ...]:
+    """The passes that a text names; they are made for Caffe's numbers, so that half precision takes none."""
+    names = parse_passes(text, kind)
+    if precision == "fp32" or not names:
+        return names
+    if text != "auto":
+        raise UsageError("passes are for fp32", found=f"{precision} and {text}", expected="--passes none")
+    return ()
 
 
 def _cuda_options(precision: str, given: Mapping[str, object]) -> dict[str, str]:

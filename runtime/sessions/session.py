@@ -15,6 +15,8 @@ import onnx
 import onnxruntime as ort
 
 from runtime.sessions.device import Device
+from runtime.sessions.prepare import Prepared, add_arrays, prepare
+from staged_onnx.passes import Border, FixedGraph
 from weights.errors import BundleError, DeviceError
 from weights.shown import shown
 
@@ -95,10 +97,11 @@ class Session:
     """An open ONNX Runtime session in which every free dimension is fixed.
 
     model: a file or a serialised graph. folder: where a serialised graph keeps its weights, if it keeps them
-    outside. shapes: the shape of every input by name; the graph's free dimensions
-    are bound to them before it is optimised, so that size arithmetic folds away. profile: prefix of the file
-    in which ONNX Runtime records every node's time. Raises BundleError where the file or the shapes do not
-    fit and DeviceError where the graph cannot run on the device alone.
+    outside. shapes: the shape of every input by name; the graph's free dimensions are bound to them before it
+    is optimised, so that size arithmetic folds away. profile: prefix of the file in which ONNX Runtime
+    records every node's time. borders: what is known of the inputs beforehand; where it is given, if only as
+    nothing, the graph goes through the device's passes first. Raises BundleError where the file or the shapes
+    do not fit and DeviceError where the graph cannot run on the device alone.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Session:
         name: str = "graph",
         folder: str | PathLike[str] | None = None,
         profile: str | None = None,
+        borders: Mapping[str, Border] | None = None,
     ) -> None:
         self.name = name
         self._folder = fspath(folder) if folder is not None else None
@@ -121,9 +125,25 @@ class Session:
             source = _half(source, self._folder or os.path.dirname(self.file or ""))
         self._bindings = WeakSet[Binding]()  # they die with whoever made them, and their buffers with them
         self._bound = 0
+        self.prepared: Prepared | None = None
+        if borders is not None and device.passes:
+            self.prepared = self._prepare(source, shapes, borders)
+            source, sizes = self.prepared.model, {}
         self._session = self._open(source, sizes, profile)
         self.inputs = {p.name: p for p in map(self._port, self._session.get_inputs())}
         self.outputs = {p.name: p for p in map(self._port, self._session.get_outputs())}
+
+    def _prepare(
+        self, source: str | bytes, shapes: Mapping[str, Shape], borders: Mapping[str, Border]
+    ) -> Prepared:
+        def opened(graph: FixedGraph) -> ort.InferenceSession:
+            model, arrays = graph.model()
+            return self._try(model.SerializeToString(), self._options({}, None, arrays, graph.folder))
+
+        try:
+            return prepare(source, self._folder, shapes, self.device.passes, opened, borders)
+        except onnx.shape_inference.InferenceError as error:
+            raise BundleError("a damaged graph", file=self.file, found=one_line(error)) from None
 
     def _sizes(self, ports: Mapping[str, Dims], shapes: Mapping[str, Shape]) -> dict[str, int]:
         """The size of every free dimension; raises BundleError where a shape contradicts the graph."""
@@ -174,17 +194,26 @@ class Session:
         session.disable_fallback()
         return session
 
-    def _options(self, sizes: Mapping[str, int], profile: str | None) -> ort.SessionOptions:
+    def _options(
+        self,
+        sizes: Mapping[str, int],
+        profile: str | None,
+        arrays: Mapping[str, np.ndarray] | None = None,
+        folder: str | None = None,
+    ) -> ort.SessionOptions:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = self.device.threads
         options.inter_op_num_threads = 1
         if not self.device.spin:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if self._folder is not None:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", self._folder
-            )
+        if self.prepared is not None:
+            arrays, folder = self.prepared.arrays, self.prepared.folder
+        folder = folder or self._folder
+        if folder is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        if arrays:
+            add_arrays(options, arrays)
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile

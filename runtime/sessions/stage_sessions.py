@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnxruntime as ort
@@ -10,6 +11,8 @@ import onnxruntime as ort
 from runtime.sessions.device import Device
 from runtime.sessions.session import Session, allocate
 from staged_onnx import Bundle, FeatureFlow, StageSpec
+from staged_onnx.passes import Border
+from staged_onnx.passes.windows import Window
 from weights.errors import BundleError
 
 __all__ = ["StageSession", "StageSessions", "ValueShape"]
@@ -25,10 +28,15 @@ class ValueShape:
 
 @dataclass(frozen=True)
 class StageSession:
-    """A stage or the head, and its session."""
+    """A stage or the head, and its session.
+
+    assumed: by name, where a frame can change the values that it reads; elsewhere its graph has taken what
+    they hold on every frame for granted.
+    """
 
     spec: StageSpec
     session: Session
+    assumed: Mapping[str, Window] = field(default_factory=dict)
 
 
 class StageSessions:
@@ -41,6 +49,8 @@ class StageSessions:
         profile: A prefix under which each session records the time of its nodes.
         shared: Sessions of another bundle at this size and on this device; stages that are the same in both
             are not opened again, and stay the other's to close.
+        moved: Values that somebody besides their stage writes, such as a transform; nothing is known of them
+            before a frame.
 
     Raises:
         BundleError, DeviceError: A session cannot be opened, or stages do not fit each other at this size.
@@ -54,8 +64,10 @@ class StageSessions:
         *,
         profile: str | None = None,
         shared: StageSessions | None = None,
+        moved: frozenset[str] = frozenset(),
     ) -> None:
         self.device = device
+        self.moved = moved
         self.size = size
         manifest = bundle.manifest
         self.values: dict[str, ValueShape] = {
@@ -66,6 +78,7 @@ class StageSessions:
         probe = {name: allocate(value.shape, value.dtype, device) for name, value in self.values.items()}
         self.stages: list[StageSession] = []
         self._borrowed = {part.spec: part for part in shared.stages} if shared is not None else {}
+        self._borders: dict[str, Border] = {}
         for spec in manifest.stages:
             for name in spec.inputs:
                 if name not in probe:
@@ -75,8 +88,16 @@ class StageSessions:
                     self.values[name] = value
                     probe[name] = allocate(value.shape, value.dtype, device)
             opened = self._borrowed.get(spec) if spec.name not in bundle.graphs else None
+            if opened is not None and any(
+                name not in self._borders or self._borders[name].live != live
+                for name, live in opened.assumed.items()
+            ):
+                opened = None
             self.stages.append(opened or self._open(bundle, spec, spec.outputs, profile))
             self._measure(self.stages[-1], probe)
+            prepared = self.stages[-1].session.prepared
+            found = prepared.borders if prepared is not None else {}
+            self._borders |= {name: border for name, border in found.items() if name not in moved}
         self.head = self._open(bundle, manifest.head, manifest.head.outputs, profile)
         self.result = self._result(probe)
         self.key_head: StageSession | None = None
@@ -85,6 +106,7 @@ class StageSessions:
             key_head = manifest.feature_flow.head
             self.key_head = self._open(bundle, key_head, key_head.outputs, profile)
             self.transform = self._open_transform(bundle, manifest.feature_flow)
+        self._borders.clear()  # known by now to whoever wanted to
 
     def _result(self, probe: dict[str, ort.OrtValue]) -> ValueShape:
         """Shape and type of what the head gives; labels have the frame's size."""
@@ -119,6 +141,7 @@ class StageSessions:
         session = Session(
             bundle.model_path(spec) if graph is None else graph, self.device, shapes, name=spec.name,
             folder=None if graph is None else bundle.path, profile=prefix,
+            borders={name: self._borders[name] for name in spec.inputs if name in self._borders},
         )  # fmt: skip
         for what, names, ports in (
             ("input", spec.inputs, session.inputs),
@@ -133,7 +156,8 @@ class StageSessions:
                     found=", ".join(ports),
                     expected=", ".join(names),
                 )
-        return StageSession(spec, session)
+        assumed = {name: self._borders[name].live for name in spec.inputs if name in self._borders}
+        return StageSession(spec, session, assumed)
 
     def _open_transform(self, bundle: Bundle, flow: FeatureFlow) -> Session:
         """The graph that moves the features, at this frame size."""

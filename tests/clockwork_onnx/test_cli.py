@@ -340,6 +340,24 @@ def test_a_weight_of_the_wrong_shape(
     assert set(tmp_path.iterdir()) == before
 
 
+def test_inspect_lists_what_passes_save(
+    fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = str(tmp_path / "net.staged")
+    assert run(["convert", str(fcn[0]), str(fcn[1]), "-o", bundle, "--cut", "pool4", "--json"]) == 0
+    capsys.readouterr()
+    assert run(["inspect", bundle, "--passes", "--json"]) == 0
+    found = {(one["stage"], one["pass"]): one for one in json.loads(capsys.readouterr().out)["passes"]}
+    before, after = found["stage1", "live-region"]["macs"]
+    assert 0 < after < before
+    assert run(["inspect", bundle, "--passes"]) == 0
+    assert "live-region" in capsys.readouterr().out
+    assert run(["inspect", str(fcn[0]), "--passes"]) == 2
+    assert "bundle" in error_line(capsys)
+    assert run(["run", bundle, str(tmp_path), "--passes", "faster"]) == 2
+    assert "live-region" in error_line(capsys)
+
+
 def test_bad_runs(fcn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = tmp_path / "net.staged"
     assert run(["convert", str(fcn[0]), str(fcn[1]), "-o", str(bundle), "--cut", "pool4", "--json"]) == 0

@@ -139,7 +139,7 @@ def test_sizes_are_kept_up_to_a_limit(tmp_path: Path) -> None:
     with runtime.open(bundle, device="cpu", schedule="oracle") as player:
         for step in player.play(frame_of(9, size) for size in sizes):
             assert step.labels.shape == sizes[step.index] and np.all(step.labels == 18)
-            opened.append([size for size, _ in player._sessions])
+            opened.append([size for size, *_ in player._sessions])
     assert opened[-1] == [(4, 6), (5, 6)] and max(map(len, opened)) == 2
 
 
