@@ -184,6 +184,7 @@ class _Request:
             "schedule": str(player.schedule),
             "signal": self.signal,
             "device": str(player.device),
+            "passes": list(player.device.passes),
             "fps": None if self.fps is None else str(self.fps),
         } | {
             name: getattr(self, name)
