@@ -104,23 +104,32 @@ def convert(
     Args:
         prototxt: Path of the prototxt, or a net from `read_net`.
         caffemodel: Path of the .caffemodel or .h5 (several, separated by commas, are overlaid), or arrays
-            from `read_weights`; None with `random_weights`, the seed for weights made from the fillers.
+            from `read_weights`; None with `random_weights`.
         target: NAME.onnx for one plain model, NAME.staged for a bundle.
+        random_weights: The seed for weights made from the fillers, in place of `caffemodel`.
         outputs: Blobs that the model gives out (.onnx), or the one that holds the scores (.staged).
         fixed: .onnx only: freeze the input size.
         force: Replace what exists.
-        cuts, stages: .staged only, as all that follow: blobs to cut at, or a number of stages.
+        cuts: .staged only, as all that follow: blobs to cut at.
+        stages: Instead of `cuts`, a number of stages.
         size: (height, width) to which frames are brought, or "native" for their own size; by default the
             prototxt's, or the frame's own where the net crops to it or makes pictures.
-        channels, mean, scale: "bgr", "rgb" or "gray"; the net sees (x - mean) * scale in that order. mean
-            may be a file (.binaryproto, .npy). By default what the prototxt's data layers say.
+        channels: "bgr", "rgb" or "gray", the net's order; like `mean` and `scale` by default what the
+            prototxt's data layers say.
+        mean: The net sees (x - mean) * scale in its order of channels; numbers, or a file (.binaryproto,
+            .npy).
+        scale: See `mean`.
         fit: "resize" or "pad": what is done with frames of a size that the net does not take.
         more: For a net of several pictures: what becomes of each further one, by the input's name.
         classes: A set of classes, a file of names, or a number.
-        schedule, signal: The default schedule, and the blob that adaptive clocks watch.
+        schedule: The default schedule.
+        signal: The blob that adaptive clocks watch.
         kind: What the bundle gives for a frame: "labels", "scores", "picture", "map" or "vector"; by default
             it follows from the net.
         whole: Also keep the un-staged model, with which `bench` compares.
+
+    Returns:
+        What was written, and what was chosen on the way.
 
     Raises:
         ClockworkError: UsageError, PrototxtError, UnsupportedError, WeightsError or BundleError.

@@ -108,6 +108,9 @@ class WholeNumber(click.ParamType):
         self.least, self.most = least, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that a text stands for; a value that is no text is passed on (see
+        `click.ParamType.convert`).
+        """
         if not isinstance(value, str):
             return value
         try:
@@ -189,7 +192,18 @@ class NetOptions:
     postprocess: bool = False
 
     def read(self, prototxt: Path, *, tolerant: bool = False) -> Net:
-        """The net; `tolerant` as in `read_net`."""
+        """Read a net by these options.
+
+        Args:
+            prototxt: The file.
+            tolerant: As in `caffe_port.read_net`.
+
+        Returns:
+            The net.
+
+        Raises:
+            PrototxtError, UnsupportedError: As `caffe_port.read_net` does.
+        """
         from caffe_port import read_net
 
         return read_net(

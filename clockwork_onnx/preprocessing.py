@@ -175,7 +175,15 @@ def _grid(net: Net, scores: str) -> Grid:
 
 
 def check_size(net: Net, size: Size) -> None:
-    """Raise UsageError for a size that a net does not take, with the next one that it does."""
+    """Refuse a size that a net does not take.
+
+    Args:
+        net: The net.
+        size: Height and width of its input.
+
+    Raises:
+        UsageError: The net does not take it; the message has the next one that it does.
+    """
     try:
         infer_shapes(net, input_shapes(net, size))
     except ShapeError as error:

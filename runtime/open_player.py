@@ -50,8 +50,8 @@ def open_player(
             same time, and begin up to `ahead` frames before the labels of the one before are out; the steps
             stay the same.
         ahead: 0 to 8.
-        passes: What is done to the stages' graphs before they are opened; see `choose_device`.
         verify: First compare every file of the bundle with the hash that its manifest has of it.
+        passes: What is done to the stages' graphs before they are opened; see `choose_device`.
 
     Returns:
         The player, to be closed when it is no longer needed; its sessions open with the first frame.

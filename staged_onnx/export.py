@@ -113,6 +113,9 @@ def export(
         check: called with the manifest before the bundle appears; what it raises stops the export (does the
             schedule fit the stages?).
 
+    Returns:
+        The bundle, opened.
+
     Raises:
         BundleError: the net, the classes or the signal do not fit a bundle, or the path is taken.
         WeightsError, ShapeError, UnsupportedError: the net cannot be converted with these weights.
@@ -162,7 +165,19 @@ def _checked_signal(net: Net, plan: Plan, signal: str | None) -> str:
 
 
 def checked_classes(net: Net, output: OutputSpec, given: Classes | None) -> Classes | None:
-    """The class names of a bundle: as many as its output has classes, none where it has none."""
+    """The class names of a bundle: as many as its output has classes, none where it has none.
+
+    Args:
+        net: The net, for messages.
+        output: What comes out.
+        given: The names that were asked for; None for numbered ones.
+
+    Returns:
+        Names and colours, or None.
+
+    Raises:
+        BundleError: The number of names is another.
+    """
     wanted = output.classes()
     if given is None:
         return class_table(str(wanted)) if 0 < wanted <= MAX_CLASSES else None

@@ -63,7 +63,16 @@ def size_multiple(net: Net, inputs: Mapping[str, Shape], scores: str = "") -> tu
 def nearest_fit(
     size: tuple[int, int], multiple: tuple[int, int], remainder: tuple[int, int]
 ) -> tuple[int, int]:
-    """The smallest size on the grid that is no smaller than `size`: (height, width)."""
+    """The smallest size on a grid that is no smaller than a frame.
+
+    Args:
+        size: The frame's height and width.
+        multiple: The grid's steps, down and across.
+        remainder: What is left when a size on the grid is divided by its step.
+
+    Returns:
+        Height and width.
+    """
     height, width = (s + (r - s) % m for s, m, r in zip(size, multiple, remainder, strict=True))
     return height, width
 
@@ -75,7 +84,18 @@ def net_size(
     multiple: tuple[int, int],
     remainder: tuple[int, int],
 ) -> str:
-    """The height and width of the net's input for a frame (H x W x 3): two int64."""
+    """The height and width of the net's input for a frame.
+
+    Args:
+        g: The graph.
+        frame: The picture, H x W x 3 or x 1.
+        size: The one size that the net takes, if it takes one only.
+        multiple: As in `nearest_fit`.
+        remainder: As in `nearest_fit`.
+
+    Returns:
+        Two int64.
+    """
     if size is not None:
         return g.ints(*size)
     own = g.sizes_of(frame, 0, 1)
@@ -100,7 +120,17 @@ def emit_fit(g: OnnxGraph, x: str, frame: str, target: str) -> str:
 
 
 def emit_unfit(g: OnnxGraph, x: str, frame: str, target: str) -> str:
-    """Nodes from a map on the net's input, 1 x K x h x w, to one on the frame, 1 x K x H x W."""
+    """Nodes from a map on the net's input to one on the frame.
+
+    Args:
+        g: The graph.
+        x: The map, 1 x K x h x w.
+        frame: The picture, which tells the frame's size.
+        target: Height and width of the net's input, two int64.
+
+    Returns:
+        1 x K x H x W.
+    """
     start, kept = _kept(g, frame, target)
     seen = g.node("Slice", x, g.ints(0, 0), kept, g.ints(2, 3))
     behind = g.node("Sub", g.node("Sub", g.sizes_of(frame, 0, 1), kept), start)
@@ -109,7 +139,17 @@ def emit_unfit(g: OnnxGraph, x: str, frame: str, target: str) -> str:
 
 
 def emit_unpad(g: OnnxGraph, x: str, frame: str, target: str) -> str:
-    """Nodes that cut a picture of a size of its own where the padding of the net's input ends."""
+    """Nodes that cut a picture of a size of its own where the padding of the net's input ends.
+
+    Args:
+        g: The graph.
+        x: The picture that comes out, 1 x C x h x w.
+        frame: The picture that went in, which tells the frame's size.
+        target: Height and width of the net's input, two int64.
+
+    Returns:
+        1 x C x h' x w'.
+    """
     _, kept = _kept(g, frame, target)
     end = g.node("Div", g.node("Mul", g.sizes_of(x, 2, 3), kept), target)
     return g.node("Slice", x, g.ints(0, 0), end, g.ints(2, 3))

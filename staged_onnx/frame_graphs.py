@@ -98,13 +98,28 @@ class Preprocessing:
         return self.fit == "pad" and self.changes_size
 
     def placed_as(self, other: Preprocessing) -> Preprocessing:
-        """The same of a picture that is brought to the size of another one, in its way."""
+        """The same for a picture that is brought to the size of another one, in the other's way.
+
+        Args:
+            other: The pre-processing of that one.
+
+        Returns:
+            This pre-processing with the other's size and way of fitting.
+        """
         return replace(
             self, size=other.size, fit=other.fit, multiple=other.multiple, remainder=other.remainder
         )
 
     def emit_size(self, g: OnnxGraph, frame: str) -> str:
-        """The height and width of the net's input for a frame: two int64."""
+        """The height and width of the net's input for a frame.
+
+        Args:
+            g: The graph.
+            frame: The picture, H x W x 3 or x 1.
+
+        Returns:
+            Two int64.
+        """
         return net_size(g, frame, self.size, self.multiple, self.remainder)
 
     def to_json(self) -> dict[str, Any]:
@@ -141,7 +156,14 @@ class FrameSpec:
         return np.uint16 if self.preprocessing.is_depth else np.uint8
 
     def shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
-        """Shape of the array of a frame of this height and width."""
+        """The shape of the array of a frame.
+
+        Args:
+            size: The frame's height and width.
+
+        Returns:
+            Height, width and channels.
+        """
         return (*size, self.planes)
 
     def to_json(self) -> dict[str, Any]:
@@ -151,13 +173,30 @@ class FrameSpec:
 
 
 def frame_input(g: OnnxGraph, frame: FrameSpec) -> str:
-    """Declare a picture of the frame as an input of the graph."""
+    """Declare a picture of the frame as an input of the graph.
+
+    Args:
+        g: The graph.
+        frame: The picture's name and kind.
+
+    Returns:
+        The input's name.
+    """
     kind = TensorProto.UINT16 if frame.preprocessing.is_depth else TensorProto.UINT8
     return g.input(frame.name, ["height", "width", frame.planes], kind)
 
 
 def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
-    """Nodes from the picture (H x W x 3 or, for depth, 1) to the net's input (float32, 1 x C x h x w)."""
+    """Nodes from a picture of the frame to the net's input.
+
+    Args:
+        g: The graph.
+        frame: The picture, H x W x 3 or, for depth, H x W x 1.
+        how: What becomes of it.
+
+    Returns:
+        float32, 1 x C x h x w.
+    """
     x = g.node("Cast", frame, to=TensorProto.FLOAT)
     if how.channels == "log-depth":
         x = g.node("Log", g.node("Max", x, g.const(np.float32(1))))
@@ -178,5 +217,14 @@ def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
 
 
 def emit_resize(g: OnnxGraph, x: str, sizes: str) -> str:
-    """Bilinear resize of 1 x C x h x w to `sizes`, pixel centres at half."""
+    """A bilinear resize, pixel centres at half.
+
+    Args:
+        g: The graph.
+        x: 1 x C x h x w.
+        sizes: The four new sizes, int64.
+
+    Returns:
+        The resized map.
+    """
     return g.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")

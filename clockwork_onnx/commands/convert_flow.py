@@ -27,7 +27,18 @@ CITYSCAPES = 19
 
 
 def read_key_net(reading: NetOptions, prototxt: Path) -> Net:
-    """The net of key frames of a prototxt that holds both."""
+    """The net of key frames of a prototxt that holds both nets.
+
+    Args:
+        reading: The options that say how nets are read.
+        prototxt: The file.
+
+    Returns:
+        The net.
+
+    Raises:
+        PrototxtError, UnsupportedError: As `caffe_port.read_net` does.
+    """
     return replace(reading, net_stage=(*reading.net_stage, "key")).read(prototxt)
 
 

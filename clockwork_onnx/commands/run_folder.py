@@ -46,7 +46,15 @@ class RunState:
     frames: int = 0
 
     def check_same(self, other: RunState, folder: Path) -> None:
-        """Raise UsageError where another state is not of the same run."""
+        """Refuse to go on with another run.
+
+        Args:
+            other: The state of the run that is to go on.
+            folder: The folder, for the message.
+
+        Raises:
+            UsageError: A setting or the outputs differ; the message says which.
+        """
         mine = {**self.settings, "outputs": list(self.outputs)}
         theirs = {**other.settings, "outputs": list(other.outputs)}
         for name in mine.keys() | theirs.keys():

@@ -109,7 +109,12 @@ class RunOutputs:
             self._earlier.overlay.unlink(missing_ok=True)  # the new one has all its frames
 
     def write(self, step: Step, frame: Frame) -> None:
-        """Write one step; it is counted, not kept."""
+        """Write one step; it is counted, not kept.
+
+        Args:
+            step: The step.
+            frame: The frame that it came of.
+        """
         image = frame.image
         if not self.record.frames:
             self._open(step, image)

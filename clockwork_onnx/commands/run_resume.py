@@ -43,10 +43,18 @@ class Earlier:
 
 
 def earlier_part(folder: RunFolder, outputs: Sequence[str], player: Player) -> Earlier | None:
-    """What stays of the run that broke off; None where it has to begin anew.
+    """What stays of the run that broke off.
 
-    That is so where nothing is finished, and for `--report` and `--views`, which are made of frames of the
-    whole run that are not kept. The log and the overlay get the names of files that grow.
+    The log and the overlay get the names of files that grow.
+
+    Args:
+        folder: The run's folder.
+        outputs: Which files the run writes.
+        player: Has the schedule that is to go on.
+
+    Returns:
+        What stays; None where the run has to begin anew, that is where nothing is finished, and for
+        `--report` and `--views`, which are made of frames of the whole run that are not kept.
     """
     log = growing(folder.log)
     if not log.exists() and folder.log.exists():

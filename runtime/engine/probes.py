@@ -119,7 +119,15 @@ def measure_of(sensor: Sensor, shape: tuple[int, ...], manifest: Manifest) -> st
 
 
 def mean_of(value: str, manifest: Manifest) -> tuple[float, ...]:
-    """The net's mean in the order of a picture's channels, such as R, G, B; 0 for what is no picture."""
+    """The net's mean for a picture, in the order of the picture's channels, such as R, G, B.
+
+    Args:
+        value: A value of the cache.
+        manifest: The bundle's.
+
+    Returns:
+        One number or one per channel; 0 for what is not a picture, and for a logarithm of depth.
+    """
     for frame in manifest.frames:
         if frame.name == value:
             how = frame.preprocessing

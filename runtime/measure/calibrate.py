@@ -117,7 +117,16 @@ def calibrate(
 
 
 def keep_schedule(bundle: Bundle, schedule: str) -> None:
-    """Make `schedule` the bundle's own, in its manifest; the file is replaced as a whole or not at all."""
+    """Make a schedule the bundle's own, in its manifest; the file is replaced as a whole or not at all.
+
+    Args:
+        bundle: The bundle.
+        schedule: The schedule's text.
+
+    Raises:
+        ScheduleError, FlowError: The text is wrong, or does not fit the bundle.
+        BundleError: The manifest cannot be written.
+    """
     manifest = replace(bundle.manifest, schedule=schedule)
     parse_schedule(schedule, manifest, files=False)
     target = Path(bundle.path) / "manifest.json"

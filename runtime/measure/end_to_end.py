@@ -58,10 +58,26 @@ def whole_runs(
     max_frames: int | None = None,
     signal: str | None = None,
 ) -> tuple[WholeRun, ...]:
-    """Run a video through each of `schedules`, in turns, and write the label maps to a temporary folder.
+    """Run a video through each schedule, in turns, and write the label maps to a temporary folder.
 
-    source, more: as for `open_frames`. Opening sessions is not counted. Raises UsageError for a source
-    without frames, and what playing raises.
+    Opening sessions is not counted.
+
+    Args:
+        bundle: The bundle.
+        device: Where it runs.
+        schedules: The schedules, as text.
+        source: The video, as for `open_frames`.
+        more: The sources of the other pictures of a frame, as for `open_frames`.
+        rounds: How often each schedule has its turn.
+        max_frames: Frames that are played at most.
+        signal: The value that adaptive clocks watch, by default the bundle's.
+
+    Returns:
+        What each schedule took, in the order of `schedules`.
+
+    Raises:
+        UsageError: The source has no frames.
+        ClockworkError: Whatever else playing raises.
     """
     with ExitStack() as stack:
         players = []

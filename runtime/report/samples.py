@@ -56,7 +56,14 @@ class SampleKeeper:
         labels: np.ndarray,
         more: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Consider a frame. The arrays are kept, not copied."""
+        """Consider a frame. The arrays are kept, not copied.
+
+        Args:
+            step: The frame's step.
+            image: The frame's picture, uint8 height x width x 3, RGB.
+            labels: What came out for it.
+            more: Its other pictures by name.
+        """
         sample = Sample(step, image, labels, more=more or {})
         self._stale.add(sample)
         self._fresh.add(sample)

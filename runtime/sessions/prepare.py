@@ -92,6 +92,11 @@ class _OnEmptyFrame:
 
 
 def add_arrays(options: ort.SessionOptions, arrays: Mapping[str, np.ndarray]) -> None:
-    """Hand a session the arrays that its model only declares; they must live as long as the session."""
+    """Hand a session the arrays that its model only declares.
+
+    Args:
+        options: The session's.
+        arrays: By name; they must live as long as the session.
+    """
     values = [ort.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
     options.add_external_initializers(list(arrays), values)

@@ -137,8 +137,8 @@ def open_video(
         source: A video file; an image file; a folder of images, read in natural order (frame2 before
             frame10); a glob of images, likewise; a list of images, in its own order; "camera:0", "0" or
             /dev/videoN; an rtsp://, rtmp://, udp:// or http(s):// address; "-" for a video on standard input.
-        start, stride: Frames `start`, `start + stride`, ... are handed out; `Frame.index` counts the source's
-            frames from 0.
+        start: The first frame that is handed out; `Frame.index` counts the source's frames from 0.
+        stride: Every `stride`-th frame from there is handed out.
         max_frames: How many are handed out at most; frames dropped do not count.
         live: What happens when frames come faster than they are taken: "drop" hands out the newest one and
             drops those before it, "queue" keeps all in order (64 at most; then the source waits). Live

@@ -45,11 +45,14 @@ class Saving:
 
 
 def parse_passes(text: str, device: str) -> tuple[str, ...]:
-    """The names that a text lists, in the order in which they are taken.
+    """The passes that a text lists.
 
     Args:
         text: Names with commas between them, "none", or "auto" for those that pay on the device.
         device: "cpu" or "cuda".
+
+    Returns:
+        Their names, in the order in which they are taken.
 
     Raises:
         UsageError: An unknown name.
@@ -68,7 +71,16 @@ def parse_passes(text: str, device: str) -> tuple[str, ...]:
 def apply_passes(
     graph: FixedGraph, names: Sequence[str], evaluate: Evaluate
 ) -> tuple[FixedGraph, tuple[Saving, ...]]:
-    """The graph after these passes, and what each has saved."""
+    """Take passes, one after the other.
+
+    Args:
+        graph: The graph.
+        names: The passes' names, keys of PASSES.
+        evaluate: Computes values of a graph on an empty frame.
+
+    Returns:
+        The graph after these passes, and what each has saved.
+    """
     savings = []
     for name in names:
         after = PASSES[name](graph, evaluate)

@@ -73,11 +73,25 @@ class FixedGraph:
     opsets: tuple[onnx.OperatorSetIdProto, ...] = ()
 
     def is_constant(self, name: str) -> bool:
-        """Whether a value is an initializer."""
+        """Whether a value is an initializer.
+
+        Args:
+            name: The value.
+
+        Returns:
+            False too for a name that the graph does not know.
+        """
         return name in self.arrays or name in self.tensors
 
     def array(self, name: str) -> np.ndarray:
-        """A constant's content, read-only; of one kept outside a view of its file."""
+        """A constant's content.
+
+        Args:
+            name: The constant.
+
+        Returns:
+            The array, read-only; a view of its file where it is kept outside the model.
+        """
         if name in self.arrays:
             return self.arrays[name]
         tensor = self.tensors[name]
@@ -89,7 +103,14 @@ class FixedGraph:
         return np.memmap(file, dtype, "r", int(entries.get("offset", "0")), tuple(tensor.dims))
 
     def ints(self, name: str) -> tuple[int, ...] | None:
-        """A constant's whole numbers; None where it is no constant."""
+        """A constant's whole numbers.
+
+        Args:
+            name: The value.
+
+        Returns:
+            The numbers in the order of the elements; None where the value is not a constant.
+        """
         if not self.is_constant(name):
             return None
         return tuple(int(i) for i in np.ravel(self.array(name)))
@@ -105,7 +126,17 @@ class FixedGraph:
         shapes: Mapping[str, Shape],
         outputs: Sequence[ValueInfoProto] | None = None,
     ) -> FixedGraph:
-        """This graph with other nodes; what no output needs is left out, constants included."""
+        """This graph with other nodes; what no output needs is left out, constants included.
+
+        Args:
+            nodes: The nodes, in the order in which they run.
+            arrays: Further constants by name.
+            shapes: The shapes of all values.
+            outputs: The outputs, by default those that it has.
+
+        Returns:
+            The new graph.
+        """
         ends = tuple(self.outputs if outputs is None else outputs)
         wanted = {value.name for value in ends}
         kept: list[NodeProto] = []
@@ -123,7 +154,14 @@ class FixedGraph:
         )
 
     def giving(self, names: Iterable[str]) -> FixedGraph:
-        """This graph with other values as its outputs."""
+        """This graph with other values as its outputs.
+
+        Args:
+            names: The values, float32 and of known shape.
+
+        Returns:
+            The new graph.
+        """
         values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, self.shapes[n]) for n in names]
         return self.with_nodes(self.nodes, {}, self.shapes, values)
 
@@ -154,8 +192,9 @@ def fix_sizes(
     """Bind a model's sizes and fold what follows from them.
 
     Args:
-        model: A stage's model, whose weights may lie in files of `folder`.
+        model: A stage's model.
         shapes: The shape of every input, by name.
+        folder: Where weights lie that the model keeps outside.
         borders: What is known of inputs beforehand.
 
     Returns:
@@ -271,7 +310,15 @@ def _computed(node: NodeProto, inputs: Sequence[np.ndarray | None]) -> np.ndarra
 
 
 def node_macs(graph: FixedGraph, node: NodeProto) -> int:
-    """Multiply-accumulates of a node; 0 for one that does not multiply by weights, or of unknown shape."""
+    """Multiply-accumulates of a node.
+
+    Args:
+        graph: Has the shapes.
+        node: A node of it.
+
+    Returns:
+        0 for a node that does not multiply by weights, or of unknown shape.
+    """
     if len(node.input) < 2:
         return 0
     first, second = (graph.shapes.get(name) for name in node.input[:2])

@@ -47,7 +47,15 @@ def live_region(graph: FixedGraph, evaluate: Evaluate) -> FixedGraph:
 
 
 def borders_of(graph: FixedGraph, evaluate: Evaluate) -> dict[str, Border]:
-    """What is known beforehand of the graph's outputs, for graphs that read them."""
+    """What is known beforehand of a graph's outputs, for graphs that read them.
+
+    Args:
+        graph: The graph.
+        evaluate: Computes values of the graph on an empty frame.
+
+    Returns:
+        By name, for those outputs of which a frame changes a part only.
+    """
     live = live_windows(graph)
     names = [o.name for o in graph.outputs if o.name in live and live[o.name] != whole_map(graph, o.name)]
     values = evaluate(graph, names) if names else {}

@@ -46,7 +46,15 @@ class MapOperator:
     fuses: bool = False
 
     def changed(self, window: Window, result: Window) -> Window:
-        """Where the result can change when the input changes in `window`."""
+        """Where the result can change.
+
+        Args:
+            window: Where the input changes.
+            result: The window of all of the result.
+
+        Returns:
+            A part of `result`.
+        """
         return Window(
             self.rows.changed(window.rows, result.rows.hi),
             self.columns.changed(window.columns, result.columns.hi),
@@ -63,7 +71,15 @@ def attributes(node: NodeProto) -> dict[str, Any]:
 
 
 def whole_map(graph: FixedGraph, name: str) -> Window | None:
-    """The window of all of a value; None where it is no map of known size with a batch of one."""
+    """The window of all of a value.
+
+    Args:
+        graph: Has the shapes.
+        name: The value.
+
+    Returns:
+        None where it is not a map of known size with a batch of one.
+    """
     shape = graph.shapes.get(name)
     if shape is None or len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
         return None
@@ -71,7 +87,15 @@ def whole_map(graph: FixedGraph, name: str) -> Window | None:
 
 
 def map_operator(graph: FixedGraph, node: NodeProto) -> MapOperator | None:
-    """What a node does to maps; None where it is opaque."""
+    """What a node does to maps.
+
+    Args:
+        graph: Has the shapes and the constants.
+        node: A node of it.
+
+    Returns:
+        None where the node is opaque.
+    """
     if len(node.output) != 1 or not node.input or whole_map(graph, node.output[0]) is None:
         return None
     make = {"Slice": _slice, "Reshape": _reshape, "Concat": _concat}.get(node.op_type)

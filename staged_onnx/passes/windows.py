@@ -55,7 +55,15 @@ def whole(height: int, width: int) -> Window:
 
 
 def hull(first: Window, second: Window) -> Window:
-    """The smallest window that has both; an empty one counts for nothing."""
+    """The smallest window that has two windows in it; an empty one counts for nothing.
+
+    Args:
+        first: A window.
+        second: A window of the same map.
+
+    Returns:
+        The window.
+    """
     if not first.area or not second.area:
         return second if second.area else first
     spans = (Span(min(a.lo, b.lo), max(a.hi, b.hi)) for a, b in zip(first, second, strict=True))
@@ -63,7 +71,15 @@ def hull(first: Window, second: Window) -> Window:
 
 
 def meet(first: Window, second: Window) -> Window:
-    """What both have."""
+    """What two windows share.
+
+    Args:
+        first: A window.
+        second: A window of the same map.
+
+    Returns:
+        A window, which may be empty.
+    """
     spans = (Span(max(a.lo, b.lo), min(a.hi, b.hi)) for a, b in zip(first, second, strict=True))
     return Window(*spans)
 
@@ -81,7 +97,15 @@ class Slide:
     pad: int = 0
 
     def changed(self, span: Span, size: int) -> Span:
-        """The results, of `size` in all, that read from this span of the input."""
+        """The results that read from a span of the input.
+
+        Args:
+            span: The part of the input.
+            size: How many results there are in all.
+
+        Returns:
+            The span of these results.
+        """
         lo = -((self.extent - 1 - span.lo - self.pad) // self.stride)
         return Span(lo, (span.hi - 1 + self.pad) // self.stride + 1).clipped(size)
 
@@ -100,7 +124,15 @@ class Spread:
     pad: int
 
     def changed(self, span: Span, size: int) -> Span:
-        """The results, of `size` in all, to which this span of the input adds."""
+        """The results to which a span of the input adds.
+
+        Args:
+            span: The part of the input.
+            size: How many results there are in all.
+
+        Returns:
+            The span of these results.
+        """
         return Slide(self.stride, self.extent, self.pad).needed(span).clipped(size)
 
     def needed(self, span: Span) -> Span:
