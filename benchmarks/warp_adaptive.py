@@ -202,7 +202,7 @@ def read_data(given: argparse.Namespace, folder: Path) -> tuple[Bundle, DataSet]
 
 
 def read_tables(bundle: Bundle, data: DataSet) -> Iterator[Table]:
-    """One table a shot."""
+    """One table per shot."""
     warp = Warp()
     with runtime.open(bundle.path, device="cpu", schedule="oracle", threads=1) as player:
         for shot in data.shots:

@@ -1,4 +1,4 @@
-"""What the port knows of each layer type: one `LayerRule` a type, registered by the modules in `layers/`."""
+"""What the port knows of each layer type: one `LayerRule` per type, registered by the modules of `layers`."""
 
 from __future__ import annotations
 

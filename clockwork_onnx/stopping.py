@@ -35,7 +35,17 @@ class Stop:
         self._waits = False
 
     def frames(self, frames: Iterable[T]) -> Iterator[T]:
-        """The frames. Raises Stopped in place of the next one after a signal came."""
+        """The frames, until a signal comes.
+
+        Args:
+            frames: The frames.
+
+        Yields:
+            Each frame.
+
+        Raises:
+            Stopped: In place of the next frame, after a signal came.
+        """
         source = iter(frames)
         while True:
             self._waits = threading.current_thread() is threading.main_thread()

@@ -38,7 +38,7 @@ __all__ = ["checked_classes", "choose_signal", "export", "write_stage"]
 def choose_signal(plan: Plan) -> str:
     """The blob an adaptive clock watches by default.
 
-    A score map with one channel a class that a stage before the last hands to the head (the deepest such),
+    A score map with one channel per class that a stage before the last hands to the head (the deepest such),
     else the cut before the last stage or, where that is a map of indices or not handed out, the last other
     map that its stage hands out; "" for a bundle of one stage, and where there is no such map.
     """

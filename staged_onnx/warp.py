@@ -70,7 +70,7 @@ def warp_graph(
         The model.
 
     Raises:
-        UsageError: Shapes that are no map and no flow.
+        UsageError: The shapes are not those of a map and a flow.
     """
     if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
         raise UsageError("only a map can be warped", found=_text(shape), expected="1 x C x h x w")

@@ -80,7 +80,7 @@ class Unit(nn.Sequential):
 
 
 def bilinear(kernel: int) -> Tensor:
-    """Caffe's bilinear filler for ``kernel``, one filter a class: K x 1 x kernel x kernel."""
+    """Caffe's bilinear filler for ``kernel``, one filter per class: K x 1 x kernel x kernel."""
     factor = (kernel + 1) // 2
     centre = (2 * factor - 1 - factor % 2) / (2 * factor)
     line = 1 - torch.abs(torch.arange(kernel, dtype=torch.float64) / factor - centre)

@@ -217,11 +217,19 @@ def _layer(data: mmap | bytes, outer: Field, numbers: _Numbers, budget: Budget) 
 
 
 def scan(data: mmap | bytes) -> tuple[str, tuple[StoredLayer, ...]]:
-    """The net's name and its layers, all sizes checked, no number read.
+    """The layers of a caffemodel, all sizes checked, no number read.
 
-    Raises WeightsError for bytes that are no NetParameter or hold no layer. Where a file has both
-    `layer` and `layers`, the V2 layers come first: Caffe's upgrade drops them for the old ones, so that
-    the old ones must win where a name is in both.
+    Where a file has both `layer` and `layers`, the V2 layers come first: Caffe's upgrade drops them for the
+    old ones, so that the old ones must win where a name is in both.
+
+    Args:
+        data: The mapped file.
+
+    Returns:
+        The net's name and its layers.
+
+    Raises:
+        WeightsError: The bytes are not a NetParameter, or hold no layer.
     """
     budget = Budget()
     name = ""
@@ -282,7 +290,14 @@ def load(data: mmap | bytes, blob: StoredBlob) -> np.ndarray:
 def read_blob(data: bytes) -> np.ndarray:
     """The array of a file that is one BlobProto, such as mean.binaryproto.
 
-    Raises WeightsError for bytes that are none.
+    Args:
+        data: The file's bytes.
+
+    Returns:
+        Read-only float32, of the shape stored.
+
+    Raises:
+        WeightsError: The bytes are not a BlobProto.
     """
     return load(data, _blob(data, Field(0, BYTES, 0, 0, len(data)), Budget()))
 

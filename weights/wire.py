@@ -46,7 +46,7 @@ class Malformed(WeightsError):
 class Budget:
     """How many more fields are walked before the file is refused.
 
-    Walking costs time a field, so a file of nothing but two-byte fields would keep a reader busy for
+    Walking costs time for each field, so a file of nothing but two-byte fields would keep a reader busy for
     minutes. Real nets have some thousands; runs of unpacked numbers count as one.
     """
 

@@ -6,7 +6,7 @@ with kernel k, stride s, pad p, dilation d on each spatial axis; bias (C_out,). 
 ONNX ConvTranspose's as they stand, grouped and dense.
 
 Forks: DeepLab's `hole` is the dilation; DepthwiseConvolution and ConvolutionDepthwise are Convolution with
-one group a channel, and ConvolutionDepthwise (xieguotian/caffe and others, conv_dw_layer.cpp) makes as many
+one group per channel, and ConvolutionDepthwise (xieguotian/caffe and others, conv_dw_layer.cpp) makes as many
 channels as it reads, whatever num_output says.
 """
 

@@ -1,7 +1,7 @@
 """Layers of SSD (weiliu89/caffe, branch ssd: normalize_layer.cpp, prior_box_layer.cpp) and of OpenVINO.
 
 Normalize: y = scale * x / sqrt(sum(x^2) + eps), the sum over the channels of one place, or over the whole
-picture with `across_spatial` (the default); one scale a channel, or one for all with `channel_shared`.
+picture with `across_spatial` (the default); one scale per channel, or one for all with `channel_shared`.
 
 PriorBox: the boxes of every place of bottom 0, as fractions of the picture (bottom 1, or img_size), and
 their variances: (1, 2, places * priors * 4). Around ((w + offset) step_w, (h + offset) step_h) it sets, for

@@ -192,7 +192,14 @@ def check_sizes(classes: int, widths: Sequence[int]) -> None:
 def fcn_layers(net: Fcn) -> list[Message]:
     """The layers of an FCN in the order in which its published file has them, from its inputs to its scores.
 
-    Raises UsageError for an impossible number of classes or widths.
+    Args:
+        net: What the published net is made of.
+
+    Returns:
+        One message per layer.
+
+    Raises:
+        UsageError: An impossible number of classes or widths.
     """
     for head in net.heads:
         check_sizes(head.classes, net.widths)

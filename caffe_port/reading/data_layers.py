@@ -80,7 +80,7 @@ def random_inputs(layer: Block, given: Mapping[str, Shape], *, file: str) -> lis
         One input per top.
 
     Raises:
-        ClockworkError: The layer's parameters are no shapes for its tops.
+        ClockworkError: The layer's parameters do not give its tops shapes.
     """
     tops = layer.texts("top")
     where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}

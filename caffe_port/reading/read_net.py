@@ -274,7 +274,7 @@ def _build(
 def _net_inputs(
     parts: _Parts, layers: Sequence[Block], cut: detached.Cut, given: Mapping[str, Shape], file: str
 ) -> list[Input]:
-    """The inputs of the net: what only layers that are left out read is none."""
+    """The inputs of the net, without those that only layers that are left out read."""
     inputs = [*parts.inputs, *cut.inputs]
     made = {i.name for i in inputs} | {top for block in cut.kept for top in block.texts("top")}
     read = {bottom for block in cut.kept for bottom in block.texts("bottom")}

@@ -297,7 +297,7 @@ def upgrade_layer(entry: Entry, file: str) -> Block:
         The block of a V2 layer.
 
     Raises:
-        PrototxtError: The entry is no block.
+        PrototxtError: The entry is not a block.
         UnsupportedError: A type or field that no known generation has.
     """
     block = entry.value

@@ -251,7 +251,7 @@ def init_experiment(
         The files that were written.
 
     Raises:
-        UsageError: A name that is none, or a source that is missing.
+        UsageError: A name that cannot be one, or a source that is missing.
     """
     if not _NAME.fullmatch(net) or net in (".", ".."):
         raise UsageError("not a name for a net", found=repr(net), expected="letters, digits, _ . + -")

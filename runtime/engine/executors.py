@@ -30,7 +30,11 @@ class Task:
         self.future: Future[None] | None = None
 
     def run(self) -> None:
-        """Do the work now, after the tasks that it waits for, and time it. Raises what any of them raised."""
+        """Do the work now, after the tasks that it waits for, and time it.
+
+        Raises:
+            BaseException: What any of these tasks or the work raised.
+        """
         try:
             for other in self.after:
                 other.wait()

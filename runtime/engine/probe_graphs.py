@@ -5,7 +5,7 @@ With a the value now and b the reference kept from an earlier frame:
 - argmax: d = (positions where argmax_c a differs from argmax_c b) / (h * w), on the raw map, border included;
   ties go to the first channel. The reference kept is the map of argmaxes. (Clockwork, section 4.3 and code.)
 - relative: d = mean(|a - b| / ((|a| + |b|) / 2)), 0 where both are 0; of a frame, after the net's mean is
-  subtracted. (Clockwork's comparison of layers and pixels.) Used for values without one channel a class too.
+  subtracted. (Clockwork's comparison of layers and pixels.) Also for values without one channel per class.
 - peak: mean over positions of max_c softmax(a)_c. Keeps no reference.
 """
 

@@ -85,7 +85,14 @@ def _read_npz(file: IO[bytes], size: int) -> dict[str, np.ndarray]:
 def read_reference(path: str | PathLike[str]) -> Reference:
     """Read an HDF5 or npz reference, whichever the file's content says it is.
 
-    Raises DataSetError, one line that names the file, for what is no reference or has no outputs.
+    Args:
+        path: The file.
+
+    Returns:
+        Its inputs and outputs by name.
+
+    Raises:
+        DataSetError: Not a reference, or one without outputs; one line that names the file.
     """
     try:
         with open_regular(path, limits.WEIGHTS_BYTES, expected=EXPECTED, error=DataSetError) as (file, size):

@@ -118,7 +118,18 @@ def finished_steps(path: str | PathLike[str]) -> Iterator[tuple[StepRecord, int]
 
 
 def read_steps(path: str | PathLike[str]) -> list[StepRecord]:
-    """The steps of a log, in order. Raises ClockworkError naming the file and the line at fault."""
+    """The steps of a log.
+
+    Args:
+        path: The file, one JSON object per line.
+
+    Returns:
+        The steps, in order.
+
+    Raises:
+        ClockworkError: The file cannot be read or is not a log; the message names the file and the line at
+            fault.
+    """
     try:
         with Path(path).open("rb") as file:
             records: list[StepRecord] = []

@@ -1,4 +1,4 @@
-"""Clocks: what decides whether a stage fires on a frame. All are data; `fires` is asked once a frame.
+"""Clocks: what decides whether a stage fires on a frame. All are data; `fires` is asked once per frame.
 
 On the first frame of a shot every stage fires, whatever its clock says; the clock is not asked then.
 """
@@ -116,7 +116,7 @@ class Sensor:
     - "relative": mean of |a - b| / ((|a| + |b|) / 2) against the reference, 0 where both are 0; of the frame,
       after the net's mean is subtracted;
     - "peak": mean over positions of the largest softmax probability; needs no reference;
-    - "auto": "argmax" for a value with one channel a class, else "relative".
+    - "auto": "argmax" for a value with one channel per class, else "relative".
     reference: "fired", the value when the stage last fired, or "previous", the one of the frame before.
     """
 

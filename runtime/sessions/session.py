@@ -271,7 +271,14 @@ class Session:
         return binding
 
     def run(self, binding: Binding) -> None:
-        """One pass; returns when the outputs are written. Raises DeviceError where it fails."""
+        """Run the graph once; returns when the outputs are written.
+
+        Args:
+            binding: Where it reads and writes, from `bind`.
+
+        Raises:
+            DeviceError: It fails.
+        """
         try:
             self._session.run_with_iobinding(binding.io, binding.options)
             return

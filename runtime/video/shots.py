@@ -130,7 +130,17 @@ def mark_shots(frames: Iterable[Frame], shots: str | None) -> Iterator[Frame]:
 
 
 def parse_shots(text: str) -> tuple[int, ...]:
-    """The frame numbers of "0,120,340": whole numbers in ascending order. Raises UsageError."""
+    """The frame numbers of a list of shots.
+
+    Args:
+        text: Whole numbers in ascending order, such as "0,120,340".
+
+    Returns:
+        The numbers.
+
+    Raises:
+        UsageError: The text is not such a list.
+    """
     try:
         starts = tuple(whole(part) for part in text.split(","))
     except BadNumber:

@@ -292,15 +292,28 @@ def shapes_shot(
     objects: int = 4,
     name: str | None = None,
 ) -> Shot:
-    """One shot of ``frames`` frames of ``size`` (height, width): same arguments, same bits, everywhere.
+    """One shot: same arguments, same bits, everywhere.
 
-    ``objects`` objects move over a mottled background and hide one another (later ones lie in front).
-    Two in three turn round at the border, the third leaves and comes back; one in four is there for a
-    part of the shot only. ``speed``: ``static`` nothing moves and every frame is the same, ``slow`` 0.4
-    to 1.7 pixels per frame, ``fast`` 3.5 to 8.5. ``pan`` moves the camera, too (0.5 to 5 pixels per frame):
-    it takes the background along, and the objects that come and go. Every frame of a moving shot has
-    its own sensor noise.
-    Raises ``ValueError`` for an unknown speed, no frames, or a size below 16 x 16.
+    The objects move over a mottled background and hide one another (later ones lie in front). Two in three
+    turn round at the border, the third leaves and comes back; one in four is there for a part of the shot
+    only. Every frame of a moving shot has its own sensor noise.
+
+    Args:
+        seed: What all random choices follow from.
+        frames: How many frames.
+        size: Height and width.
+        speed: "static" nothing moves and every frame is the same, "slow" 0.4 to 1.7 pixels per frame, "fast"
+            3.5 to 8.5.
+        pan: Move the camera, too (0.5 to 5 pixels per frame): it takes the background along, and the objects
+            that come and go.
+        objects: How many objects.
+        name: What the shot is called, by default after its arguments.
+
+    Returns:
+        The frames and their labels.
+
+    Raises:
+        ValueError: An unknown speed, no frames, or a size below 16 x 16.
     """
     if speed not in ("static", "slow", "fast"):
         raise ValueError(f"speed is {speed!r}, one of static, slow, fast is expected")
@@ -353,10 +366,23 @@ def shapes_video(
     kinds: tuple[str, ...] = ALL_KINDS,
     first: int = 0,
 ) -> list[Shot]:
-    """``rounds`` times one shot of every kind of ``kinds``, each ``frames`` frames long.
+    """Shots of several kinds.
 
-    The splits draw from disjoint seeds: shot ``i`` of a split has the ``i``-th seed of its range, and
-    ``first`` says where to begin. Raises ``ValueError`` for an unknown split or kind of shot.
+    The splits draw from disjoint seeds: shot i of a split has the i-th seed of its range.
+
+    Args:
+        split: "train" or "val".
+        rounds: How many shots there are of each kind.
+        frames: Frames per shot.
+        size: Height and width.
+        kinds: The names of the kinds.
+        first: The first shot's place in the split.
+
+    Returns:
+        The shots, round by round.
+
+    Raises:
+        ValueError: An unknown split or kind of shot.
     """
     if split not in ("train", "val"):
         raise ValueError(f"split is {split!r}, train or val is expected")
