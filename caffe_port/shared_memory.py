@@ -26,8 +26,8 @@ IN_PLACE = frozenset({
     "PReLU", "ReLU", "Scale", "Sigmoid", "Softmax", "Swish", "TanH", "Threshold",
     # forks
     "Atan", "BN", "BReLU", "Ceil", "ChannelScale", "Cos", "Floor", "GRN", "GroupNorm", "HardSigmoid",
-    "HardSwish", "MaskPooling", "Mish", "NegReLU", "Python", "ReLU6", "RReLU", "SeLU", "Sin", "Softplus",
-    "Softsign", "SpatialDropout", "Sqrt",
+    "HardSwish", "MaskPooling", "Mish", "NegReLU", "Python", "ReLU6", "RReLU", "SeLU", "SeLuDropout", "Sin",
+    "Softplus", "Softsign", "SpatialDropout", "Sqrt", "SReLU",
 })  # fmt: skip
 """Layers that may write over their first bottom."""
 

@@ -60,7 +60,8 @@ def parameter_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ..
 
 
 def parameter_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
-    return (Blob(tuple(layer.spec.parameter_param.shape.dim), None, "weight"),)
+    spec = layer.spec.parameter_param
+    return (Blob(tuple(spec.shape.dim), spec.filler if spec.HasField("filler") else None, "weight"),)
 
 
 def emit_parameter(

@@ -3,7 +3,8 @@
 Interp (yjxiong/caffe and deeplab-public-ver2, interp_layer.cpp; PSPNet the same): the bottom is cropped by
 pad_beg and pad_end (0 or negative) to n rows, then resampled bilinearly with corners on corners,
 value at i (n - 1) / (m - 1). The new size m is (n - 1) / shrink_factor + 1, or (n - 1) zoom_factor + 1, or
-height x width, or shrink and then zoom; in this order, by which fields are given.
+height x width, or shrink and then zoom; in this order, by which fields are given. With use_blob_size
+(lzx1413/CAFFE_SSD, interp_layer.cpp) it is the second bottom's.
 
 BilinearInterpolation (ctensmeyer/caffe, bilinear_layer.cpp): the same to the size of the second bottom.
 
@@ -53,8 +54,17 @@ def _rule(layer: Layer) -> tuple[int, int, tuple[int, int] | None]:
 def interp_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     bottom = bottoms[0]
     _need_map(bottom)
-    shrink, zoom, size = _rule(layer)
     spec = layer.spec.interp_param
+    if spec.use_blob_size != (len(bottoms) == 2):
+        raise ShapeError(
+            "use_blob_size does not fit the bottoms",
+            found=f"{len(bottoms)} bottoms",
+            expected="two with use_blob_size, else one",
+        )
+    if spec.use_blob_size:
+        _need_map(bottoms[1])
+        return ((*bottom[:2], *bottoms[1][2:]),)
+    shrink, zoom, size = _rule(layer)
     cropped = [n + spec.pad_beg + spec.pad_end for n in bottom[2:]]
     if min(cropped) < 1:
         raise ShapeError(
@@ -80,10 +90,14 @@ def align_corners(g: GraphBuilder, x: str, sizes: str) -> str:
 def emit_interp(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
-    shrink, zoom, size = _rule(layer)
     spec = layer.spec.interp_param
     top = g.shape(layer.tops[0])
     x = _cropped(g, bottoms[0], spec.pad_beg, spec.pad_end)
+    if spec.use_blob_size:
+        return (
+            align_corners(g, x, g.node("Concat", g.ints(*top[:2]), g.sizes_of(bottoms[1], 2, 3), axis=0)),
+        )
+    shrink, zoom, size = _rule(layer)
     if size is None and shrink == zoom == 1:
         return (x,)
     if size is not None or None not in g.dims(layer.tops[0]):
@@ -137,7 +151,9 @@ def emit_padding(
 
 
 register(
-    LayerRule("Interp", interp_shape, emit_interp, fork="DeepLab, PSPNet, ICNet", module=__name__),
+    LayerRule(
+        "Interp", interp_shape, emit_interp, bottoms=(1, 2), fork="DeepLab, PSPNet, ICNet", module=__name__
+    ),
     LayerRule(
         "BilinearInterpolation",
         bilinear_shape,

@@ -6,7 +6,9 @@ whose `forward` is false counts as 0. MaskPooling (daijifeng001/caffe-mnc, mask_
 channel times the one channel of the second bottom. ChannelScale (happynear/caffe-windows,
 channel_scale_layer.cpp): the same. MatMul (synopsys-caffe, matmul_layer.cpp): the product of the last two
 axes, of a or its transpose and b or its transpose, where b is the second bottom or the learnt blob; sophgo's
-(dim_1 x dim_2 times dim_3 x dim_2, transposed) and shihengcan/caffe-2017's are other layers of that name.
+(dim_1 x dim_2 times dim_3 x dim_2, transposed) and shihengcan/caffe-2017's are other layers of that name. Add
+(synopsys-caffe, add_layer.cpp): the sum of two bottoms, repeated along axes of size 1 and along the leading
+axes that one of them lacks.
 """
 
 from __future__ import annotations
@@ -131,7 +133,20 @@ def emit_matmul(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: 
     return (g.node("MatMul", a, b),)
 
 
+def add_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    rank = max(map(len, bottoms))
+    a, b = ((1,) * (rank - len(bottom)) + bottom for bottom in bottoms)
+    if any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
+        raise ShapeError("bottoms do not fit", found=bottoms, expected="equal sizes, or 1")
+    return (tuple(map(max, a, b)),)
+
+
+def emit_add(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: Blobs) -> tuple[str, ...]:
+    return (g.node("Add", *bottoms),)
+
+
 register(
+    LayerRule("Add", add_shape, emit_add, bottoms=(2, 2), fork="Synopsys, Cambricon", module=__name__),
     LayerRule(
         "MergeCrop", merge_crop_shape, emit_merge_crop, bottoms=(2, 2), fork="naibaf7", module=__name__
     ),

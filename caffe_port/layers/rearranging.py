@@ -9,18 +9,26 @@ s^2 = channels / depth) and Dtow (limuhit/CCN, dtow_layer.cpp, s = psize): from 
 Dtow's methods WTOD and MWTOD back again. GSTiling (gs_tiling_layer.cpp, s = stride): to channel (i s + j) C
 + c, with `reverse` from there back.
 
-Division (ZhiwenShao/JAANet, division_layer.cpp): top n is the window of width x height at (xcoord[n],
-ycoord[n]).
+Division (ZhiwenShao/JAANet, division_layer.cpp) and Box (huqiaoping/drml, box_layer.cpp; its code is for one
+item): top n is the window of width x height at (xcoord[n], ycoord[n]). Combination (JAANet,
+combination_layer.cpp) puts bottom n there; the last one's far corner is the top's size, and what no bottom
+covers is 0.
+
+Convert (Yuliang-Liu/Curve-Text-Detector, convert_layer.cpp): a row (N, D, W) as a sequence (W, N, D), with
+its continuation marks (W, N), 0 at the first step and 1 behind it, as the second top.
 """
 
 from __future__ import annotations
 
 from math import isqrt
+from typing import cast
 
 import numpy as np
 
 from caffe_port.graph import GraphBuilder
+from caffe_port.layers.sampling import MOST
 from caffe_port.net import Layer, Shape
+from caffe_port.proto.caffe_pb2 import BoxParameter
 from caffe_port.registry import LayerRule, register
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
@@ -114,20 +122,31 @@ def emit_block(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: B
     return (g.node("Reshape", swapped, g.node("Shape", deep)),)
 
 
+def _boxes(layer: Layer) -> BoxParameter:
+    """The message of a layer that cuts windows out or puts them together."""
+    name = {"Division": "division_param", "Box": "box_param"}.get(layer.type, "combination_param")
+    return cast(BoxParameter, getattr(layer.spec, name))
+
+
 def _windows(layer: Layer) -> list[tuple[int, int]]:
-    """Top left corner (x, y) of each top's window."""
-    spec = layer.spec.division_param
-    if not len(spec.xcoord) == len(spec.ycoord) == len(layer.tops):
+    """Top left corner (x, y) of each window: one for each top, in Combination one for each bottom."""
+    spec = _boxes(layer)
+    which, number = (
+        ("bottom", len(layer.bottoms)) if layer.type == "Combination" else ("top", len(layer.tops))
+    )
+    if not len(spec.xcoord) == len(spec.ycoord) == number:
         raise PrototxtError(
-            "not one window per top",
-            found=f"{len(spec.xcoord)} xcoord and {len(spec.ycoord)} ycoord for {len(layer.tops)} tops",
+            f"not one window per {which}",
+            found=f"{len(spec.xcoord)} xcoord and {len(spec.ycoord)} ycoord for {number} {which}s",
         )
     return list(zip(spec.xcoord, spec.ycoord, strict=True))
 
 
 def division_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
     n, c, h, w = _map(bottoms)
-    spec = layer.spec.division_param
+    spec = _boxes(layer)
+    if layer.type == "Box" and n != 1:
+        raise UnsupportedError("Box of more than one item, which the fork mixes up", found=n, expected="one")
     for x, y in _windows(layer):
         if x + spec.width > w or y + spec.height > h:
             raise ShapeError(
@@ -139,11 +158,73 @@ def division_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...
 
 
 def emit_division(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: Blobs) -> tuple[str, ...]:
-    spec = layer.spec.division_param
+    spec = _boxes(layer)
     return tuple(
         g.node("Slice", bottoms[0], g.ints(y, x), g.ints(y + spec.height, x + spec.width), g.ints(2, 3))
         for x, y in _windows(layer)
     )
+
+
+def combination_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    n, c, _, _ = _map(bottoms)
+    corners = _windows(layer)
+    if any(len(b) != 4 or b[:2] != (n, c) for b in bottoms):
+        raise ShapeError("bottoms do not fit together", found=bottoms, expected=f"({n}, {c}, H, W) each")
+    width, height = (corners[-1][i] + bottoms[-1][3 - i] for i in (0, 1))
+    covered = np.zeros((height, width), np.int8) if height * width <= MOST else None
+    if covered is None:
+        raise UnsupportedError("too large a picture", found=(height, width), expected=f"{MOST} points")
+    for (x, y), bottom in zip(corners, bottoms, strict=True):
+        if x + bottom[3] > width or y + bottom[2] > height:
+            raise ShapeError(
+                "a window beyond the top", found=f"{bottom[2:]} at ({x}, {y})", expected=f"{height} x {width}"
+            )
+        covered[y : y + bottom[2], x : x + bottom[3]] += 1
+    if covered.max() > 1:
+        raise UnsupportedError("windows that overlap", found=corners, expected="windows beside each other")
+    return ((n, c, height, width),)
+
+
+def emit_combination(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: Blobs
+) -> tuple[str, ...]:
+    g.require_fixed(layer, "its windows have one size")
+    height, width = g.shape(layer.tops[0])[2:]
+    placed = []
+    for (x, y), name, value in zip(_windows(layer), bottoms, layer.bottoms, strict=True):
+        rows, columns = g.shape(value)[2:]
+        pads = g.ints(0, 0, y, x, 0, 0, height - y - rows, width - x - columns)
+        placed.append(g.node("Pad", name, pads, g.const(np.float32(0)), mode="constant"))
+    return (g.node("Sum", *placed) if len(placed) > 1 else placed[0],)
+
+
+def convert_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    bottom = bottoms[0]
+    if len(bottom) < 3 or any(n != 1 for n in bottom[2:-1]):
+        raise ShapeError("no row", found=bottom, expected="(N, D, W) or (N, D, 1, W)")
+    return ((bottom[-1], *bottom[:2]), (bottom[-1], bottom[0]))[: len(layer.tops)]
+
+
+def emit_convert(g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: Blobs) -> tuple[str, ...]:
+    rank = len(g.shape(layer.bottoms[0]))
+    row = g.node("Squeeze", bottoms[0], g.ints(*range(2, rank - 1))) if rank > 3 else bottoms[0]
+    sequence = g.node("Transpose", row, perm=[2, 0, 1])
+    first = g.node(
+        "Cast",
+        g.node(
+            "Less",
+            g.const(0, np.int64),
+            g.node(
+                "Range",
+                g.const(0, np.int64),
+                g.node("Squeeze", g.sizes_of(sequence, 0)),
+                g.const(1, np.int64),
+            ),
+        ),
+        to=1,
+    )
+    marks = g.node("Expand", g.node("Unsqueeze", first, g.ints(1)), g.sizes_of(sequence, 0, 1))
+    return (sequence, marks)[: len(layer.tops)]
 
 
 register(
@@ -154,4 +235,14 @@ register(
     LayerRule("Rearrange", block_shape, emit_block, fork="caffe-videoSR", module=__name__),
     LayerRule("Dtow", block_shape, emit_block, fork="CCN", module=__name__),
     LayerRule("Division", division_shape, emit_division, tops=(1, None), fork="JAANet", module=__name__),
+    LayerRule("Box", division_shape, emit_division, tops=(1, None), fork="DRML", module=__name__),
+    LayerRule(
+        "Combination",
+        combination_shape,
+        emit_combination,
+        bottoms=(1, None),
+        fork="JAANet",
+        module=__name__,
+    ),
+    LayerRule("Convert", convert_shape, emit_convert, tops=(1, 2), fork="CTD", module=__name__),
 )

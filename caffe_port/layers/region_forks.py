@@ -10,7 +10,8 @@ sample_num points, spaced bin / (sample_num + 1), of channel (d group_size + i) 
 their number; points at or beyond the bin's end do not count.
 
 MaskResize (caffe-mnc, mask_resize_layer.cu): top (y, x) is the map at (y H / h, x W / w), bilinear, clamped,
-and 0 more than half a point beyond it, which happens where a map grows more than twofold.
+and 0 more than half a point beyond it, which happens where a map grows more than twofold. SSTD
+(BestSonny/SSTD, mask_resize_layer.cpp) takes factor_height and factor_width above 0 instead of sizes.
 
 SpatialTransformer (daerduoCarey/SpatialTransformerLayer, st_layer.cpp and .cu): top (s, t) is the map at row
 (p + 1) H / 2 and column (q + 1) W / 2, where (p, q) = theta (2 s / H' - 1, 2 t / W' - 1, 1) and theta is 2 x
@@ -37,6 +38,7 @@ from caffe_port.net import Layer, Shape
 from caffe_port.registry import LayerRule, register
 from caffe_port.shapes import count
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
+from weights.limits import ELEMENTS
 
 Blobs = tuple[np.ndarray, ...]
 Between = tuple[str, str, str]
@@ -144,7 +146,18 @@ def mask_resize_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, 
     spec = layer.spec.mask_resize_param
     if len(bottoms[0]) != 4 or min(spec.output_height, spec.output_width) < 1:
         raise ShapeError("no size", found=bottoms[0], expected="(N, C, H, W), output_height and output_width")
-    return ((*bottoms[0][:2], spec.output_height, spec.output_width),)
+    if not max(spec.factor_height, spec.factor_width) < ELEMENTS:
+        raise PrototxtError("bad factor_height or factor_width", expected="0 or more, and finite")
+    height, width = (
+        int(np.float32(n) * np.float32(factor)) if factor > 0 else size
+        for n, factor, size in zip(
+            bottoms[0][2:],
+            (spec.factor_height, spec.factor_width),
+            (spec.output_height, spec.output_width),
+            strict=True,
+        )
+    )
+    return ((*bottoms[0][:2], height, width),)
 
 
 def _resized(g: GraphBuilder, x: str, size: str, length: int, axis: int) -> str:
@@ -165,11 +178,13 @@ def _resized(g: GraphBuilder, x: str, size: str, length: int, axis: int) -> str:
 def emit_mask_resize(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: Blobs
 ) -> tuple[str, ...]:
-    spec = layer.spec.mask_resize_param
-    limited("rows and columns", spec.output_height * spec.output_width)
+    if None in g.dims(layer.tops[0]):
+        g.require_fixed(layer, "its factors give a size for one frame size")
+    height, width = g.shape(layer.tops[0])[2:]
+    limited("rows and columns", height * width)
     plane = plane_of(g, layer.bottoms[0], bottoms[0])
-    tall = _resized(g, bottoms[0], plane.height, spec.output_height, 2)
-    return (_resized(g, tall, plane.width, spec.output_width, 3),)
+    tall = _resized(g, bottoms[0], plane.height, height, 2)
+    return (_resized(g, tall, plane.width, width, 3),)
 
 
 THETA = ("theta_1_1", "theta_1_2", "theta_1_3", "theta_2_1", "theta_2_2", "theta_2_3")

@@ -5,7 +5,9 @@ matrix products, y = A x B^T, with constant A and B for one frame size.
 
 Resize (zimenglan-sysu-512/pose_action_caffe, resize_layer.cpp, util_img.cpp, CPU): point i reads place
 i n / m, bilinear; a neighbour beyond the last row counts as 0. To height x width, to the bottom's sizes times
-height_fac and width_fac (cut to whole numbers), or to the sizes of the second bottom.
+height_fac and width_fac (cut to whole numbers), or to the sizes of the second bottom; MaskYolo's
+(leon-liangwu/MaskYolo_Caffe, resize_layer.cpp) calls the factors out_height_scale and out_width_scale, which
+count with is_pyramid_test.
 
 Resample (lmb-freiburg/flownet2, resample_layer.cu): point i reads place i f - 0.5 + f' / 2, where f is n / m
 of its own axis and f' of the other one; LINEAR and CUBIC weigh the neighbours and divide by the sum of the
@@ -48,16 +50,18 @@ def resize_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
         if count(bottoms[1]) == 4:
             raise UnsupportedError("a second bottom whose values, not whose sizes, say the new size")
         return ((*bottom[:2], *bottoms[1][2:]),)
-    sizes = spec.HasField("height") and spec.HasField("width")
-    factors = spec.HasField("height_fac") and spec.HasField("width_fac")
+    names = ("out_height_scale", "out_width_scale") if spec.is_pyramid_test else ("height_fac", "width_fac")
+    sizes = spec.HasField("height") and spec.HasField("width") and not spec.is_pyramid_test
+    factors = all(spec.HasField(name) for name in names)
     if sizes == factors:
         raise PrototxtError("no new size", expected="height and width, or height_fac and width_fac")
     if sizes:
         return ((*bottom[:2], spec.height, spec.width),)
-    for factor in (spec.height_fac, spec.width_fac):
+    times = [getattr(spec, name) for name in names]
+    for factor in times:
         if not 0 < factor < ELEMENTS:
-            raise PrototxtError("bad height_fac or width_fac", found=factor, expected="above 0, and finite")
-    pairs = zip(bottom[2:], (spec.height_fac, spec.width_fac), strict=True)
+            raise PrototxtError(f"bad {names[0]} or {names[1]}", found=factor, expected="above 0, and finite")
+    pairs = zip(bottom[2:], times, strict=True)
     return ((*bottom[:2], *(int(np.float32(n) * np.float32(f)) for n, f in pairs)),)
 
 
@@ -156,6 +160,13 @@ def emit_resample(
 
 
 register(
-    LayerRule("Resize", resize_shape, emit_resize, bottoms=(1, 2), fork="pose_action_caffe", module=__name__),
+    LayerRule(
+        "Resize",
+        resize_shape,
+        emit_resize,
+        bottoms=(1, 2),
+        fork="pose_action_caffe, MaskYolo",
+        module=__name__,
+    ),
     LayerRule("Resample", resample_shape, emit_resample, bottoms=(1, 2), fork="FlowNet", module=__name__),
 )

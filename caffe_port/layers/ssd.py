@@ -36,26 +36,58 @@ from caffe_port.registry import Blob, LayerRule, register
 from weights.errors import PrototxtError, ShapeError, UnsupportedError
 
 
-def normalize_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    if not layer.spec.HasField("norm_param"):
+def _of_normface(layer: Layer) -> bool:
+    """Whether this is NormFace's layer, which has no weights, and not SSD's."""
+    ssd, normface = (layer.spec.HasField(name) for name in ("norm_param", "normalize_param"))
+    if ssd == normface:
         raise UnsupportedError(
             "Normalize without norm_param means one thing in SSD (a learnt scale) and another in NormFace",
-            hint="write norm_param { across_spatial: true } for SSD's",
+            expected="norm_param (SSD) or normalize_param (NormFace)",
+            hint="--dialect ssd or --dialect normface",
         )
+    return normface
+
+
+def normalize_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    if _of_normface(layer):
+        kind = layer.spec.normalize_param.normalize_type
+        if kind not in ("L1", "L2"):
+            raise UnsupportedError("unknown normalize_type", found=kind, expected="L1 or L2")
+        four = (*bottoms[0], 1, 1, 1)[:4]
+        return (four, (four[0], 1, *four[2:]))[: len(layer.tops)]
+    if len(layer.tops) != 1:
+        raise ShapeError("Normalize of SSD has one top", found=f"{len(layer.tops)} tops", expected="one")
     if not 2 <= len(bottoms[0]) <= 4:
         raise ShapeError("Normalize needs two to four axes", found=bottoms[0], expected="(N, C, H, W)")
     return (bottoms[0],)
 
 
 def normalize_blobs(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Blob, ...]:
+    if _of_normface(layer):
+        return ()
     spec = layer.spec.norm_param
     shape = () if spec.channel_shared else (bottoms[0][1],)
     return (Blob(shape, spec.scale_filler if spec.HasField("scale_filler") else None, "scale"),)
 
 
+def _by_channels(g: GraphBuilder, layer: Layer, x: str) -> tuple[str, str]:
+    """NormFace's: x over the norm of the channels at each point, and that norm."""
+    rank = len(g.shape(layer.bottoms[0]))
+    if rank < 4:
+        x = g.node("Unsqueeze", x, g.ints(*range(rank, 4)))
+    one_norm = layer.spec.normalize_param.normalize_type == "L1"
+    each = g.node("Abs", x) if one_norm else g.node("Mul", x, x)
+    total = g.node("ReduceSum", each, g.ints(1), keepdims=1)
+    norm = g.node("Add", total, g.const(np.float32(1e-6)))
+    norm = norm if one_norm else g.node("Sqrt", norm)
+    return g.node("Div", x, norm), norm
+
+
 def emit_normalize(
     g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
 ) -> tuple[str, ...]:
+    if _of_normface(layer):
+        return _by_channels(g, layer, bottoms[0])[: len(layer.tops)]
     spec = layer.spec.norm_param
     rank = len(g.shape(layer.bottoms[0]))
     axes = range(1, rank) if spec.across_spatial else (1,)
@@ -242,7 +274,15 @@ def emit_prior(
 
 
 register(
-    LayerRule("Normalize", normalize_shape, emit_normalize, normalize_blobs, fork="SSD", module=__name__),
+    LayerRule(
+        "Normalize",
+        normalize_shape,
+        emit_normalize,
+        normalize_blobs,
+        tops=(1, 2),
+        fork="SSD, NormFace",
+        module=__name__,
+    ),
     LayerRule("PriorBox", prior_shape, emit_prior, bottoms=(2, 2), fork="SSD", module=__name__),
     LayerRule("PriorBoxClustered", prior_shape, emit_prior, bottoms=(2, 2), fork="OpenVINO", module=__name__),
 )

@@ -29,6 +29,7 @@ ALIASES: dict[str, tuple[str, str]] = {
     "ReorgYolo": ("Reorg", "Rockchip"),
     "SELU": ("SeLU", "MNN"),
     "SeLu": ("SeLU", "caffe_latte"),
+    "SpatialProduct": ("MaskPooling", "DeepLab v2, PSPNet"),
 }
 """Alias -> the type it is, and whose name it is."""
 

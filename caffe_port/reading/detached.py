@@ -106,7 +106,7 @@ OUTSIDE: dict[str, Outside] = {
     "RPN": Outside("caffe_latte", "proposes regions"),
     "RCNNProposal": Outside("Apollo", "proposes regions"),
     "RPNProposalSSD": Outside("Apollo", "proposes regions"),
-    "FrcnnProposal": Outside("D-X-Y/caffe-faster-rcnn", "proposes regions"),
+    "FrcnnProposal": Outside("D-X-Y/caffe-faster-rcnn", "proposes regions", _proposals("", "")),
     "TextProposal": Outside("CTPN", "proposes lines of text"),
     "MaskRCNNProposal": Outside("synopsys", "proposes regions"),
     "FrcnnOutput": Outside("Cascade R-CNN", "suppresses overlapping boxes"),

@@ -32,7 +32,7 @@ def apply_mode(layer: caffe_pb2.LayerParameter) -> str:
     if not layer.HasField("phase") or layer.phase != caffe_pb2.TRAIN:
         return ""
     stochastic = layer.type == "Pooling" and layer.pooling_param.pool == caffe_pb2.PoolingParameter.STOCHASTIC
-    draws = layer.type in _RANDOM and layer.dropout_param.dropout_ratio != 0
+    draws = layer.type == "SeLuDropout" or (layer.type in _RANDOM and layer.dropout_param.dropout_ratio != 0)
     if draws or stochastic or layer.type in _FORKS_STATISTICS:
         raise UnsupportedError(
             "a layer that is in TRAIN mode at test time too",

@@ -40,8 +40,10 @@ _NET_FIELDS = frozenset({
     # NVIDIA: precision and memory of training
     "default_forward_type", "default_backward_type", "default_forward_math", "default_backward_math",
     "global_grad_scale", "eltwise_mem_sharing", "default_conv_algos_override", "reduce_buckets",
-    # Intel: choice of implementation
-    "engine", "compile_net_state", "bn_stats_batch_size",
+    # Intel: choice of implementation, machines to train on
+    "engine", "compile_net_state", "bn_stats_batch_size", "multinode",
+    # yjxiong/caffe and OpenCL forks: how memory and kernels are planned
+    "mem_param", "autotune", "copyright",
 })  # fmt: skip
 
 

@@ -32,6 +32,7 @@ HARMLESS: dict[tuple[str, str], str] = {
     ("LayerParameter", "weight_decay"): "V1 weight decay, left in a V2 layer",
     ("LayerParameter", "need_backward"): "training only",
     ("LayerParameter", "engine"): "Intel: chooses an implementation",
+    ("FillerParameter", "file"): "initial values for training from a file, which is not opened",
     ("BatchNormParameter", "filler"): "Intel: initial values for training",
     ("BatchNormParameter", "engine"): "chooses an implementation",
     ("ConvolutionParameter", "cudnn_convolution_algo_seeker"): "NVIDIA: chooses an implementation",
@@ -46,6 +47,7 @@ HARMLESS: dict[tuple[str, str], str] = {
 }
 
 _C3D = frozenset({"Convolution3D", "Deconvolution3D", "Pooling3D"})
+_ND = frozenset({"NdConvolution", "NdPooling"})
 
 ONLY_FOR: dict[tuple[str, str], frozenset[str]] = {
     ("ConvolutionParameter", "kernel_depth"): _C3D,
@@ -60,6 +62,8 @@ ONLY_FOR: dict[tuple[str, str], frozenset[str]] = {
     ("PoolingParameter", "pad_l"): frozenset({"Pooling3D"}),
     ("PriorBoxParameter", "width"): frozenset({"PriorBoxClustered"}),
     ("PriorBoxParameter", "height"): frozenset({"PriorBoxClustered"}),
+    **{("ConvolutionParameter", f"{what}_shape"): _ND for what in ("kernel", "stride", "pad")},
+    **{("PoolingParameter", f"{what}_shape"): _ND for what in ("kernel", "stride", "pad")},
     ("ConvolutionParameter", "hole"): frozenset({"Convolution"}),
     ("ConvolutionParameter", "hole_h"): frozenset({"Convolution"}),
     ("ConvolutionParameter", "hole_w"): frozenset({"Convolution"}),

@@ -26,6 +26,7 @@ import caffe_port
 import tests.parity.fork_references as ref
 import weights
 from tests.parity.cases import layer
+from tests.parity.fork_block_cases import BLOCK_CASES
 from tests.parity.fork_case import (
     BIGGER,
     LOOPS,
@@ -719,7 +720,7 @@ def _ssd() -> ForkCase:
     return ForkCase("net_ssd_head", net(inputs, text), inputs, None, blobs, outputs, {"data": (1, 3, 41, 37)})
 
 
-CASES += [_ssd(), *FORK_CASES]
+CASES += [_ssd(), *FORK_CASES, *BLOCK_CASES]
 
 
 def draw(rng: np.random.Generator, how: tuple[object, ...], shape: tuple[int, ...]) -> np.ndarray:
