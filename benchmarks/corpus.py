@@ -42,7 +42,11 @@ BVLC = frozenset({
     "Softmax", "Split", "Swish", "TanH", "Threshold", "Tile",
 })  # fmt: skip
 PICTURE = (1, 3, 224, 224)
-DEFINES = {"batch_size": "1", "NUM_LABELS": "21", "EXP": "voc12"}
+DEFINES = {
+    "batch_size": "1", "NUM_LABELS": "21", "EXP": "voc12",
+    "224X224_1": "224", "224X224_2": "224",
+    "cls1x": "21", "cls3x": "63", "cls6x": "126",  # MobileNet-SSD: classes times boxes
+}  # fmt: skip
 MEMORY = 14 << 30
 SKIPPED = (".md", ".jsonl")
 

@@ -138,7 +138,7 @@ class _Define(click.ParamType):
         if not isinstance(value, str):
             return value
         name, equals, text = value.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not f"_{name}".isidentifier():  # Xilinx's begin with a digit: 224X224_1
             self.fail(f"{value!r} is no definition; write NAME=VALUE", param, ctx)
         return name, text
 
@@ -175,6 +175,9 @@ class _Picture(click.ParamType):
         return blob, Preprocessing(None, channels, mean, scale)
 
 
+DIALECTS = ("bvlc", "deeplab-v1", "happynear", "maskyolo", "normface", "pspnet", "segnet", "ssd")
+"""The names of `caffe_port.reading.dialect`, which is not imported for the sake of a `--help`."""
+
 SIZE, NUMBERS, MEAN, SHAPE = _Size(), _Numbers(), _Mean(), _Shape()
 DEFINE, RATE = _Define(), _Rate()
 SOURCE, PICTURE = _Source(), _Picture()
@@ -190,6 +193,7 @@ class NetOptions:
     level: int
     net_stage: tuple[str, ...]
     postprocess: bool = False
+    dialect: tuple[str, ...] = ()
 
     def read(self, prototxt: Path, *, tolerant: bool = False) -> Net:
         """Read a net by these options.
@@ -215,6 +219,7 @@ class NetOptions:
             inputs=dict(self.shape),
             tolerant=tolerant,
             postprocess=self.postprocess,
+            dialect=self.dialect,
         )
 
 
@@ -223,9 +228,18 @@ def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_reading(
-        *, define: Any, shape: Any, phase: str, level: int, net_stage: Any, postprocess: bool, **rest: Any
+        *,
+        define: Any,
+        shape: Any,
+        phase: str,
+        level: int,
+        net_stage: Any,
+        postprocess: bool,
+        dialect: Any,
+        **rest: Any,
     ) -> Any:
-        return command(reading=NetOptions(define, shape, phase, level, net_stage, postprocess), **rest)
+        reading = NetOptions(define, shape, phase, level, net_stage, postprocess, dialect)
+        return command(reading=reading, **rest)
 
     options = (
         click.option(
@@ -247,6 +261,12 @@ def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--postprocess",
             is_flag=True,
             help="Keep layers that end in boxes in the graph (DetectionOutput).",
+        ),
+        click.option(
+            "--dialect",
+            type=click.Choice(DIALECTS),
+            multiple=True,
+            help="Whose layer is meant where two forks give one name two meanings.",
         ),
     )
     for option in reversed(options):

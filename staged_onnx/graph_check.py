@@ -29,9 +29,9 @@ HINT = "copy the bundle or convert the net again"
 
 OPERATORS = frozenset({
     "Abs", "Add", "And", "ArgMax", "Atan", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip",
-    "Compress", "Concat", "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "DepthToSpace", "Div", "Elu",
-    "Equal", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gemm",
-    "GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "GridSample", "HardSigmoid",
+    "Compress", "Concat", "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "DepthToSpace", "Div", "Dropout",
+    "Elu", "Equal", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND",
+    "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "GridSample", "HardSigmoid",
     "HardSwish", "Identity", "InstanceNormalization", "LRN", "LSTM", "LeakyRelu", "Less", "LessOrEqual",
     "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "MaxRoiPool", "Min", "Mod", "Mul", "Neg",
     "NonMaxSuppression", "Not", "Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1",

@@ -60,7 +60,7 @@ HDF5_CHUNK = Limit(64 << 20, "one chunk of an HDF5 dataset", "bytes")
 HDF5_MEMORY = Limit(512 << 20, "memory of the process that reads an HDF5 file", "bytes")
 HDF5_SECONDS = Limit(8, "time to walk the structure of an HDF5 file without an answer", "seconds")
 
-RANDOM_NUMBERS = Limit(1 << 29, "weights made up for a net (`--random-weights`)", "numbers")
+RANDOM_NUMBERS = Limit(1 << 30, "weights made up for a net (`--random-weights`)", "numbers")
 
 MANIFEST_BYTES = Limit(8 << 20, "the manifest of a bundle", "bytes")
 GRAPH_BYTES = Limit(256 << 20, "the ONNX graph of a stage, without its weights", "bytes")

@@ -1,9 +1,11 @@
 """Activations and Dropout (BVLC relu_, prelu_, elu_, bnll_, sigmoid_, tanh_, swish_, dropout_layer.cpp).
 
 ReLU: max(x, 0) + negative_slope * min(x, 0). PReLU: the same with a learnt slope a channel (or one for all,
-`channel_shared`). ELU: x above 0, alpha (exp(x) - 1) below. BNLL: log(1 + exp(x)), computed as
-max(x, 0) + log(1 + exp(-|x|)). Sigmoid: 1 / (1 + exp(-x)). TanH. Swish: x * sigmoid(beta x). Dropout at TEST
-time: identity; the forks' `scale_train: false` (py-faster-rcnn, SegNet) scales by 1 - dropout_ratio instead.
+`channel_shared`). ELU: x above 0, alpha (exp(x) - 1) below. BNLL: log(1 + exp(x)), computed as max(x, 0) +
+log(1 + exp(-|x|)). Sigmoid: 1 / (1 + exp(-x)). TanH. Swish: x * sigmoid(beta x). Dropout at TEST time:
+identity; the forks' `scale_train: false` (py-faster-rcnn, SegNet) scales by 1 - dropout_ratio instead, and
+Bayesian SegNet's `sample_weights_test` drops numbers at random at TEST time too (alexgkendall/caffe-segnet,
+dropout_layer.cpp): x m / (1 - dropout_ratio) with a mask m that is new in every run.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Shape
 from caffe_port.registry import Blob, LayerRule, register
-from weights.errors import ShapeError, UnsupportedError
+from weights.errors import PrototxtError, ShapeError
 
 
 def same_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -86,12 +88,15 @@ def emit_dropout(
 ) -> tuple[str, ...]:
     spec = layer.spec.dropout_param
     if spec.sample_weights_test:
-        raise UnsupportedError(
-            "Bayesian SegNet samples its dropout at test time",
-            found="sample_weights_test: true",
-            expected="a net that gives the same answer twice",
-            hint="set it to false for the net's mean answer",
+        ratio = float(spec.dropout_ratio)
+        if not 0 <= ratio < 1:
+            raise PrototxtError("bad dropout_ratio", found=ratio, expected="0 or more, below 1")
+        g.notes.append(
+            f'layer "{layer.name}" (Dropout): drawn at random in every run, as Bayesian SegNet means it; '
+            "sample_weights_test: false gives the net's mean answer"
         )
+        draw = g.const(True, np.bool_)
+        return (g.node("Dropout", bottoms[0], g.const(np.float32(ratio)), draw),)
     if not spec.scale_train:
         return (g.node("Mul", bottoms[0], g.const(np.float32(1 - spec.dropout_ratio))),)
     return bottoms

@@ -5,9 +5,11 @@ matrix products, y = A x B^T, with constant A and B for one frame size.
 
 Resize (zimenglan-sysu-512/pose_action_caffe, resize_layer.cpp, util_img.cpp, CPU): point i reads place
 i n / m, bilinear; a neighbour beyond the last row counts as 0. To height x width, to the bottom's sizes times
-height_fac and width_fac (cut to whole numbers), or to the sizes of the second bottom; MaskYolo's
-(leon-liangwu/MaskYolo_Caffe, resize_layer.cpp) calls the factors out_height_scale and out_width_scale, which
-count with is_pyramid_test.
+height_fac and width_fac (cut to whole numbers), or to the sizes of the second bottom.
+
+FloorResize is MaskYolo's Resize (leon-liangwu/MaskYolo_Caffe, resize_layer.cu): point i reads place
+floor(i n / m). To height x width, or with is_pyramid_test to the bottom's sizes times out_height_scale and
+out_width_scale. Happynear's Resize has the same fields and is bilinear (`reading.dialect`).
 
 Resample (lmb-freiburg/flownet2, resample_layer.cu): point i reads place i f - 0.5 + f' / 2, where f is n / m
 of its own axis and f' of the other one; LINEAR and CUBIC weigh the neighbours and divide by the sum of the
@@ -50,6 +52,12 @@ def resize_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
         if count(bottoms[1]) == 4:
             raise UnsupportedError("a second bottom whose values, not whose sizes, say the new size")
         return ((*bottom[:2], *bottoms[1][2:]),)
+    if spec.is_pyramid_test and layer.type == "Resize":
+        raise UnsupportedError(
+            "Resize with is_pyramid_test is nearest in MaskYolo and bilinear in happynear/caffe-windows",
+            found="is_pyramid_test: true",
+            hint="--dialect maskyolo or --dialect happynear",
+        )
     names = ("out_height_scale", "out_width_scale") if spec.is_pyramid_test else ("height_fac", "width_fac")
     sizes = spec.HasField("height") and spec.HasField("width") and not spec.is_pyramid_test
     factors = all(spec.HasField(name) for name in names)
@@ -90,6 +98,20 @@ def emit_resize(
     old, new = g.shape(layer.bottoms[0])[2:], g.shape(layer.tops[0])[2:]
     _limit(old, new)
     return (_product(g, bottoms[0], resize_weights(old[0], new[0]), resize_weights(old[1], new[1])),)
+
+
+def emit_floor_resize(
+    g: GraphBuilder, layer: Layer, bottoms: tuple[str, ...], blobs: tuple[np.ndarray, ...]
+) -> tuple[str, ...]:
+    g.require_fixed(layer, "the points that it takes are constants for one frame size")
+    y = bottoms[0]
+    for axis in (2, 3):
+        old, new = g.shape(layer.bottoms[0])[axis], g.shape(layer.tops[0])[axis]
+        limited("rows or columns", new)
+        step = np.float32(old) / np.float32(new)
+        places = np.minimum(np.floor(np.arange(new, dtype=np.float32) * step), old - 1)
+        y = g.node("Gather", y, g.const(places.astype(np.int64), np.int64), axis=axis)
+    return (y,)
 
 
 def resample_shape(layer: Layer, bottoms: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -165,8 +187,9 @@ register(
         resize_shape,
         emit_resize,
         bottoms=(1, 2),
-        fork="pose_action_caffe, MaskYolo",
+        fork="pose_action_caffe",
         module=__name__,
     ),
+    LayerRule("FloorResize", resize_shape, emit_floor_resize, fork="MaskYolo", module=__name__),
     LayerRule("Resample", resample_shape, emit_resample, bottoms=(1, 2), fork="FlowNet", module=__name__),
 )

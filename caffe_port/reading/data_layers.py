@@ -15,6 +15,7 @@ from caffe_port.net import Input, Shape
 from caffe_port.reading.detached import is_outside
 from caffe_port.reading.published_inputs import published_shape
 from caffe_port.reading.schema import layer_message
+from caffe_port.reading.template import word_hint
 from caffe_port.reading.text_format import Block, whole_number
 from caffe_port.reading.transforms import params
 from weights.errors import ClockworkError, PrototxtError
@@ -318,7 +319,13 @@ def layer_inputs(layer: Block, given: Mapping[str, Shape], *, file: str) -> list
 def _dim(text: str, file: str) -> int:
     value = whole_number(text)
     if value is None or not 0 < value < 2**31:
-        raise PrototxtError("bad input dimension", file=file, found=text, expected="a whole number above 0")
+        raise PrototxtError(
+            "bad input dimension",
+            file=file,
+            found=text,
+            expected="a whole number above 0",
+            hint=word_hint(text),
+        )
     return value
 
 

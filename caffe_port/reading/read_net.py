@@ -8,7 +8,7 @@ the graph (`detached`), tree -> messages (`schema`), their modes (`modes`), what
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -98,6 +98,7 @@ def read_net(
     inputs: Mapping[str, Shape] | None = None,
     tolerant: bool = False,
     postprocess: bool = False,
+    dialect: Collection[str] = (),
 ) -> Net:
     """Read a prototxt of any generation into a Net.
 
@@ -113,6 +114,8 @@ def read_net(
         tolerant: Keep layers that cannot be ported in the net, with the reason, for `inspect_net` to report.
         postprocess: Keep layers that end in boxes in the net where there is a rule for them (DetectionOutput,
             ...), instead of cutting them off.
+        dialect: Which forks' layers are meant where two forks give one name two meanings and nothing in the
+            file tells; names of `caffe_port.reading.dialect.DIALECTS`.
 
     Returns:
         The net, with notes on what was left out or replaced.
@@ -121,6 +124,7 @@ def read_net(
         PrototxtError: Text that is not a net or that Caffe would refuse; the message names the file, the
             layer and the line.
         UnsupportedError: A field or a layer that cannot be ported; the message names the same.
+        UsageError: A dialect that is not known, or two of one layer.
     """
     file = str(path)
     if phase not in ("TEST", "TRAIN"):
@@ -158,7 +162,7 @@ def read_net(
             expected="a net definition with at least one layer for this phase",
         )
     inside = frozenset(kind for kind in detached.OUTSIDE if postprocess and is_known(kind)) - {"Python"}
-    return _build(root, raw, layers, given, file, tolerant, inside)
+    return _build(root, raw, layers, given, file, tolerant, inside, dialect)
 
 
 def _message(block: Block, file: str) -> tuple[LayerParameter, str]:
@@ -239,6 +243,7 @@ def _build(
     file: str,
     tolerant: bool,
     inside: frozenset[str],
+    dialect: Collection[str],
 ) -> Net:
     parts = _sorted(root, raw, layers, given, file)
     running, gone = data_layers.drop_labels(parts.running, parts.labels, file=file)
@@ -250,7 +255,7 @@ def _build(
     inputs = _net_inputs(parts, layers, cut, given, file)
     specs, refusals, modes = _messages(cut.kept, file, tolerant)
     types = {block.text("type") for block in raw}
-    modes += apply_dialect(specs, types=types, v1_syntax=root.has("layers"))
+    modes += apply_dialect(specs, types=types, v1_syntax=root.has("layers"), named=dialect)
     net = resolve(
         root.text("name"),
         file,

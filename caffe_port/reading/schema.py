@@ -12,6 +12,7 @@ from typing import Any
 
 from caffe_port.proto import caffe_pb2
 from caffe_port.reading.fork_facts import is_neutral
+from caffe_port.reading.template import word_hint
 from caffe_port.reading.text_format import Block, Entry, Scalar, real_number, whole_number
 from weights.errors import PrototxtError, UnsupportedError
 
@@ -88,7 +89,11 @@ def _number(scalar: Scalar, cast: Any, name: str, where: dict[str, Any]) -> Any:
     if value is None:
         kind = "a number" if cast is float else "a whole number"
         raise PrototxtError(
-            f'line {scalar.line}: bad value of "{name}"', **where, found=repr(scalar.text), expected=kind
+            f'line {scalar.line}: bad value of "{name}"',
+            **where,
+            found=repr(scalar.text),
+            expected=kind,
+            hint=word_hint(scalar.text),
         )
     return value
 

@@ -1,10 +1,11 @@
-"""Net definitions with variables: `${NAME}`, `$#NAME#$`, `$NAME$`, `$NAME` and `{name}`.
+"""Net definitions with variables: `${NAME}`, `$#NAME#$`, `$NAME$`, `$NAME`, `{name}` and plain words.
 
 | spelling | whose | where it counts |
 |---|---|---|
 | `${NAME}` | DeepLab (sed), string.Template | anywhere |
 | `$#NAME#$` | Collective Knowledge | anywhere |
 | `$NAME$`, `$NAME` | FlowNet 2, autocolorize | outside quotes: a name may hold a dollar sign |
+| `cls6x`, `224X224_1` | MobileNet-SSD, Xilinx ml-suite (replaced as text) | a whole value, if it is given |
 | `{name}` | AOD-Net (str.format) | as a value, `field: {name}`, which no net definition can mean otherwise |
 
 Jinja (`{{ name }}`, `{% for ... %}`) is a language, which is not run here.
@@ -13,11 +14,11 @@ Jinja (`{{ name }}`, `{% for ... %}`) is a language, which is not run here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from weights.errors import PrototxtError
 
-__all__ = ["fill_template", "template_variables"]
+__all__ = ["fill_template", "template_variables", "word_hint"]
 
 # Blanks of this line only: a pattern that spans lines would look at every run of empty lines over and over.
 _COMMENT = re.compile(r"(?m)^[ \t\r\f\v]*#[^\n]*$")
@@ -27,13 +28,16 @@ _VARIABLE = re.compile(
     r"|\$\#(?P<hashes>\w+)\#\$"
     r"|(?P<quoted>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|\#[^\n]*)"
     r"|\$(?P<bare>[A-Za-z_]\w*)\$?"
-    r"|(?P<colon>:[ \t]*)\{[ \t]*(?P<format>[A-Za-z_]\w*)[ \t]*\}"
+    r"|(?P<colon>:[ \t]*)(?:\{[ \t]*(?P<format>[A-Za-z_]\w*)[ \t]*\}|(?P<word>\w++)(?![.+\-]))"
 )
 _IN_QUOTES = re.compile(r"\$\{(?P<braces>\w+)\}|\$\#(?P<hashes>\w+)\#\$")
 
 
-def _found(text: str) -> list[tuple[int, int, str, str]]:
-    """Every variable: where it starts and ends, its name, and what stands before its value."""
+def _found(text: str, words: Collection[str] = ()) -> list[tuple[int, int, str, str]]:
+    """Every variable: where it starts and ends, its name, and what stands before its value.
+
+    `words` are plain words that are variables too.
+    """
     found = []
     for match in _VARIABLE.finditer(text):
         if match["quoted"] is not None:
@@ -43,9 +47,18 @@ def _found(text: str) -> list[tuple[int, int, str, str]]:
                     (start + inner.start(), start + inner.end(), inner["braces"] or inner["hashes"], "")
                 )
             continue
-        name = match["braces"] or match["hashes"] or match["bare"] or match["format"]
+        if match["word"] is not None and match["word"] not in words:
+            continue
+        name = match["braces"] or match["hashes"] or match["bare"] or match["format"] or match["word"]
         found.append((match.start(), match.end(), name, match["colon"] or ""))
     return found
+
+
+def word_hint(text: str) -> str | None:
+    """What to do about a plain word where a number is expected, None for anything else."""
+    if re.fullmatch(r"\w*[A-Za-z_]\w*", text) is None:
+        return None
+    return f"if the word stands for a number, give it: --define {text}=VALUE"
 
 
 def template_variables(text: str) -> tuple[str, ...]:
@@ -76,7 +89,7 @@ def fill_template(text: str, define: Mapping[str, str], file: str) -> str:
             found=jinja.group()[:60],
             expected="the file that Jinja makes of it",
         )
-    found = _found(text)
+    found = _found(text, define)
     if not found:
         return given
     missing = list(dict.fromkeys(name for _, _, name, _ in found if name not in define))

@@ -28,7 +28,7 @@ layer { name: "odd" type: "Teleport" bottom: "pool" top: "odd" teleport_param { 
 layer { name: "field" type: "Power" bottom: "pool" top: "field" power_param { warp: 9 } }
 layer { name: "after" type: "Sigmoid" bottom: "odd" top: "after" }
 layer { name: "noisy" type: "Dropout" bottom: "pool" top: "noisy"
-        dropout_param { sample_weights_test: true } }
+        dropout_param { sample_weights_test: true dropout_ratio: 1 } }
 layer { name: "even" type: "LRN" bottom: "pool" top: "even" lrn_param { local_size: 4 } }
 """
 W = noise(6, 3, 3, 3)
@@ -54,7 +54,7 @@ def test_layers(tmp_path: Path) -> None:
     [
         ("odd", 'unsupported layer type; found type "Teleport"; expected a type listed in docs/layers.md'),
         ("field", 'line 11: unknown field "warp" in PowerParameter'),
-        ("noisy", "Bayesian SegNet samples its dropout at test time"),
+        ("noisy", "bad dropout_ratio; found 1.0; expected 0 or more, below 1"),
         ("even", "bad local_size; found 4"),
     ],
 )

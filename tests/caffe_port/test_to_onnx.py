@@ -122,7 +122,7 @@ def test_shared_weights_are_stored_once(tmp_path: Path) -> None:
 
 def test_unsupported_settings_are_refused(tmp_path: Path) -> None:
     for kind, param, message in (
-        ("Dropout", "dropout_param { sample_weights_test: true }", "samples its dropout at test time"),
+        ("Dropout", "dropout_param { sample_weights_test: true dropout_ratio: 1 }", "bad dropout_ratio"),
         ("Exp", "exp_param { base: -2 }", "bad base; found -2.0; expected above 0"),
         ("Log", "log_param { base: 1 }", "bad base; found 1.0"),
         (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 
 from caffe_port import infer_shapes, to_onnx
@@ -39,7 +41,6 @@ REFUSED = [
     ("Convolution", "convolution_param", "out_pad", "1"),
     ("Convolution", "convolution_param", "is_eltwise_sum", "true"),
     ("Pooling", "pooling_param", "fused_eltwise", "true"),
-    ("Resize", "resize_param", "is_pyramid_test", "true"),
     ("PriorBox", "prior_box_param", "img_scale", "2"),
     ("Convolution", "convolution_param", "kernel_depth", "3"),
     ("Convolution", "convolution_param", "temporal_stride", "2"),
@@ -65,16 +66,31 @@ def test_an_unknown_field_of_the_layer_is_refused_by_name(tmp_path: Path) -> Non
         read_text(one_layer("ReLU", MAP, "telescope_param { power: 2 }"), tmp_path)
 
 
-def test_dropout_that_samples_at_test_time_is_refused(tmp_path: Path) -> None:
-    net = read_text(one_layer("Dropout", MAP, "dropout_param { sample_weights_test: true }"), tmp_path)
-    with pytest.raises(UnsupportedError, match="Bayesian SegNet samples its dropout at test time"):
-        to_onnx(net, {})
+def test_dropout_that_samples_at_test_time_is_drawn_in_every_run(tmp_path: Path) -> None:
+    param = "dropout_param { sample_weights_test: true dropout_ratio: 0.25 }"
+    net = read_text(one_layer("Dropout", {"x": (1, 8, 64, 64)}, param), tmp_path)
+    model = to_onnx(net, {})
+    assert "drawn at random in every run" in model.metadata_props[0].value
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    ones = np.ones((1, 8, 64, 64), np.float32)
+    first, second = (session.run(None, {"x": ones})[0] for _ in range(2))
+
+    assert (first != second).any()
+    np.testing.assert_allclose(np.unique(first), [0, 1 / 0.75], rtol=1e-6)
+    assert abs((first == 0).mean() - 0.25) < 0.02
+
+
+def test_dropout_is_nothing_otherwise(tmp_path: Path) -> None:
     quiet = read_text(one_layer("Dropout", MAP, "dropout_param { sample_weights_test: false }"), tmp_path)
     assert [n.op_type for n in to_onnx(quiet, {}).graph.node] == ["Identity"]
 
 
 OF_MESSAGE = {
     "LayerParameter": ("ReLU", "{}"),
+    "FillerParameter": (
+        "Convolution",
+        f"convolution_param {{{{ {CONV} weight_filler {{{{ {{}} }}}} }}}}",
+    ),
     "BatchNormParameter": ("BatchNorm", "batch_norm_param {{ {} }}"),
     "ConvolutionParameter": ("Convolution", f"convolution_param {{{{ {CONV} {{}} }}}}"),
     "PoolingParameter": ("Pooling", "pooling_param {{ kernel_size: 3 {} }}"),

@@ -23,6 +23,7 @@ from weights.errors import PrototxtError
         ('name: "a \\" $b"', 'name: "a \\" $b"'),
         ("dim: 3 # costs ${MUCH} or $MORE", "dim: 3 # costs ${MUCH} or $MORE"),
         ("# don't\ndim: $EXP", "\ndim: voc12"),
+        ("num_output: EXP name: 'EXP' a: EXPO b: 1.EXP", "num_output: voc12 name: 'EXP' a: EXPO b: 1.EXP"),
         ("shape { dim: 1 } a: { b: 1 }", "shape { dim: 1 } a: { b: 1 }"),
     ],
 )
@@ -64,3 +65,17 @@ def test_many_blank_lines_take_no_time() -> None:
     began = time.process_time()
     fill_template("\n" * 60_000 + "dim: 1" + " \t" * 60_000, {}, "f")
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("word", ["cls6x", "224X224_1"])
+def test_a_word_for_a_number_is_asked_for_and_filled(tmp_path: Path, word: str) -> None:
+    text = (
+        'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }'
+        'layer { name: "c" type: "Convolution" bottom: "data" top: "c" '
+        f"convolution_param {{ kernel_size: 3 num_output: {word} }} }}"
+    )
+    with pytest.raises(PrototxtError, match=f"--define {word}=VALUE"):
+        read_text(text, tmp_path)
+    assert read_text(text, tmp_path, define={word: "6"}).layers[0].spec.convolution_param.num_output == 6
+    with pytest.raises(PrototxtError, match=f"bad input dimension; .*--define {word}=VALUE"):
+        read_text(text.replace("dim: 3", f"dim: {word}"), tmp_path, define={"x": "1"})
