@@ -14,6 +14,7 @@ from caffe_port.match import survey_weights
 from caffe_port.net import Layer, Net, Shape, Sizes
 from caffe_port.registry import Blob, LayerRule, rule_for
 from caffe_port.shapes import count, layer_shapes, measure
+from weights import limits
 from weights.errors import ClockworkError
 
 __all__ = ["Inspection", "LayerReport", "WeightsReport", "inspect_net"]
@@ -155,6 +156,8 @@ def _try_emit(net: Net, shapes: dict[str, Shape], known: dict[str, _Known], give
     for layer in net.layers:
         found = known[layer.key]
         if found.rule is None or found.refusal or not all(v in shapes for v in (*layer.bottoms, *layer.tops)):
+            continue
+        if layer.key not in given and sum(count(b.shape) for b in found.blobs) > limits.RANDOM_NUMBERS:
             continue
         # An array of one number that looks like a large one stands for weights that were not given.
         arrays = given.get(layer.key) or tuple(np.broadcast_to(np.float32(0), b.shape) for b in found.blobs)

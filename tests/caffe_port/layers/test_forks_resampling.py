@@ -72,7 +72,7 @@ def test_resize_to_the_sizes_of_another_blob(tmp_path: Path) -> None:
             {"x": (1, 1, 4, 4)},
             "resize_param { is_pyramid_test: true height: 3 width: 3 }",
             UnsupportedError,
-            'field "is_pyramid_test"',
+            "--dialect maskyolo",
         ),
     ],
 )
