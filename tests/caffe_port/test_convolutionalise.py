@@ -80,6 +80,33 @@ def squeezenet(classes: int) -> list[Message]:
     return [*made, global_average("pool10", "conv10"), layer("prob", "Softmax", ["pool10"])]
 
 
+def network_in_network(classes: int, widths: Sequence[int] = (12, 32, 48, 128)) -> list[Message]:
+    """NiN as published for ImageNet: two layers of 1 x 1 after each convolution, then the mean of the map."""
+    made: list[Message] = []
+    bottom = "data"
+    shapes = ((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1))
+    for number, (width, (kernel, stride, pad)) in enumerate(zip(widths, shapes, strict=True), 1):
+        name = f"conv{number}"
+        made += [
+            convolution(name, bottom, width, kernel, stride=stride, pad=pad),
+            relu(f"r{number}", name),
+        ]
+        bottom = name
+        for part in (1, 2):
+            top = f"cccp{2 * number - 2 + part}"
+            last = number == len(widths) and part == 2
+            made += [convolution(top, bottom, classes if last else width, 1), relu(f"relu_{top}", top)]
+            bottom = top
+        if number < len(widths):
+            made.append(max_pool(f"pool{number}", bottom, 3, 2))
+            bottom = f"pool{number}"
+    pool = layer("pool4", "Pooling", [bottom])
+    pool.pooling_param.pool = 1
+    pool.pooling_param.kernel_size.append(6)
+    pool.pooling_param.stride.append(1)
+    return [*made, pool, layer("prob", "Softmax", ["pool4"])]
+
+
 def thin(layers: Sequence[Message], by: int) -> list[Message]:
     for x in layers:
         if x.type == "Convolution":
@@ -93,6 +120,7 @@ def classifiers() -> dict[str, str]:
         "alexnet": (227, [*thin(alexnet("data", 0), 16), *fully_connected("pool5", 12, 7)]),
         "vgg16": (96, [*vgg16(small, "data"), *fully_connected("pool5", 12, 7)]),
         "squeezenet": (227, squeezenet(7)),
+        "nin": (224, network_in_network(7)),
     }
     return {
         name: net_text(name, [input_layer("data", (10, 3, size, size)), *layers])
@@ -144,7 +172,7 @@ def check_sliding(classifier: Net, blobs: Blobs, size: tuple[int, int]) -> tuple
     return worst / max(1.0, scale), scores.shape[2] * scores.shape[3]
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg16", "squeezenet"])
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "squeezenet", "nin"])
 def test_every_position_is_the_classifier_on_its_window(tmp_path: Path, name: str) -> None:
     classifier = read_text(classifiers()[name], tmp_path)
     worst, positions = check_sliding(classifier, random_weights(classifier, seed=1), (150, 201))
