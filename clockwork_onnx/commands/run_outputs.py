@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from clockwork_onnx.commands.run_resume import Earlier
     from runtime.player import Player
+    from runtime.report.html import Section
     from runtime.step import Step
     from runtime.video.frames import Frame
     from runtime.video.reader import VideoReader
@@ -200,6 +201,7 @@ class RunOutputs:
                 classes=self._classes,
                 theta=theta,
                 alpha=self._alpha,
+                sections=self._sections(),
             )
         if self._folder is not None and self.record.frames:
             done = "interrupted" if summary["interrupted"] else "complete"
@@ -207,6 +209,14 @@ class RunOutputs:
             self._folder.write(self._state)
             if done == "complete":
                 growing(self._folder.log).unlink(missing_ok=True)
+
+    def _sections(self) -> list[Section]:
+        """Parts of the page that come from elsewhere: DIGITS' views, where they are written."""
+        if "views" not in self._writers:
+            return []
+        from clockwork_onnx.digits.views_page import views_section
+
+        return [views_section(self._writers["views"].samples)]
 
     def _beside_the_oracle(self, summary: dict[str, Any]) -> list[Sample]:
         """The frames to show, and the oracle run on them where some are stale; what that cost is said."""

@@ -73,6 +73,11 @@ class ViewWriter:
             if len(self._samples) > MAX_SAMPLES:
                 self._samples, self._every = self._samples[::2], 2 * self._every
 
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The frames that a page shows."""
+        return tuple(self._samples)
+
     def finish(self, title: str, subtitle: str = "") -> None:
         """Write the legends and the page, where there was a frame.
 

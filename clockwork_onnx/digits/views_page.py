@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from clockwork_onnx.digits.views import LINE_WIDTH, OPACITY, Views
-from runtime.report.html import write_page
+from runtime.report.html import Section, make_section, write_page
 
-__all__ = ["Sample", "inline_png", "write_views_page"]
+__all__ = ["Sample", "inline_png", "views_section", "write_views_page"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,29 @@ def _values(sample: Sample) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _page_values(samples: Iterable[Sample]) -> dict[str, Any]:
+    kept = [_values(sample) for sample in samples]
+    return {
+        "samples": kept, "has_binary": any(sample["is_binary"] for sample in kept),
+        "settings": {"opacity": OPACITY, "lineWidth": LINE_WIDTH},
+    }  # fmt: skip
+
+
+def views_section(samples: Iterable[Sample]) -> Section:
+    """The same as a section of another page.
+
+    Args:
+        samples: The pictures, in the order in which they are shown.
+    """
+    return make_section(
+        Path(__file__).with_name("views_parts.html"),
+        _page_values(samples),
+        title="As DIGITS shows it",
+        text="Fill, line and mask of each frame; the class under the pointer stands out in its legend. The "
+        "files of all frames are in views/.",
+    )
+
+
 def write_views_page(path: Path, samples: Iterable[Sample], *, title: str, subtitle: str = "") -> None:
     """Write the page, complete in itself.
 
@@ -52,9 +75,5 @@ def write_views_page(path: Path, samples: Iterable[Sample], *, title: str, subti
         title: of the page.
         subtitle: a line below it.
     """
-    kept = [_values(sample) for sample in samples]
-    write_page(path, Path(__file__).with_suffix(".html"), {
-        "title": title, "subtitle": subtitle, "samples": kept,
-        "has_binary": any(sample["is_binary"] for sample in kept),
-        "settings": {"opacity": OPACITY, "lineWidth": LINE_WIDTH},
-    })  # fmt: skip
+    values = {"title": title, "subtitle": subtitle, **_page_values(samples)}
+    write_page(path, Path(__file__).with_suffix(".html"), values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any, Literal
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from weights.errors import VideoError
 from weights.shown import shown
 from weights.whole_file import whole_file
 
-__all__ = ["inline_picture", "write_page"]
+__all__ = ["Section", "inline_picture", "make_section", "write_page"]
 
 _HERE = Path(__file__).parent
 
@@ -40,6 +42,36 @@ def write_page(path: str | PathLike[str], template: Path, values: dict[str, Any]
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
         raise VideoError("cannot be written", file=path, found=error.strerror) from error
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page that is made elsewhere.
+
+    Attributes:
+        title: Its heading.
+        text: A paragraph below that.
+        style: CSS, for the page's head.
+        content: HTML.
+    """
+
+    title: str
+    text: str
+    style: Markup
+    content: Markup
+
+
+def make_section(template: Path, values: dict[str, Any], *, title: str, text: str) -> Section:
+    """Render a section from a template with the macros `style` and `content`.
+
+    Args:
+        template: An HTML file that holds the two.
+        values: What the names in them stand for, as for `write_page`.
+        title: The heading.
+        text: A paragraph.
+    """
+    parts: Any = _environment(template.parent).get_template(template.name).make_module(values)
+    return Section(title, text, parts.style(), parts.content())
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.report import plots
-from runtime.report.html import inline_picture, write_page
+from runtime.report.html import Section, inline_picture, write_page
 from runtime.report.overlay import blend
 from runtime.report.run_record import RunRecord
 from runtime.report.samples import Sample
@@ -40,6 +40,7 @@ def write_report(
     stages: Sequence[str] | None = None,
     theta: float | None = None,
     alpha: float = 0.5,
+    sections: Sequence[Section] = (),
 ) -> None:
     """Write the page of a run; pictures are inside it, nothing is loaded from elsewhere.
 
@@ -53,6 +54,7 @@ def write_report(
         title: By default the source.
         stages, theta: As for `draw_timeline`.
         alpha: Share of the label colour in the samples, 0 to 1.
+        sections: Further parts, before the run in full.
 
     Raises:
         UsageError: The run has no frames.
@@ -75,6 +77,7 @@ def write_report(
         "samples": [_sample(sample, classes, alpha, str(summary.get("schedule", ""))) for sample in shown],
         "sample_text": _sample_text(shown, summary.get("oracle_samples")),
         "legend": _legend(shown, classes),
+        "sections": sections,
         "details": _flat({k: v for k, v in summary.items() if k != "problems"}),
     }
     write_page(path, _TEMPLATE, values)

@@ -17,6 +17,7 @@ from clockwork_onnx.digits.views import colour_map, display, display_table, draw
 from clockwork_onnx.evaluation.demo import net as demo_net
 from clockwork_onnx.evaluation.scoring.metrics import Confusion
 from staged_onnx.palettes import classes
+from tests.support.browser import overflow_at
 from weights.errors import UsageError
 
 VOC = classes("voc")
@@ -196,3 +197,23 @@ def test_accuracy_includes_the_background_and_leaves_255_out() -> None:
     truth = np.array([[0, 0, 255, 15], [255, 15, 7, 255]], np.uint8)
     confusion.add(truth, np.array([[0, 15, 7, 15], [0, 0, 7, 3]], np.uint8))
     assert confusion.scores().pixel_accuracy == pytest.approx(3 / 5)
+
+
+def test_the_report_has_the_views_that_are_written(bundle: Path, tmp_path: Path) -> None:
+    """The same display as views.html, with its controls; without --views the page is as ever."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(3):
+        Image.fromarray(np.full((60, 80, 3), 90 * index, np.uint8)).save(frames / f"f{index}.png")
+    pages = {}
+    for option in ("--views", "--log"):
+        out = tmp_path / option.strip("-")
+        assert run(["run", str(bundle), str(frames), "-o", str(out), "--report", option, "--quiet"]) == 0
+        pages[option] = (out / "report.html").read_text("utf-8")
+    assert "As DIGITS shows it" not in pages["--log"] and "filter: url(#segment)" not in pages["--log"]
+    page, own = pages["--views"], (tmp_path / "views/views/views.html").read_text("utf-8")
+    for text in (page, own):
+        assert text.count('class="over') == 3 and 'id="lineWidth"' in text
+        assert text.index("filter: url(#segment)") < text.index("</style>") < text.index("<form")
+    assert page.index("Frames, fresh and stale") < page.index("As DIGITS shows it") < page.index("in full")
+    assert overflow_at(tmp_path / "views/report.html", 390)[0] <= 390
