@@ -108,12 +108,15 @@ def crop_axes(layer: Layer, axes: int) -> tuple[range, tuple[int, ...]]:
 
 
 def layer_map(layer: Layer, axes: int, offset: Sequence[int] | None = None) -> CoordMap | None:
-    """Bottom 0 -> top of one layer, or None where the layer moves pixels in no fixed way.
+    """The map from bottom 0 to the top of one layer.
 
     Args:
         layer: the layer.
         axes: the number of spatial axes, 2 for pictures.
         offset: for a Crop, what to take for its stated offset.
+
+    Returns:
+        One map for each axis; None where the layer moves pixels in no fixed way.
     """
     rank = (1,) * (axes + 2)
     if layer.type in ("Convolution", "Im2col", "Deconvolution", *convolution.DEPTHWISE):
@@ -252,6 +255,12 @@ def crop_offsets(net: Net) -> tuple[CropOffset, ...]:
     """Every Crop of the net, in order, with the offset stated and the offset computed.
 
     A Crop further down is computed with the computed offsets of those above it.
+
+    Args:
+        net: The net, from `read_net`.
+
+    Returns:
+        One line per Crop.
 
     Raises:
         ShapeError: as `crop_offset`; the message names the layer.

@@ -200,6 +200,9 @@ class OnnxGraph:
         Args:
             name: the graph's name.
             called: names that results should have, as far as they are free: wanted name -> result.
+
+        Returns:
+            The model with empty initializers, and their arrays.
         """
         nodes = _needed(self._renamed(called or {}), {value.name for value in self._outputs})
         used = {i for node in nodes for i in _reads(node)}
@@ -224,6 +227,12 @@ class OnnxGraph:
 
     def model(self, name: str) -> onnx.ModelProto:
         """The finished and tidied model, its constants inside, checked by ONNX's own checker.
+
+        Args:
+            name: The graph's name.
+
+        Returns:
+            The model.
 
         Raises:
             onnx.checker.ValidationError: the graph is not valid, which is a mistake of whoever built it.

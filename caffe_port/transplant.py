@@ -63,6 +63,9 @@ def initial_weights(net: Net, seed: int = 0) -> tuple[dict[str, tuple[np.ndarray
     Args:
         net: the net, with the shapes of its inputs.
         seed: of the random fillers.
+
+    Returns:
+        Layer key -> arrays, and what each was filled by.
     """
     rng = np.random.default_rng(seed)
     made: dict[str, tuple[np.ndarray, ...]] = {}
@@ -124,6 +127,9 @@ def transplant_net(
         extend: layers of `new` that score more classes than those of `old`: their first classes are the
             old ones. Where they score fewer, and where they upsample, they are filled anew.
         seed: of the random fillers.
+
+    Returns:
+        The weights by layer key, and where each comes from.
 
     Raises:
         UsageError: `rename` names a layer that is not there, or two layers for one place.

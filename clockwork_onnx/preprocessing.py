@@ -53,6 +53,12 @@ class Chosen:
 def given_mean(mean: Sequence[float] | str | PathLike[str] | None) -> tuple[float, ...] | None:
     """The mean that is given as numbers or as a file.
 
+    Args:
+        mean: Numbers, a .binaryproto or .npy file, or None.
+
+    Returns:
+        One number or one per channel; None where none is given.
+
     Raises:
         WeightsError: A file that holds no means.
     """
@@ -69,6 +75,9 @@ def choose_preprocessing(net: Net, asked: Asked, scores: str, *, picture: bool) 
         asked: What the user says.
         scores: The value that the output is made of.
         picture: Whether the net makes pictures out of pictures, which keep their size.
+
+    Returns:
+        The pre-processing, where each part of it comes from, and what is not known.
 
     Raises:
         UsageError: A mean that only a file beside the prototxt has, or one that does not fit.

@@ -59,6 +59,9 @@ def blend_graph(
         dtype: The maps' type, float32 or float16; they are mixed in float32.
         extent: Height and width of the maps' grid as a multiple of the frame's; for 1 x C x h x w.
         padding: What is read beyond the edge, "border" or "zeros".
+
+    Returns:
+        The model.
     """
     g, kind = OnnxGraph(), helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     mixed = _emit_mixed(g, inputs, shape, feeds, kind, extent, padding)
@@ -120,8 +123,13 @@ def settled_labels_graph(
         maps: One map of scores or two, of the shape `shape`, h x w x C, mixed by the input `share`.
         labels: The two label maps (uint8, `size`), each with the flow along which it is moved, if any.
         shape: The scores' shape.
-        feeds, dtype, padding: As for `blend_graph`.
+        feeds: As for `blend_graph`.
         size: Height and width of the frame.
+        dtype: As for `blend_graph`.
+        padding: As for `blend_graph`.
+
+    Returns:
+        The model.
     """
     g, kind = OnnxGraph(), helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     scores = [g.input(each.name, list(shape), kind) for each in maps]

@@ -76,6 +76,9 @@ def plan_feature_flow(key_net: Net, net: Net, size: tuple[int, int] | None = Non
         net: the net of the other frames; of its two pictures the one of the key net's name is this frame's.
         size: height and width of the pictures, for the cost figures, by default the prototxt's.
 
+    Returns:
+        The stages of both nets, and what is carried from key frames.
+
     Raises:
         BundleError: the two do not belong together.
     """

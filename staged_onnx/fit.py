@@ -112,6 +112,9 @@ def emit_fit(g: OnnxGraph, x: str, frame: str, target: str) -> str:
         x: The picture.
         frame: The value H x W x 3 that tells the frame's size.
         target: (h, w), as `net_size` makes it.
+
+    Returns:
+        1 x C x h x w.
     """
     start, kept = _kept(g, frame, target)
     middle = g.node("Slice", x, start, g.node("Add", start, kept), g.ints(2, 3))

@@ -67,6 +67,9 @@ def export_feature_flow(
         force: replace a bundle that is there.
         check: called with the manifest before the bundle appears; what it raises stops the export.
 
+    Returns:
+        The bundle, opened.
+
     Raises:
         BundleError: the classes or the pre-processing do not fit, or the path is taken.
         WeightsError, ShapeError, UnsupportedError: the nets cannot be converted with these weights.

@@ -134,6 +134,9 @@ def choose_output(
         kind: one of KINDS where the user says it.
         named: class names are given.
 
+    Returns:
+        What comes out, and the note.
+
     Raises:
         UsageError: an unknown kind.
         BundleError: the value does not fit the kind.

@@ -40,7 +40,12 @@ __all__ = [
 def picture_inputs(net: Net) -> tuple[Input, ...]:
     """The inputs that take the pictures of a frame, the one that is labelled and shown first.
 
-    That is the first with three channels, else the first.
+    Args:
+        net: The net.
+
+    Returns:
+        The inputs in the net's order, but the one that is labelled and shown is moved to the front: the first
+        with three channels, else the first.
 
     Raises:
         BundleError: the net cannot be fed from pictures alone, or they differ in height or width.

@@ -90,8 +90,11 @@ def read_layers(file: IO[bytes], size: int, *, load: bool = True) -> list[HDF5La
         size: Its size in bytes.
         load: Whether to read the numbers too.
 
+    Returns:
+        The layers; without numbers where `load` is not set.
+
     Raises:
-        WeightsError: For another layout, and as `read_hdf5` does.
+        WeightsError: Another layout, or as `read_hdf5` does.
     """
     objects = read_hdf5(file, size, load=load)
     _check_root(objects)

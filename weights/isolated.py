@@ -91,6 +91,9 @@ class Helper:
             request: What `serve`'s function is called with, as JSON.
             seconds: How long the whole answer may take; then the process is killed.
 
+        Yields:
+            Each record, as it comes.
+
         Raises:
             HelperFailed: If the process dies, hangs or answers nonsense. The records before that were given.
         """

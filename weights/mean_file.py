@@ -29,6 +29,9 @@ def read_mean(path: str | PathLike[str]) -> tuple[float, ...]:
     Args:
         path: A file that ends in .binaryproto or .npy.
 
+    Returns:
+        One number per channel.
+
     Raises:
         WeightsError: Not such a file, or not means of one or three channels.
     """

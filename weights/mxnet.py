@@ -146,8 +146,14 @@ def scan(data: mmap | bytes) -> tuple[MXNetArray, ...]:
 
     Of several arrays of one name the last counts; `arg:NAME_test` replaces `arg:NAME`.
 
+    Args:
+        data: The mapped file.
+
+    Returns:
+        The arrays, each with its name, its type and its place.
+
     Raises:
-        WeightsError: For bytes that are no such file, and for arrays that are sparse or have no name.
+        WeightsError: The bytes are not such a file, or an array is sparse or has no name.
     """
     reader = _Reader(data)
     reader.numbers("<QQ", "the head")
@@ -220,8 +226,14 @@ def layers_of(names: Mapping[str, object] | list[str]) -> dict[str, tuple[str, .
     `bn1_moving_mean` and `bn1_moving_var` those of `bn1`. A name that ends in none of `ROLES` is a layer
     by itself.
 
+    Args:
+        names: The names of the arrays, such as `arg:conv1_weight`.
+
+    Returns:
+        Layer -> names of its arrays.
+
     Raises:
-        WeightsError: For a layer with a later blob but not the first one of its kind.
+        WeightsError: A layer has a later blob but not the first one of its kind, or two arrays for one.
     """
     found: dict[str, dict[str, str]] = {}
     for name in names:

@@ -47,6 +47,9 @@ def open_regular(
         error: The class of error to raise.
         what: What the message says of a path that is no regular file.
 
+    Yields:
+        The file and its size.
+
     Raises:
         ClockworkError: Of class `error`, naming the file, where there is none, where it is no regular
             file, is too large, or cannot be read.

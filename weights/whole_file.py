@@ -71,6 +71,12 @@ def growing(target: Path) -> Path:
 def grown(target: Path) -> Path:
     """A new, empty file of the name `growing(target)`; what had that name is gone, be it a file or a link.
 
+    Args:
+        target: The file that it will become.
+
+    Returns:
+        The new file's path.
+
     Raises:
         OSError: As the system says it.
     """
@@ -111,6 +117,9 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = True) -> Iterato
         path: The final name. A symbolic link there is replaced, not followed.
         durable: Have the content on the disk before the file gets its name, so that this holds after a
             power cut too. Only worth leaving out for thousands of small files.
+
+    Yields:
+        The name to write to.
     """
     target = Path(path)
     partial = beside(target)
@@ -204,6 +213,9 @@ def locked_folder(folder: Path) -> Iterator[None]:
     The lock is the system's own on a hidden file in the folder, so that it ends with the process, however
     that ends. Whoever has it removes the file at the end, and whoever gets it looks whether it is still the
     file of that name: else two processes could hold the locks of two files.
+
+    Args:
+        folder: A folder that exists.
 
     Raises:
         UsageError: If another process is writing into the folder.

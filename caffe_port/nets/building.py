@@ -202,6 +202,9 @@ def net_text(
         instead: for a training file, data layers that are written in the place of the Input layers, and
             losses and measures that are written at the end.
 
+    Returns:
+        The text of the file.
+
     Raises:
         ShapeError: a Crop has no whole offset of 0 or more at which its bottoms align.
     """

@@ -293,6 +293,9 @@ def convolutionalise(
         size: height and width that the new net states for its input; None for 500 x 500.
         output: the value of the net to make scores of, where it has several; None for the last.
 
+    Returns:
+        The new net's prototxt, and what was changed on the way.
+
     Raises:
         UnsupportedError: a layer that cannot slide.
         ShapeError: no pad at which the scores can be aligned with the picture.

@@ -29,6 +29,12 @@ def scoring_layers(net: Net) -> tuple[Layer, ...]:
     They are found from the net's output backwards: a Convolution or InnerProduct with as many outputs as
     there are classes scores, and what lies behind it does not know of classes.
 
+    Args:
+        net: The net, from `read_net`.
+
+    Returns:
+        The layers, in the net's order.
+
     Raises:
         UsageError: the net has several outputs.
     """

@@ -20,6 +20,12 @@ __all__ = ["with_offsets"]
 def with_offsets(net: Net) -> Net:
     """The net with the offset of every AutoCrop layer written into its `crop_param`.
 
+    Args:
+        net: The net.
+
+    Returns:
+        The net; all else in it as it was.
+
     Raises:
         PrototxtError: no layers whose effect on coordinates is known connect the bottoms of such a layer.
         ShapeError: its bottoms do not fit each other.

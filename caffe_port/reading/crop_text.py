@@ -37,6 +37,9 @@ def with_crop_offsets(text: str, offsets: Mapping[tuple[str, str], Sequence[int]
         offsets: for (layer, top), one offset for each axis that the Crop cuts.
         file: what errors call the text.
 
+    Returns:
+        The new text; all else in it stays as it was written.
+
     Raises:
         PrototxtError: the text is not protobuf text.
     """

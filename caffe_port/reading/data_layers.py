@@ -173,6 +173,9 @@ def data_input(
         read: the blobs that layers of the net read.
         file: for messages.
 
+    Returns:
+        The inputs, and the names of tops that are labels.
+
     Raises:
         PrototxtError: a picture's shape is stated nowhere.
     """

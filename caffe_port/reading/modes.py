@@ -23,6 +23,9 @@ _FORKS_STATISTICS = frozenset({"BN", "CuDNNBatchNorm", "SyncBN"})
 def apply_mode(layer: caffe_pb2.LayerParameter) -> str:
     """Write what TRAIN mode means into the layer's own fields.
 
+    Args:
+        layer: The layer; changed in place.
+
     Returns:
         A note for the user, "" where the mode changes nothing.
 

@@ -42,6 +42,9 @@ def find_transform(layers: Sequence[Block], others: Sequence[Block], picture: st
         layers: the layers of the phase that is read.
         others: all layers of the file; where those of the phase say nothing, another's word counts.
         picture: the blob.
+
+    Returns:
+        The first word of a layer on it; None where no layer says anything.
     """
     for chosen, remark in ((layers, ""), (others, " of another phase")):
         makers = [layer for layer in chosen if layer.texts("top")[:1] == [picture]]

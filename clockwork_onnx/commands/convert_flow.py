@@ -93,6 +93,9 @@ def write_flow_bundle(
         whole: also keep the key net for comparison.
         options: the command's other options by name; None and () are not given.
 
+    Returns:
+        The summary that the command prints, as JSON data.
+
     Raises:
         UsageError: an option that does not go with such a net.
     """

@@ -71,6 +71,12 @@ class RunState:
 def read_state(folder: Path) -> RunState | None:
     """What the run in a folder says of itself; None where there is none.
 
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        The state; None where the folder has no `run.json`.
+
     Raises:
         UsageError: Its `run.json` is not one that this command wrote.
     """

@@ -104,6 +104,12 @@ def _write(path: str | PathLike[str], values: NDArray[Any]) -> None:
 def read_ppm(path: str | PathLike[str]) -> NDArray[np.uint8]:
     """A binary PPM of 8 bits, H x W x 3, RGB.
 
+    Args:
+        path: The file.
+
+    Returns:
+        uint8, H x W x 3, RGB.
+
     Raises:
         DataSetError: The file is no P6 file with a maximum of 255, or too short or too large.
     """

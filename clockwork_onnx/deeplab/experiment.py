@@ -192,6 +192,9 @@ def open_experiment(
         layer: The folder of the features.
         define: Template variables over those of experiment.json.
 
+    Returns:
+        The experiment, with its settings.
+
     Raises:
         UsageError: There is no such experiment, or the net is not clear.
     """

@@ -88,6 +88,9 @@ def open_feature_net(experiment: Experiment, device: Device, weights_path: str |
         device: Where it runs.
         weights_path: Weights in place of the experiment's own; several, overlaid, separated by commas.
 
+    Returns:
+        The net, open on the device.
+
     Raises:
         UsageError: The net has no data layer that says how pictures are fed, or writes nothing.
         UnsupportedError: It needs something of the host that is not known.

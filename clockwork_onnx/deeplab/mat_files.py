@@ -36,6 +36,9 @@ def blob_name(identity: str, blob: int = 0, *, strip: int = 0) -> str:
         identity: The picture's line in the list of ids.
         blob: Which bottom of the layer.
         strip: Characters that are cut off the end of the id, as the layer's `strip`.
+
+    Returns:
+        A file name that ends in .mat.
     """
     if not 0 <= strip < max(1, len(identity)):
         raise UsageError("strip leaves nothing of the id", found=f'{strip} of "{identity}"')

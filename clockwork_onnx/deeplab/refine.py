@@ -45,6 +45,9 @@ def crop_scores(scores: Floats, size: tuple[int, int], file: Path) -> Floats:
         size: The picture's height and width.
         file: Named in an error.
 
+    Returns:
+        K x height x width.
+
     Raises:
         DataSetError: The picture is larger than its scores. The net saw the middle of such a picture, so
             that its scores do not begin at the top left.

@@ -58,6 +58,9 @@ def find_pairs(folder: Path) -> tuple[Pair, ...]:
         folder: with a folder of images (`images`, `frames` or `JPEGImages`) and one of labels (`labels`,
             `SegmentationClass` or `annotations`), or with folders, such as `train` and `val`, that have them.
 
+    Returns:
+        Each image with its label image.
+
     Raises:
         DataSetError: no such folders, or no image with a label of its name.
     """

@@ -157,6 +157,9 @@ def prepare_voc(archive: Path, folder: Path, *, year: int = 2012, force: bool = 
         year: which year of the archive.
         force: replace a folder that exists.
 
+    Returns:
+        The folder, and how many pictures each split has.
+
     Raises:
         UsageError: the folder exists, or cannot be made.
         DataSetError: the archive cannot be read or lacks what its lists name.

@@ -58,12 +58,15 @@ class Views:
 
 
 def colour_map(name: str, classes: Classes) -> np.ndarray:
-    """The colour of every label, uint8 (256, 3).
+    """The colour of every label.
 
     Args:
         name: "dataset": the classes' own colours, the VOC palette's beyond them (255 is (224, 224, 192));
             "paired": Matplotlib's map of that name; "none": grey as dark as the label is low.
         classes: the net's classes.
+
+    Returns:
+        uint8, 256 x 3, RGB.
 
     Raises:
         UsageError: there is no such map.
@@ -109,6 +112,9 @@ def draw_views(
         colours: a colour map, see `colour_map`.
         line_width: of `line`, in pixels.
         named: the legend has the classes' names; else it says "Class #n".
+
+    Returns:
+        The views and the legend.
     """
     table = colour_map(colours, classes)
     fill = np.dstack([table[labels], np.where(labels > 0, 255, 0).astype(np.uint8)])
@@ -166,9 +172,14 @@ def display(
     Args:
         image: uint8 (height, width, 3).
         views: of its labels.
-        opacity, mask, line_width: see `display_table`.
+        opacity: see `display_table`.
+        mask: see `display_table`.
+        line_width: see `display_table`.
         threshold: moves the boundary of a binary segmentation, whose colours are black outside and white
             inside.
+
+    Returns:
+        uint8, height x width x 3, RGB.
     """
     table = display_table(opacity, mask, line_width, threshold if views.is_binary else 0.0)
     shown = table[views.seg[..., 3]][..., None]

@@ -144,6 +144,9 @@ def open_refined(
         moved_iterations: Iterations with a moved start; None for none.
         flow: The estimator for that.
 
+    Returns:
+        The player; close it when it is no longer needed.
+
     Raises:
         BundleError: The bundle gives no scores of two classes or more.
         ScheduleError: The schedule moves values itself, or does not fit the bundle.
@@ -208,6 +211,9 @@ def moved_along(q: Floats, flow: NDArray[np.float32]) -> Floats:
     Args:
         q: K x H x W.
         flow: H x W x 2, backward, (x, y) in pixels.
+
+    Returns:
+        K x H x W.
     """
     classes, height, width = q.shape
     down, across = np.mgrid[:height, :width].astype(np.float32)

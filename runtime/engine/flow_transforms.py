@@ -25,6 +25,9 @@ def flow_transforms(movement: Movement, manifest: Manifest, paths: FlowPaths) ->
         movement: What is moved and how.
         manifest: The stages as they are played.
         paths: Where the flow paths come from.
+
+    Returns:
+        The transforms, in the order in which they are made.
     """
     if movement.carried == "scores":
         return _of_scores(movement, manifest, paths)

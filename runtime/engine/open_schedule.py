@@ -125,6 +125,9 @@ def open_schedule(
         spare: Frames that may be under way at a time besides the one; each value has as many more buffers.
         paths: The flow paths that a schedule with a movement follows.
 
+    Returns:
+        The schedule with its cache, its clocks' probes and its transforms.
+
     Raises:
         ScheduleError: A clock cannot measure what it wants to, or a transform does not fit its value.
         BundleError, DeviceError: A session cannot be opened.

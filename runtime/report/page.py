@@ -52,7 +52,8 @@ def write_report(
         samples: Frames to show, at most twelve; with the oracle's labels, where they differ is shown, too.
         classes: Names and colours of the labels; needed where there are samples.
         title: By default the source.
-        stages, theta: As for `draw_timeline`.
+        stages: As for `draw_timeline`.
+        theta: As for `draw_timeline`.
         alpha: Share of the label colour in the samples, 0 to 1.
         sections: Further parts, before the run in full.
 
@@ -88,7 +89,8 @@ def difference_from(image: np.ndarray, labels: np.ndarray, oracle: np.ndarray) -
 
     Args:
         image: The frame, uint8, height x width x 3, RGB.
-        labels, oracle: Label maps of the frame's size.
+        labels: A label map of the frame's size.
+        oracle: The oracle's.
 
     Returns:
         The frame in faint grey with the pixels that differ in one strong colour, and their share, 0 to 1.

@@ -78,7 +78,9 @@ def timeline_figure(
 
     Args:
         record: The run.
-        stages, theta, title: As for `draw_timeline`.
+        stages: As for `draw_timeline`.
+        theta: As for `draw_timeline`.
+        title: As for `draw_timeline`.
         width: The figure's width, in inches.
 
     Returns:

@@ -33,6 +33,9 @@ def feature_flow_schedule(text: str, family: str, manifest: Manifest, key: Every
         manifest: The bundle's.
         key: Which frames are key frames.
 
+    Returns:
+        The schedule.
+
     Raises:
         ScheduleError: The bundle has no flow of its own.
     """

@@ -52,6 +52,9 @@ def prepare(
         passes: Names of passes.
         open_graph: Opens a graph as the finished one will be, for the values that a pass asks for.
         borders: What is known beforehand of its inputs.
+
+    Returns:
+        The graph, the arrays that it only declares, and what each pass has saved.
     """
     if isinstance(model, bytes):
         proto, place = onnx.load_from_string(model), folder or ""

@@ -40,6 +40,9 @@ def pictures_of(frame: Any) -> tuple[Any, Mapping[str, Any]]:
     Args:
         frame: A picture alone; an object with `.image` and, where it has them, `.more`; or a mapping from the
             names of the pictures, of which the first is called "frame".
+
+    Returns:
+        The picture, and the others by name.
     """
     if isinstance(frame, Mapping):
         return frame.get("frame"), {name: picture for name, picture in frame.items() if name != "frame"}

@@ -21,6 +21,9 @@ def in_step(
         frames: Of the picture that is labelled.
         others: Of those that come with it, by name; their indices ascend.
         report: Is called with what is left out.
+
+    Yields:
+        Each frame that is whole.
     """
     waiting = {name: next(other, None) for name, other in others.items()}
     for frame in frames:

@@ -31,6 +31,9 @@ def prefetch(
         depth: How many items the thread stays ahead at most.
         drop: The thread never waits: when `depth` items lie ready, the oldest is thrown away.
         on_drop: Is called with each item thrown away.
+
+    Yields:
+        Each item, in order.
     """
     ready: deque[T] = deque()
     changed = Condition()

@@ -37,6 +37,9 @@ def live_region(graph: FixedGraph, evaluate: Evaluate) -> FixedGraph:
     Args:
         graph: Any graph; operators that are not known keep their maps whole.
         evaluate: Gives values of the graph on an empty frame; asked once, for the maps that are pasted.
+
+    Returns:
+        The new graph; the same one where there is nothing to gain.
     """
     maps = Maps(graph)
     plan = maps.cheapest()

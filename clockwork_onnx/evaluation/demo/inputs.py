@@ -36,6 +36,9 @@ def write_inputs(folder: Path, *, frames: int = 30) -> Inputs:
         folder: Where the files go; it is made if need be.
         frames: Frames per shot.
 
+    Returns:
+        Where the files are.
+
     Raises:
         UsageError: one of the files exists.
     """

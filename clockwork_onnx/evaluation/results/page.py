@@ -127,7 +127,8 @@ def difference_picture(
 
     Args:
         truth: The true label map, H x W, or None.
-        oracle, output: The oracle's and the schedule's label map, H x W.
+        oracle: The oracle's label map, H x W.
+        output: The schedule's.
 
     Returns:
         uint8, H x W x 3. Vermillion: the oracle was right and the schedule is not; blue: the other way round;
