@@ -92,13 +92,13 @@ def convert_layers(
     """Emit layers in order.
 
     Args:
-        g: the graph; its `env` has the values that the layers read, and gets those that they make.
-        layers: layers of the graph's net.
-        weights: the arrays of each layer by its key, already checked (`match_weights`).
+        g: The graph; its `env` has the values that the layers read, and gets those that they make.
+        layers: Layers of the graph's net.
+        weights: The arrays of each layer by its key, already checked (`match_weights`).
 
     Raises:
-        UnsupportedError, ShapeError, WeightsError: a layer cannot be converted; names the file and the layer.
-        NeedsFixedSize: a layer cannot follow the frame size.
+        UnsupportedError, ShapeError, WeightsError: A layer cannot be converted; names the file and the layer.
+        NeedsFixedSize: A layer cannot follow the frame size.
     """
     for layer in layers:
         g.scope = layer.key or layer.type

@@ -111,9 +111,9 @@ def layer_map(layer: Layer, axes: int, offset: Sequence[int] | None = None) -> C
     """The map from bottom 0 to the top of one layer.
 
     Args:
-        layer: the layer.
-        axes: the number of spatial axes, 2 for pictures.
-        offset: for a Crop, what to take for its stated offset.
+        layer: The layer.
+        axes: The number of spatial axes, 2 for pictures.
+        offset: For a Crop, what to take for its stated offset.
 
     Returns:
         One map for each axis; None where the layer moves pixels in no fixed way.
@@ -169,14 +169,14 @@ def map_between(
     """Coordinates of the value `start` -> coordinates of the value `end`, through what both come from.
 
     Args:
-        net: the net; `start` and `end` are values of it.
-        offsets: what to take for the offsets of Crops, by layer key, instead of the stated ones.
+        net: The net; `start` and `end` are values of it.
+        offsets: What to take for the offsets of Crops, by layer key, instead of the stated ones.
 
     Returns:
         One map for each spatial axis, None where no path of spatial layers connects the two.
 
     Raises:
-        ShapeError: two paths from the nearest common value disagree.
+        ShapeError: Two paths from the nearest common value disagree.
     """
     axes = _spatial_axes(net)
     to_start, to_end = (_maps_to(net, value, axes, offsets or {}) for value in (start, end))
@@ -208,15 +208,15 @@ def crop_offset(
     """The offset of a Crop on each spatial axis that it cuts, at which bottom 0 lies under bottom 1.
 
     Args:
-        net: the net of the layer.
-        layer: a Crop.
-        offsets: as in `map_between`.
+        net: The net of the layer.
+        layer: A Crop.
+        offsets: As in `map_between`.
 
     Returns:
         The offsets in pixels, None where no path of spatial layers connects the two bottoms.
 
     Raises:
-        ShapeError: the two bottoms have different scales, or the offset is negative or not whole.
+        ShapeError: The two bottoms have different scales, or the offset is negative or not whole.
     """
     start, end = layer.bottoms
     maps = map_between(net, start, end, offsets)
@@ -263,7 +263,7 @@ def crop_offsets(net: Net) -> tuple[CropOffset, ...]:
         One line per Crop.
 
     Raises:
-        ShapeError: as `crop_offset`; the message names the layer.
+        ShapeError: As `crop_offset`; the message names the layer.
     """
     axes = _spatial_axes(net)
     computed: dict[str, tuple[int, ...]] = {}

@@ -91,9 +91,9 @@ class OnnxGraph:
         """Add a node with one output.
 
         Args:
-            op: the ONNX operator.
-            inputs: names of values; "" stands for an optional input that is left out.
-            attributes: the operator's attributes; those that are None are left out.
+            op: The ONNX operator.
+            inputs: Names of values; "" stands for an optional input that is left out.
+            attributes: The operator's attributes; those that are None are left out.
 
         Returns:
             The name of the output.
@@ -198,8 +198,8 @@ class OnnxGraph:
         Nodes and constants that no output needs are left out.
 
         Args:
-            name: the graph's name.
-            called: names that results should have, as far as they are free: wanted name -> result.
+            name: The graph's name.
+            called: Names that results should have, as far as they are free: wanted name -> result.
 
         Returns:
             The model with empty initializers, and their arrays.

@@ -61,8 +61,8 @@ def initial_weights(net: Net, seed: int = 0) -> tuple[dict[str, tuple[np.ndarray
     """Every blob of the net as Caffe has it before training, and by what each was filled.
 
     Args:
-        net: the net, with the shapes of its inputs.
-        seed: of the random fillers.
+        net: The net, with the shapes of its inputs.
+        seed: Seed of the random fillers.
 
     Returns:
         Layer key -> arrays, and what each was filled by.
@@ -120,20 +120,20 @@ def transplant_net(
     """The weights of `old` for `new`.
 
     Args:
-        old: the net that `old_blobs` belong to.
-        old_blobs: layer name -> arrays.
-        new: the net to make weights for.
-        rename: layer of `old` -> layer of `new`, where the names differ.
-        extend: layers of `new` that score more classes than those of `old`: their first classes are the
+        old: The net that `old_blobs` belong to.
+        old_blobs: Layer name -> arrays.
+        new: The net to make weights for.
+        rename: Layer of `old` -> layer of `new`, where the names differ.
+        extend: Layers of `new` that score more classes than those of `old`: their first classes are the
             old ones. Where they score fewer, and where they upsample, they are filled anew.
-        seed: of the random fillers.
+        seed: Seed of the random fillers.
 
     Returns:
         The weights by layer key, and where each comes from.
 
     Raises:
         UsageError: `rename` names a layer that is not there, or two layers for one place.
-        WeightsError: a blob has another count of numbers than its place.
+        WeightsError: A blob has another count of numbers than its place.
     """
     renamed = dict(rename or {})
     kept = _as_stored_by_rows(old, old_blobs)

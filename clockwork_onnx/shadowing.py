@@ -22,7 +22,7 @@ def check_packages() -> None:
     """Check that the four packages are those installed beside this one.
 
     Raises:
-        ImportError: another module has one of their names; the message says which file it is.
+        ImportError: Another module has one of their names; the message says which file it is.
     """
     for name in PACKAGES:
         found = _location(name)

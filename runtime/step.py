@@ -50,7 +50,7 @@ class Step:
         """The label map, uint8 height x width of the frame.
 
         Raises:
-            UsageError: the bundle gives something else.
+            UsageError: The bundle gives something else.
         """
         if self.kind != "labels":
             raise UsageError(

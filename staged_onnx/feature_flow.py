@@ -72,15 +72,15 @@ def plan_feature_flow(key_net: Net, net: Net, size: tuple[int, int] | None = Non
     """Divide the two graphs of a net that moves its features.
 
     Args:
-        key_net: the net of key frames: one picture in, scores out.
-        net: the net of the other frames; of its two pictures the one of the key net's name is this frame's.
-        size: height and width of the pictures, for the cost figures, by default the prototxt's.
+        key_net: The net of key frames: one picture in, scores out.
+        net: The net of the other frames; of its two pictures the one of the key net's name is this frame's.
+        size: Height and width of the pictures, for the cost figures, by default the prototxt's.
 
     Returns:
         The stages of both nets, and what is carried from key frames.
 
     Raises:
-        BundleError: the two do not belong together.
+        BundleError: The two do not belong together.
     """
     picture, earlier_picture, carried = _inputs_of(key_net, net)
     pictures = {i.name: (*i.shape[:2], *(size or i.shape[2:])) for i in _pictures(net)}

@@ -56,23 +56,23 @@ def export_feature_flow(
     """Write the bundle `path` and return it; the folder appears whole or not at all.
 
     Args:
-        blobs: weights by layer name, of both nets.
-        plan: the stages.
-        path: the folder to write, NAME.staged.
-        preprocessing: by default RGB with PIXEL_MEANS subtracted, at the frame's own size.
-        classes: names and colours, numbered ones by default.
-        schedule: the default for whoever plays the bundle, else `default_schedule`'s.
-        weights_files: named in the manifest with their hashes.
-        whole: also keep the key net as `whole.onnx`, for comparison.
-        force: replace a bundle that is there.
-        check: called with the manifest before the bundle appears; what it raises stops the export.
+        blobs: Weights by layer name, of both nets.
+        plan: The stages.
+        path: The folder to write, NAME.staged.
+        preprocessing: By default RGB with PIXEL_MEANS subtracted, at the frame's own size.
+        classes: Names and colours, numbered ones by default.
+        schedule: The default for whoever plays the bundle, else `default_schedule`'s.
+        weights_files: Named in the manifest with their hashes.
+        whole: Also keep the key net as `whole.onnx`, for comparison.
+        force: Replace a bundle that is there.
+        check: Called with the manifest before the bundle appears; what it raises stops the export.
 
     Returns:
         The bundle, opened.
 
     Raises:
-        BundleError: the classes or the pre-processing do not fit, or the path is taken.
-        WeightsError, ShapeError, UnsupportedError: the nets cannot be converted with these weights.
+        BundleError: The classes or the pre-processing do not fit, or the path is taken.
+        WeightsError, ShapeError, UnsupportedError: The nets cannot be converted with these weights.
     """
     target = Path(path)
     check_target(target, force)

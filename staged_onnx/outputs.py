@@ -85,11 +85,11 @@ def choose_kind(net: Net, value: str, asked: str, shape: Shape, *, named: bool) 
     """The kind of output that a net most likely has, and why.
 
     Args:
-        net: the net.
-        value: the value that the output is made of.
-        asked: the net's output, before a final Softmax or ArgMax was taken off.
-        shape: the value's shape.
-        named: class names are given.
+        net: The net.
+        value: The value that the output is made of.
+        asked: The net's output, before a final Softmax or ArgMax was taken off.
+        shape: The value's shape.
+        named: Class names are given.
 
     Returns:
         One of KINDS, and the reason in a few words.
@@ -127,19 +127,19 @@ def choose_output(
     """The output of a bundle, and a note for its user where the kind was guessed ("" where it is plain).
 
     Args:
-        net: the net.
-        value: the value that the output is made of.
-        asked: the net's output, before a final Softmax or ArgMax was taken off.
-        shape: the value's shape.
-        kind: one of KINDS where the user says it.
-        named: class names are given.
+        net: The net.
+        value: The value that the output is made of.
+        asked: The net's output, before a final Softmax or ArgMax was taken off.
+        shape: The value's shape.
+        kind: One of KINDS where the user says it.
+        named: Class names are given.
 
     Returns:
         What comes out, and the note.
 
     Raises:
-        UsageError: an unknown kind.
-        BundleError: the value does not fit the kind.
+        UsageError: An unknown kind.
+        BundleError: The value does not fit the kind.
     """
     if kind is not None and kind not in KINDS:
         raise UsageError("unknown kind of output", found=f'"{kind}"', expected=", ".join(KINDS))
@@ -174,11 +174,11 @@ def emit_output(g: OnnxGraph, value: str, spec: OutputSpec, how: Preprocessing, 
     """Write the nodes from the net's value to the head's output, and declare it.
 
     Args:
-        g: the head's graph.
+        g: The head's graph.
         value: 1 x C x h x w float32, or 1 x K.
-        spec: what is to come out.
-        how: the pre-processing, whose inverse gives a picture.
-        frame: the frame (uint8 H x W x 3), needed where `spec.reads_frame`.
+        spec: What is to come out.
+        how: The pre-processing, whose inverse gives a picture.
+        frame: The frame (uint8 H x W x 3), needed where `spec.reads_frame`.
     """
     if spec.kind in ("scores", "vector"):
         g.output(g.node("Reshape", value, g.ints(-1)), spec.output, [spec.channels])

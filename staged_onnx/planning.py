@@ -204,8 +204,8 @@ def asked_output(net: Net, output: str | None) -> str:
     """The blob that holds the output, by default the net's only one.
 
     Raises:
-        BundleError: the net has several outputs and none was named.
-        UsageError: there is no such blob.
+        BundleError: The net has several outputs and none was named.
+        UsageError: There is no such blob.
     """
     if output is None:
         if len(net.outputs) != 1:
@@ -264,20 +264,20 @@ def plan_cuts(
     """Divide the net at the blobs `cuts`.
 
     Args:
-        net: the net.
-        cuts: blobs, shallow to deep.
-        output: the blob that holds the output, by default the net's only one.
-        inputs: shapes (N, C, H, W) that replace the prototxt's, for the cost figures.
-        why: lines that explain the cuts.
-        kind: what is to come out, one of `outputs.KINDS`; by default it follows from the net.
+        net: The net.
+        cuts: Blobs, shallow to deep.
+        output: The blob that holds the output, by default the net's only one.
+        inputs: Shapes (N, C, H, W) that replace the prototxt's, for the cost figures.
+        why: Lines that explain the cuts.
+        kind: What is to come out, one of `outputs.KINDS`; by default it follows from the net.
 
     Returns:
         The stages, each with what it reads, hands out and costs.
 
     Raises:
-        BundleError: the cuts do not divide the net: one lies within an earlier cut's stage, is there twice,
+        BundleError: The cuts do not divide the net: one lies within an earlier cut's stage, is there twice,
             or there is none at all.
-        UsageError: an unknown blob.
+        UsageError: An unknown blob.
     """
     if not cuts:
         raise BundleError("no cuts", file=net.file, expected="at least one blob", hint="e.g. --cut pool4")

@@ -48,7 +48,7 @@ def picture_inputs(net: Net) -> tuple[Input, ...]:
         with three channels, else the first.
 
     Raises:
-        BundleError: the net cannot be fed from pictures alone, or they differ in height or width.
+        BundleError: The net cannot be fed from pictures alone, or they differ in height or width.
     """
     pictures = [i for i in net.inputs if len(i.shape) == 4 and i.shape[1] in (1, 3)]
     if not pictures or len(pictures) != len(net.inputs) or len({i.shape[2:] for i in pictures}) != 1:

@@ -197,16 +197,16 @@ def net_text(
     """The prototxt of a net, with the offset of every Crop computed from the layers.
 
     Args:
-        name: the net's name.
-        layers: its layers in order, the inputs as Input layers.
-        instead: for a training file, data layers that are written in the place of the Input layers, and
+        name: The net's name.
+        layers: Its layers in order, the inputs as Input layers.
+        instead: For a training file, data layers that are written in the place of the Input layers, and
             losses and measures that are written at the end.
 
     Returns:
         The text of the file.
 
     Raises:
-        ShapeError: a Crop has no whole offset of 0 or more at which its bottoms align.
+        ShapeError: A Crop has no whole offset of 0 or more at which its bottoms align.
     """
     inputs = [
         Input(spec.top[0], tuple(spec.input_param.shape[0].dim)) for spec in layers if spec.type == "Input"

@@ -44,11 +44,11 @@ class Convolutionalised:
     """The new net's prototxt and what was chosen for it.
 
     Attributes:
-        text: the prototxt.
-        changed: for each layer that became another, its name and what became of it.
-        score: the layer that scores, `stride` pixels apart.
-        pad: of the first convolution.
-        offset: of the Crop.
+        text: The prototxt.
+        changed: For each layer that became another, its name and what became of it.
+        score: The layer that scores, `stride` pixels apart.
+        pad: Padding of the first convolution.
+        offset: The Crop's offset.
     """
 
     text: str
@@ -287,19 +287,19 @@ def convolutionalise(
     """Make a classifier fully convolutional.
 
     Args:
-        net: the classifier, at the size that it was trained for: its fully connected layers fix the windows.
-        classes: a new score layer `score_fr` for so many classes; None keeps the classifier's own.
-        pad: of the first convolution; None for 100 or the least above at which the Crop fits.
-        size: height and width that the new net states for its input; None for 500 x 500.
-        output: the value of the net to make scores of, where it has several; None for the last.
+        net: The classifier, at the size that it was trained for: its fully connected layers fix the windows.
+        classes: A new score layer `score_fr` for so many classes; None keeps the classifier's own.
+        pad: Padding of the first convolution; None for 100 or the least above at which the Crop fits.
+        size: Height and width that the new net states for its input; None for 500 x 500.
+        output: The value of the net to make scores of, where it has several; None for the last.
 
     Returns:
         The new net's prototxt, and what was changed on the way.
 
     Raises:
-        UnsupportedError: a layer that cannot slide.
-        ShapeError: no pad at which the scores can be aligned with the picture.
-        UsageError: the net has no such output.
+        UnsupportedError: A layer that cannot slide.
+        ShapeError: No pad at which the scores can be aligned with the picture.
+        UsageError: The net has no such output.
     """
     if len(net.inputs) != 1 or len(net.inputs[0].shape) != 4:
         raise UsageError("not a classifier of one picture", file=net.file, found=f"inputs {net.inputs}")

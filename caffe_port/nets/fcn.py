@@ -54,17 +54,17 @@ class Fcn:
     """One FCN.
 
     Attributes:
-        heads: what it predicts.
-        stride: of its finest scores: 32, 16 or 8.
-        inputs: blobs with their channels. Two that are not joined (`join`) have a trunk each, and the means
+        heads: What it predicts.
+        stride: Stride of its finest scores: 32, 16 or 8.
+        inputs: Blobs with their channels. Two that are not joined (`join`) have a trunk each, and the means
             of their scores go on.
-        size: height and width that its data has.
+        size: Height and width that its data has.
         trunk: "vgg16" or "alexnet".
-        join: inputs are concatenated to one picture `data`; `first` names the convolution that reads it.
-        at_once: pools are scaled before they are scored.
-        widths, pad, fc_kernel: of VGG16; other ones make thin nets for tests.
+        join: Inputs are concatenated to one picture `data`; `first` names the convolution that reads it.
+        at_once: Pools are scaled before they are scored.
+        widths, pad, fc_kernel: Of VGG16; other ones make thin nets for tests.
         with_dropout: Dropout after fc6 and fc7, as the training files have it.
-        grouped: upsampling with one kernel per class instead of one per pair.
+        grouped: Upsampling with one kernel per class instead of one per pair.
     """
 
     heads: tuple[Head, ...]

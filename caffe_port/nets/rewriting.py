@@ -36,7 +36,7 @@ def scoring_layers(net: Net) -> tuple[Layer, ...]:
         The layers, in the net's order.
 
     Raises:
-        UsageError: the net has several outputs.
+        UsageError: The net has several outputs.
     """
     if len(net.outputs) != 1:
         raise UsageError(

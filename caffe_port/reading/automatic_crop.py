@@ -27,8 +27,8 @@ def with_offsets(net: Net) -> Net:
         The net; all else in it as it was.
 
     Raises:
-        PrototxtError: no layers whose effect on coordinates is known connect the bottoms of such a layer.
-        ShapeError: its bottoms do not fit each other.
+        PrototxtError: No layers whose effect on coordinates is known connect the bottoms of such a layer.
+        ShapeError: Its bottoms do not fit each other.
     """
     for position, layer in enumerate(net.layers):
         if layer.type == "AutoCrop" and len(layer.bottoms) == 2 and layer.refusal is None:

@@ -33,15 +33,15 @@ def with_crop_offsets(text: str, offsets: Mapping[tuple[str, str], Sequence[int]
     """`text`, a prototxt, with other offsets in some of its Crop layers.
 
     Args:
-        text: the prototxt, without template variables.
-        offsets: for (layer, top), one offset for each axis that the Crop cuts.
-        file: what errors call the text.
+        text: The prototxt, without template variables.
+        offsets: For (layer, top), one offset for each axis that the Crop cuts.
+        file: What errors call the text.
 
     Returns:
         The new text; all else in it stays as it was written.
 
     Raises:
-        PrototxtError: the text is not protobuf text.
+        PrototxtError: The text is not protobuf text.
     """
     edits: list[tuple[int, int, str]] = []
     for layer in parse_text(text, file).blocks("layer"):

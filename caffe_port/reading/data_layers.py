@@ -167,17 +167,17 @@ def data_input(
     shape is given or known, or nothing but labels can be meant.
 
     Args:
-        layer: the data layer.
-        layers: every layer of the file, whatever its phase.
-        given: shapes (N, C, H, W) by blob.
-        read: the blobs that layers of the net read.
-        file: for messages.
+        layer: The data layer.
+        layers: Every layer of the file, whatever its phase.
+        given: Shapes (N, C, H, W) by blob.
+        read: The blobs that layers of the net read.
+        file: For messages.
 
     Returns:
         The inputs, and the names of tops that are labels.
 
     Raises:
-        PrototxtError: a picture's shape is stated nowhere.
+        PrototxtError: A picture's shape is stated nowhere.
     """
     tops = layer.texts("top")
     where: dict[str, Any] = {"file": file, "layer": layer.text("name"), "layer_type": layer.text("type")}

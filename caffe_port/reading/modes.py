@@ -30,7 +30,7 @@ def apply_mode(layer: caffe_pb2.LayerParameter) -> str:
         A note for the user, "" where the mode changes nothing.
 
     Raises:
-        UnsupportedError: the layer draws random numbers in this mode, or a fork's statistics are meant.
+        UnsupportedError: The layer draws random numbers in this mode, or a fork's statistics are meant.
     """
     if not layer.HasField("phase") or layer.phase != caffe_pb2.TRAIN:
         return ""

@@ -70,15 +70,15 @@ def fill_template(text: str, define: Mapping[str, str], file: str) -> str:
     """Put values in the place of a text's variables.
 
     Args:
-        text: the prototxt text.
-        define: values by name; those that the text has no variable for are ignored.
-        file: for messages.
+        text: The prototxt text.
+        define: Values by name; those that the text has no variable for are ignored.
+        file: For messages.
 
     Returns:
         The text with every variable filled, and then without comment lines; as it stands where it has none.
 
     Raises:
-        PrototxtError: variables without a value, all of which are listed, or a template in a language.
+        PrototxtError: Variables without a value, all of which are listed, or a template in a language.
     """
     given, text = text, _COMMENT.sub("", text)
     jinja = _JINJA.search(text)

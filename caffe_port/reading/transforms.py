@@ -39,9 +39,9 @@ def find_transform(layers: Sequence[Block], others: Sequence[Block], picture: st
     """What is known of how the input `picture` is made, or None.
 
     Args:
-        layers: the layers of the phase that is read.
-        others: all layers of the file; where those of the phase say nothing, another's word counts.
-        picture: the blob.
+        layers: The layers of the phase that is read.
+        others: All layers of the file; where those of the phase say nothing, another's word counts.
+        picture: The blob.
 
     Returns:
         The first word of a layer on it; None where no layer says anything.

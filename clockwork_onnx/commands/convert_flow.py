@@ -86,18 +86,18 @@ def write_flow_bundle(
     """Write the bundle and return its summary.
 
     Args:
-        net: the net of the frames between key frames.
-        key_net: that of key frames.
-        weights_path: files of weights, separated by commas.
-        target: the folder to write.
-        whole: also keep the key net for comparison.
-        options: the command's other options by name; None and () are not given.
+        net: The net of the frames between key frames.
+        key_net: That of key frames.
+        weights_path: Files of weights, separated by commas.
+        target: The folder to write.
+        whole: Also keep the key net for comparison.
+        options: The command's other options by name; None and () are not given.
 
     Returns:
         The summary that the command prints, as JSON data.
 
     Raises:
-        UsageError: an option that does not go with such a net.
+        UsageError: An option that does not go with such a net.
     """
     import staged_onnx
     from clockwork_onnx.preprocessing import given_mean

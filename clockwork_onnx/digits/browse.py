@@ -55,14 +55,14 @@ def find_pairs(folder: Path) -> tuple[Pair, ...]:
     """The labelled images of a data set, in natural order.
 
     Args:
-        folder: with a folder of images (`images`, `frames` or `JPEGImages`) and one of labels (`labels`,
+        folder: With a folder of images (`images`, `frames` or `JPEGImages`) and one of labels (`labels`,
             `SegmentationClass` or `annotations`), or with folders, such as `train` and `val`, that have them.
 
     Returns:
         Each image with its label image.
 
     Raises:
-        DataSetError: no such folders, or no image with a label of its name.
+        DataSetError: No such folders, or no image with a label of its name.
     """
     if not folder.is_dir():
         raise DataSetError("no such folder", file=folder)
@@ -159,15 +159,15 @@ def write_data_page(
     """Write the page, complete in itself.
 
     Args:
-        path: of the page.
-        pairs: all pictures; at most `most` of them, evenly spread, are shown.
-        found: of all pictures.
-        classes: names and colours; labels beyond them take the VOC palette's colours.
-        title: of the page.
-        most: how many pictures to show.
+        path: Where the page goes.
+        pairs: All pictures; at most `most` of them, evenly spread, are shown.
+        found: The counts over all pictures.
+        classes: Names and colours; labels beyond them take the VOC palette's colours.
+        title: The page's title.
+        most: How many pictures to show.
 
     Raises:
-        DataSetError: an image that cannot be read or has another size than its label.
+        DataSetError: An image that cannot be read or has another size than its label.
     """
     table = colour_map("dataset", classes)
     count = min(most, len(pairs))

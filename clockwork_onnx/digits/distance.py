@@ -34,7 +34,7 @@ def signed_distance(region: np.ndarray, reach: int = REACH) -> np.ndarray:
 
     Args:
         region: bool (height, width).
-        reach: distances are cut here.
+        reach: Distances are cut here.
 
     Returns:
         float64 (height, width), in pixels.

@@ -153,16 +153,16 @@ def prepare_voc(archive: Path, folder: Path, *, year: int = 2012, force: bool = 
 
     Args:
         archive: PASCAL VOC's tar file, compressed or not.
-        folder: where to write.
-        year: which year of the archive.
-        force: replace a folder that exists.
+        folder: Where to write.
+        year: Which year of the archive.
+        force: Replace a folder that exists.
 
     Returns:
         The folder, and how many pictures each split has.
 
     Raises:
-        UsageError: the folder exists, or cannot be made.
-        DataSetError: the archive cannot be read or lacks what its lists name.
+        UsageError: The folder exists, or cannot be made.
+        DataSetError: The archive cannot be read or lacks what its lists name.
     """
     check_folder(folder)
     if folder.exists() and not force:

@@ -27,11 +27,11 @@ class ViewWriter:
     first shows it), and at the end `views.json` and `views.html`.
 
     Args:
-        folder: where to write; made with the first frame.
-        classes: of the labels.
-        colours: a colour map of `clockwork_onnx.digits.views`.
-        line_width: in pixels.
-        named: legends with names, else "Class #n".
+        folder: Where to write; made with the first frame.
+        classes: The labels' classes.
+        colours: A colour map of `clockwork_onnx.digits.views`.
+        line_width: Width of the line, in pixels.
+        named: Legends with names, else "Class #n".
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ViewWriter:
         Args:
             image: uint8 (height, width, 3).
             labels: uint8 (height, width).
-            name: of its files, without a suffix; what a file name cannot hold becomes "_".
+            name: What its files are called, without a suffix; what a file name cannot hold becomes "_".
         """
         views = draw_views(labels, self._classes, **self._options)
         shown = display(image, views, line_width=self._options["line_width"])

@@ -63,13 +63,13 @@ def colour_map(name: str, classes: Classes) -> np.ndarray:
     Args:
         name: "dataset": the classes' own colours, the VOC palette's beyond them (255 is (224, 224, 192));
             "paired": Matplotlib's map of that name; "none": grey as dark as the label is low.
-        classes: the net's classes.
+        classes: The net's classes.
 
     Returns:
         uint8, 256 x 3, RGB.
 
     Raises:
-        UsageError: there is no such map.
+        UsageError: There is no such map.
     """
     if name == "dataset":
         table = np.array(voc_palette(), np.uint8)
@@ -108,10 +108,10 @@ def draw_views(
 
     Args:
         labels: uint8 (height, width).
-        classes: the classes of the net that made them.
-        colours: a colour map, see `colour_map`.
-        line_width: of `line`, in pixels.
-        named: the legend has the classes' names; else it says "Class #n".
+        classes: The classes of the net that made them.
+        colours: A colour map, see `colour_map`.
+        line_width: Width of `line`, in pixels.
+        named: The legend has the classes' names; else it says "Class #n".
 
     Returns:
         The views and the legend.
@@ -171,11 +171,11 @@ def display(
 
     Args:
         image: uint8 (height, width, 3).
-        views: of its labels.
-        opacity: see `display_table`.
-        mask: see `display_table`.
-        line_width: see `display_table`.
-        threshold: moves the boundary of a binary segmentation, whose colours are black outside and white
+        views: The views of its labels.
+        opacity: See `display_table`.
+        mask: See `display_table`.
+        line_width: See `display_table`.
+        threshold: Moves the boundary of a binary segmentation, whose colours are black outside and white
             inside.
 
     Returns:

@@ -70,10 +70,10 @@ def write_views_page(path: Path, samples: Iterable[Sample], *, title: str, subti
     """Write the page, complete in itself.
 
     Args:
-        path: of the page.
-        samples: the pictures, in the order in which they are shown.
-        title: of the page.
-        subtitle: a line below it.
+        path: Where the page goes.
+        samples: The pictures, in the order in which they are shown.
+        title: The page's title.
+        subtitle: A line below it.
     """
     values = {"title": title, "subtitle": subtitle, **_page_values(samples)}
     write_page(path, Path(__file__).with_suffix(".html"), values)

@@ -65,13 +65,13 @@ def build_lattice(features: Floats) -> Lattice:
     """The lattice of a set of points.
 
     Args:
-        features: d x N, already divided by the standard deviations.
+        features: D x N, already divided by the standard deviations.
 
     Returns:
         The filter that sums Gaussians of standard deviation 1 over the points.
 
     Raises:
-        UsageError: the points are so far apart, in standard deviations, that vertices cannot be numbered.
+        UsageError: The points are so far apart, in standard deviations, that vertices cannot be numbered.
     """
     d = features.shape[0]
     nearest, rank, weights = _simplices(features)

@@ -93,7 +93,7 @@ class DenseCrf:
             Q, K x H x W, which sums to 1 at each pixel.
 
         Raises:
-            UsageError: an array does not fit the picture or holds NaN.
+            UsageError: An array does not fit the picture or holds NaN.
         """
         iterations = int(self.parameters.iterations)
         return _by_class(next(islice(self._iterate(scores, start), iterations, None)), scores.shape)

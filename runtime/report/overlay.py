@@ -59,10 +59,10 @@ class Overlay:
         """One frame and what the bundle gave for it.
 
         Args:
-            image: the frame, uint8 (height, width, 3).
-            output: labels, uint8 (height, width), which are blended over the frame; or what `kind` says.
-            step: the frame's record, shown in a status line below.
-            kind: what `output` is, one of `staged_onnx.outputs.KINDS`: a picture or a map takes the frame's
+            image: The frame, uint8 (height, width, 3).
+            output: Labels, uint8 (height, width), which are blended over the frame; or what `kind` says.
+            step: The frame's record, shown in a status line below.
+            kind: What `output` is, one of `staged_onnx.outputs.KINDS`: a picture or a map takes the frame's
                 place; scores are named in a line of their own.
 
         Returns:

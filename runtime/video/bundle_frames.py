@@ -19,10 +19,10 @@ def open_frames(
 
     Args:
         manifest: The bundle's.
-        source: Of the picture that is labelled, as for `open_video`.
+        source: The source of the picture that is labelled, as for `open_video`.
         more: The sources of the others by name. Folders, globs and lists of images, or video files; of depth
             images only. The nth frame of each belongs to the nth of `source`.
-        options: Of `open_video`.
+        options: Further options of `open_video`.
 
     Returns:
         One reader whose frames have the further pictures as `.more`.

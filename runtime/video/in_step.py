@@ -18,8 +18,8 @@ def in_step(
     A frame of which one is missing, because it could not be read, is left out; where a source ends, all end.
 
     Args:
-        frames: Of the picture that is labelled.
-        others: Of those that come with it, by name; their indices ascend.
+        frames: The frames of the picture that is labelled.
+        others: The frames of those that come with it, by name; their indices ascend.
         report: Is called with what is left out.
 
     Yields:

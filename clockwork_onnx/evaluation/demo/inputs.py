@@ -40,7 +40,7 @@ def write_inputs(folder: Path, *, frames: int = 30) -> Inputs:
         Where the files are.
 
     Raises:
-        UsageError: one of the files exists.
+        UsageError: One of the files exists.
     """
     found = Inputs(
         folder / "deploy.prototxt",
