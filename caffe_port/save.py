@@ -28,7 +28,7 @@ from weights.errors import UsageError
 from weights.mapped import release
 from weights.whole_file import beside, check_folder, sync_folder, whole_file
 
-__all__ = ["LARGEST_FILE", "save_model"]
+__all__ = ["LARGEST_FILE", "Stored", "save_model"]
 
 LARGEST_FILE = 2**31 - 1
 """protobuf reads no longer message; larger models keep their weights in a file beside them."""
@@ -37,6 +37,10 @@ SMALL = 1 << 10
 PIECE = 1 << 20
 ALIGNMENT = 1 << 12
 ITEM_SIZES = {TensorProto.FLOAT: 4, TensorProto.INT64: 8}
+
+
+Stored = dict[tuple[int, bytes], dict[str, str]]
+"""Where contents lie already: by their length and SHA-256 the file ("location"), "offset" and "length"."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,21 @@ class _Tensor:
     size: int
 
     def write_content(self, file: IO[bytes] | _Hashed) -> None:
-        """The numbers, little-endian, from where they are.
+        """The numbers, little-endian, from where they are."""
+        for piece in self._pieces():
+            file.write(piece)
 
-        In pieces that the processor's caches hold: twice as fast as in one, and little is in memory at once.
+    def key(self) -> tuple[int, bytes]:
+        """What tells the content from others: its length and its SHA-256."""
+        found = hashlib.sha256()
+        for piece in self._pieces():
+            found.update(piece)
+        return self.size, found.digest()
+
+    def _pieces(self) -> Iterator[memoryview]:
+        """The content in pieces that the processor's caches hold.
+
+        Twice as fast as in one, and little is in memory at once.
         """
         if isinstance(self.source, TensorProto):
             content = np.frombuffer(self.source.raw_data, np.uint8)
@@ -58,7 +74,7 @@ class _Tensor:
             content = self.source.arrays[self.head.name].reshape(-1).view(np.uint8)
         for start in range(0, content.size, PIECE):
             piece = content[start : start + PIECE]
-            file.write(piece.data)
+            yield piece.data
             release(piece)
 
 
@@ -122,20 +138,30 @@ class _Hashed:
         return self._hash.hexdigest()
 
 
-def _outside(tensors: list[_Tensor], file: _Hashed) -> list[_Tensor]:
-    """Write the content of large tensors to `file`; returns all tensors, these with a reference instead."""
+def _outside(tensors: list[_Tensor], file: _Hashed, name: str | None, stored: Stored) -> list[_Tensor]:
+    """Write the content of large tensors to `file`, but for what is stored already.
+
+    Returns all tensors, these with a reference instead. New content of a file with a name goes on record.
+    """
     left = []
     for tensor in tensors:
         if tensor.size <= SMALL:
             left.append(tensor)
             continue
-        file.write(b"\0" * (-file.tell() % ALIGNMENT))
+        key = tensor.key() if name is not None else None
+        place = stored.get(key) if key is not None else None
+        if place is None:
+            file.write(b"\0" * (-file.tell() % ALIGNMENT))
+            place = {"offset": str(file.tell()), "length": str(tensor.size)}
+            tensor.write_content(file)
+            if key is not None and name is not None:
+                place["location"] = name
+                stored[key] = place
         head = TensorProto()
         head.CopyFrom(tensor.head)
         head.data_location = TensorProto.EXTERNAL
-        for key, value in (("offset", file.tell()), ("length", tensor.size)):
-            head.external_data.add(key=key, value=str(value))
-        tensor.write_content(file)
+        for field, value in place.items():
+            head.external_data.add(key=field, value=value)
         left.append(_Tensor(head, head, 0))
     return left
 
@@ -143,25 +169,32 @@ def _outside(tensors: list[_Tensor], file: _Hashed) -> list[_Tensor]:
 def _located(tensors: list[_Tensor], location: str) -> list[_Tensor]:
     """The tensors, those kept outside with the name of their file."""
     for tensor in tensors:
-        if tensor.head.data_location == TensorProto.EXTERNAL:
+        known = any(entry.key == "location" for entry in tensor.head.external_data)
+        if tensor.head.data_location == TensorProto.EXTERNAL and not known:
             tensor.head.external_data.add(key="location", value=location)
     return tensors
 
 
-def _write_weights(tensors: list[_Tensor], target: Path, name: str | None) -> tuple[list[_Tensor], Path]:
+def _write_weights(
+    tensors: list[_Tensor], target: Path, name: str | None, stored: Stored
+) -> tuple[list[_Tensor], Path | None]:
     """Write the large tensors of the model `target` to a file beside it.
 
     Without a `name` the file is called by its content, so that the file of an older model of the same name
-    stays what it is until the new graph is in its place.
+    stays what it is until the new graph is in its place. There is no file where all is stored already.
     """
     partial = beside(target if name is None else target.parent / name)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         with partial.open("xb") as file:
             hashed = _Hashed(file)
-            left = _outside(tensors, hashed)
+            left = _outside(tensors, hashed, name, stored)
             file.flush()
             os.fsync(file.fileno())
+            empty = file.tell() == 0
+        if empty:
+            partial.unlink()
+            return left, None
         location = name or f"{target.name}.{hashed.digest()[:16]}.data"
         os.replace(partial, target.parent / location)
         sync_folder(partial.parent)
@@ -191,7 +224,11 @@ def _write(model: onnx.ModelProto, tensors: list[_Tensor], file: IO[bytes]) -> N
 
 
 def save_model(
-    model: onnx.ModelProto | Draft, path: str | PathLike[str], *, weights_file: str | None = None
+    model: onnx.ModelProto | Draft,
+    path: str | PathLike[str],
+    *,
+    weights_file: str | None = None,
+    stored: Stored | None = None,
 ) -> None:
     """Write a model or a draft to `path`, replacing what is there only when the new file is complete.
 
@@ -204,6 +241,8 @@ def save_model(
         weights_file: A path relative to the model's folder for the weights, for a model that is new. Without
             one they go into the model's file itself, or for models of more than 2 GB, which protobuf cannot
             read, into a file `NAME.onnx.HASH.data`; older ones of the same name are removed.
+        stored: What other models of this folder have written under a `weights_file`; what is there already is
+            not written again, what is new is added.
 
     Raises:
         UsageError: For a `weights_file` that is not inside the folder, or a folder that cannot be made.
@@ -225,7 +264,7 @@ def save_model(
     large = sum(tensor.size for tensor in tensors) > LARGEST_FILE - (64 << 20)
     written: Path | None = None
     if (large or weights_file is not None) and any(tensor.size > SMALL for tensor in tensors):
-        tensors, written = _write_weights(tensors, target, weights_file)
+        tensors, written = _write_weights(tensors, target, weights_file, stored if stored is not None else {})
     try:
         with whole_file(target) as partial, partial.open("xb") as file:
             _write(skeleton, tensors, file)

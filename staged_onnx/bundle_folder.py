@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 
 from caffe_port.onnx_graph import Draft
-from caffe_port.save import save_model
+from caffe_port.save import Stored, save_model
 from staged_onnx.bundle import MANIFEST, hash_files, stored_files
 from staged_onnx.manifest import Manifest
 from weights.errors import BundleError
@@ -88,19 +88,20 @@ def _put(folder: Path, target: Path, force: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def save_graph(model: Draft, folder: Path, name: str) -> str:
+def save_graph(model: Draft, folder: Path, name: str, stored: Stored | None = None) -> str:
     """Write a graph, its weights beside it.
 
     Args:
         model: The graph.
         folder: The bundle's folder.
         name: The file's name without its ending.
+        stored: The weights that other graphs of the bundle have written; they are shared.
 
     Returns:
         The file's name.
     """
     file = f"{name}.onnx"
-    save_model(model, folder / file, weights_file=f"weights/{name}.bin")
+    save_model(model, folder / file, weights_file=f"weights/{name}.bin", stored=stored)
     return file
 
 

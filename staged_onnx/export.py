@@ -12,6 +12,7 @@ import numpy as np
 from caffe_port.graph import NeedsFixedSize
 from caffe_port.match import match_weights
 from caffe_port.net import Input, Net, Shape, Sizes
+from caffe_port.save import Stored
 from caffe_port.shapes import measure
 from staged_onnx.bundle import Bundle, read_bundle
 from staged_onnx.bundle_folder import bundle_folder, check_target, file_hashes, save_graph, write_manifest
@@ -126,12 +127,13 @@ def export(
     graphs, notes = _prepare(net, blobs, plan, frames, named=classes is not None)
     signal = _checked_signal(net, plan, signal)
     table = checked_classes(net, graphs.output, classes)
+    stored: Stored = {}
     with bundle_folder(target, force) as folder:
-        stages = [write_stage(graphs, stage, folder, head=False) for stage in plan.stages]
+        stages = [write_stage(graphs, stage, folder, head=False, stored=stored) for stage in plan.stages]
         manifest = Manifest(
             name=net.name or target.stem,
             stages=tuple(stages),
-            head=write_stage(graphs, plan.head, folder, head=True),
+            head=write_stage(graphs, plan.head, folder, head=True, stored=stored),
             values=graphs.values([value for stage in plan.stages for value in stage.outputs]),
             preprocessing=graphs.preprocessing,
             more_frames=tuple(frame for frame in frames.values() if frame.name != FRAME),
@@ -142,7 +144,7 @@ def export(
             signal=signal,
             source={"prototxt": file_hashes([net.file])[0], "weights": file_hashes(weights_files)},
             created_by=f"clockwork-onnx {__version__}",
-            whole=save_graph(graphs.whole(), folder, "whole") if whole else "",
+            whole=save_graph(graphs.whole(), folder, "whole", stored) if whole else "",
             why=plan.why,
             notes=(*notes, *_notes(plan, signal, graphs.preprocessing), *net.notes, *graphs.weights.notes),
             output=graphs.output,
@@ -202,6 +204,7 @@ def write_stage(
     head: bool,
     name: str = "",
     between: bool = False,
+    stored: Stored | None = None,
 ) -> StageSpec:
     """Write a stage's graph and return what the manifest says of it.
 
@@ -212,11 +215,12 @@ def write_stage(
         head: whether it is the head.
         name: of the file, by default the stage's.
         between: whether it serves the frames between key frames alone.
+        stored: the weights that other stages have written, which are shared.
     """
     model, inputs = graphs.build(stage, head=head)
     return StageSpec(
         name=stage.name,
-        model=save_graph(model, folder, name or stage.name),
+        model=save_graph(model, folder, name or stage.name, stored),
         inputs=inputs,
         outputs=(graphs.output.output,) if head else stage.outputs,
         macs=graphs.macs(stage),

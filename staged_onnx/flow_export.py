@@ -14,6 +14,7 @@ from caffe_port.graph import GraphBuilder
 from caffe_port.match import match_weights
 from caffe_port.net import Net, Shape
 from caffe_port.onnx_graph import Draft, OnnxGraph
+from caffe_port.save import Stored
 from caffe_port.shapes import measure
 from staged_onnx.bundle import Bundle, read_bundle
 from staged_onnx.bundle_folder import bundle_folder, check_target, file_hashes, save_graph, write_manifest
@@ -88,11 +89,12 @@ def export_feature_flow(
         )
     table = checked_classes(plan.net, between.output, classes)
     with bundle_folder(target, force) as folder:
-        stages, flow = _write_stages(plan, key, between, folder)
+        stored: Stored = {}
+        stages, flow = _write_stages(plan, key, between, folder, stored)
         manifest = Manifest(
             name=plan.net.name or target.stem,
             stages=stages,
-            head=write_stage(between, plan.between.head, folder, head=True),
+            head=write_stage(between, plan.between.head, folder, head=True, stored=stored),
             values=_values(plan, key, between),
             preprocessing=how,
             reference_size=(key.picture[2], key.picture[3]),
@@ -102,7 +104,7 @@ def export_feature_flow(
             signal="",
             source={"prototxt": file_hashes([plan.net.file])[0], "weights": file_hashes(weights_files)},
             created_by=f"clockwork-onnx {__version__}",
-            whole=save_graph(key.whole(), folder, "whole") if whole else "",
+            whole=save_graph(key.whole(), folder, "whole", stored) if whole else "",
             notes=tuple(dict.fromkeys((*plan.net.notes, *key.weights.notes, *between.weights.notes))),
             output=between.output,
             feature_flow=flow,
@@ -146,20 +148,23 @@ def _graphs(
 
 
 def _write_stages(
-    plan: FeatureFlowPlan, key: StageGraphs, between: StageGraphs, folder: Path
+    plan: FeatureFlowPlan, key: StageGraphs, between: StageGraphs, folder: Path, stored: Stored
 ) -> tuple[tuple[StageSpec, ...], FeatureFlow]:
     """The stages in the order in which a frame meets them, and how the features are moved."""
     stages = [
         _write_reference(folder),
-        *(write_stage(between, stage, folder, head=False, between=True) for stage in plan.between.stages),
-        write_stage(key, plan.key.stages[0], folder, head=False),
+        *(
+            write_stage(between, stage, folder, head=False, between=True, stored=stored)
+            for stage in plan.between.stages
+        ),
+        write_stage(key, plan.key.stages[0], folder, head=False, stored=stored),
     ]
     return tuple(stages), FeatureFlow(
         value=plan.value,
-        model=save_graph(_transform_graph(plan, between), folder, "transform"),
+        model=save_graph(_transform_graph(plan, between), folder, "transform", stored),
         inputs=plan.transform.inputs,
         reference=REFERENCE_FRAME,
-        head=write_stage(key, plan.key.head, folder, head=True, name="key_head"),
+        head=write_stage(key, plan.key.head, folder, head=True, name="key_head", stored=stored),
     )
 
 

@@ -196,7 +196,18 @@ def test_a_head_that_does_most_of_the_work_is_noted(tmp_path: Path) -> None:
 
 def test_weights_lie_outside_the_graphs(tmp_path: Path) -> None:
     bundle = make(tmp_path, thin_fcn8s(tmp_path))
-    assert {p.name for p in (bundle.path / "weights").iterdir()} >= {"stage1.bin", "stage3.bin", "whole.bin"}
+    names = {p.name for p in (bundle.path / "weights").iterdir()}
+    assert names == {"stage1.bin", "stage2.bin", "stage3.bin", "head.bin"}
+
+
+def test_the_whole_net_shares_the_stages_weights(tmp_path: Path) -> None:
+    net = thin_fcn8s(tmp_path)
+    (tmp_path / "other").mkdir()
+    with_whole, without = make(tmp_path, net), make(tmp_path / "other", net, whole=False)
+    held = [sum(p.stat().st_size for p in (b.path / "weights").iterdir()) for b in (with_whole, without)]
+    assert held[0] == held[1]
+    labels = session(with_whole.path / "whole.onnx").run(None, {"frame": frame_of(67, 101)})[0]
+    assert np.array_equal(run_stages(with_whole, frame_of(67, 101))["labels"], labels)
 
 
 def test_an_existing_bundle_is_kept_without_force(tmp_path: Path) -> None:
