@@ -15,6 +15,7 @@ import staged_onnx
 import weights
 from caffe_port.convert import ancestors, draft_onnx
 from caffe_port.net import Net
+from clockwork_onnx.default_schedule import default_schedule
 from clockwork_onnx.preprocessing import Asked, check_size, choose_preprocessing
 from runtime.schedule.grammar import parse_schedule
 from staged_onnx.export import check_target
@@ -237,7 +238,6 @@ def _bundle(
     plan, chosen = _plan(net, options, size, outputs[0] if outputs else None)
     picture = _makes_pictures(net, plan, bool(options.classes))
     found = choose_preprocessing(net, asked, plan.scores, picture=picture)
-    schedule = options.schedule or "alternating"
     bundle = staged_onnx.export(
         net,
         blobs,
@@ -246,14 +246,17 @@ def _bundle(
         preprocessing=found.how,
         more=options.more,
         classes=_classes(plan, options.classes),
-        schedule=schedule,
+        schedule=options.schedule or (lambda manifest: default_schedule(manifest)[0]),
         signal=options.signal,
         weights_files=files,
         whole=whole,
         force=force,
-        check=lambda manifest: parse_schedule(schedule, manifest, files=False),
+        check=lambda manifest: parse_schedule(manifest.schedule, manifest, files=False),
     )
     manifest = bundle.manifest
+    if not options.schedule:
+        name, why = default_schedule(manifest)
+        chosen = (*chosen, f"schedule {name}: {why}")
     used = (key for stage in (*manifest.stages, manifest.head) for key in stage.layers)
     return Conversion(
         path=bundle.path,

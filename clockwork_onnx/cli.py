@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "A bundle over a video: labels, overlay, timeline, log.",
     "eval": "Score schedules on labelled video; the paper's tables.",
     "calibrate": "The threshold that fires the deep stage on a share of a video.",
+    "advise": "Schedules compared on your own video; no labels needed.",
     "bench": "Time stages, schedules and the un-staged net in one run.",
     "accel": "Accel's demo: key frames, moved features, corrections; mean IU.",
     "deeplab": "DeepLab v1 from an experiment folder to the PASCAL VOC number.",

@@ -84,7 +84,7 @@ def export(
     preprocessing: Preprocessing | None = None,
     more: Mapping[str, Preprocessing] | None = None,
     classes: Classes | None = None,
-    schedule: str = "alternating",
+    schedule: str | Callable[[Manifest], str] = "alternating",
     signal: str | None = None,
     weights_files: Sequence[str | PathLike[str]] = (),
     whole: bool = True,
@@ -106,7 +106,7 @@ def export(
             first one's.
         classes: names and colours, one for each channel of the scores (two for one channel), numbered ones
             by default.
-        schedule: the default for whoever plays the bundle.
+        schedule: the default for whoever plays the bundle, or what chooses it, given the manifest.
         signal: the blob that adaptive clocks watch, by default `choose_signal`'s.
         weights_files: named in the manifest with their hashes, as the prototxt is.
         whole: also keep the un-staged net as `whole.onnx`, for comparison.
@@ -140,7 +140,7 @@ def export(
             reference_size=(graphs.picture[2], graphs.picture[3]),
             class_names=table.names if table is not None else (),
             palette=table.palette if table is not None else (),
-            schedule=schedule,
+            schedule=schedule if isinstance(schedule, str) else "",
             signal=signal,
             source={"prototxt": file_hashes([net.file])[0], "weights": file_hashes(weights_files)},
             created_by=f"clockwork-onnx {__version__}",
@@ -150,6 +150,8 @@ def export(
             output=graphs.output,
             host_steps=net.host_steps,
         )
+        if not isinstance(schedule, str):
+            manifest = replace(manifest, schedule=schedule(manifest))
         if check is not None:
             check(manifest)
         write_manifest(manifest, folder)

@@ -107,7 +107,7 @@ SHOWN = 6
 @click.option(
     "--schedule",
     default=None,
-    help="Default schedule of the bundle [default: alternating; accel:5 or dff:5 for such nets].",
+    help="Default schedule of the bundle [default: follows from the net, and is said].",
 )
 @click.option("--signal", metavar="BLOB", help="The blob an adaptive clock watches.")
 @click.option("--no-whole", is_flag=True, help="Leave out the un-staged model that `bench` compares with.")

@@ -113,7 +113,8 @@ def test_convert_chooses_cuts_where_none_are_given_and_says_so(
     assert "chosen   3 stages, cut at " in shown and "--stages N" in shown
     assert run([*arguments, "--force", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert len(summary["stages"]) == 4 and len(summary["chosen"]) == 1
+    assert len(summary["stages"]) == 4 and len(summary["chosen"]) == 2
+    assert summary["chosen"][1].startswith(f"schedule {summary['schedule']}: ")
 
 
 @pytest.mark.parametrize("target", ["net.staged", "net.onnx"])
@@ -208,7 +209,8 @@ def test_inspect_describes_a_bundle(
         "scale": "not known",
     }
     assert written["notes"][0].startswith("nothing is known of mean and scale")
-    assert {**described, "left_out": [], "chosen": [], "notes": written["notes"]} == written
+    assert written.pop("chosen")[0].startswith("schedule skip:2: nothing but the last stage")
+    assert {**described, "left_out": [], "notes": written["notes"]} == written
     assert run(["inspect", str(target)]) == 0
     shown = capsys.readouterr().out
     assert "stages: 1 and the head" in shown and "net.caffemodel (sha256 " in shown
