@@ -58,7 +58,12 @@ class Dispatch:
                 self.upload(name)
 
     def look(self, frame: InFlight, until: Sequence[InFlight] = ()) -> None:
-        """Open a frame that has come before; until: those after it, up to the next one that is computed."""
+        """Open a frame that has come before.
+
+        Args:
+            frame: The frame in flight.
+            until: The frames after it, up to the next one that is computed.
+        """
         assert self._transforms is not None and frame.sight is not None
         self._transforms.look(frame.sight, tuple(other.sight for other in until if other.sight is not None))
         self._open(frame)
@@ -106,8 +111,15 @@ class Dispatch:
                 writer.wait()
 
     def run(self, stage: OpenStage, position: int) -> Work:
-        """Have a stage run on the frame at `position` of its shot: versions and buffers are chosen now, the
-        work itself is done in its lane.
+        """Have a stage run on a frame: versions and buffers are chosen now, the work itself is done in its
+        lane.
+
+        Args:
+            stage: The stage.
+            position: The frame's place in its shot.
+
+        Returns:
+            The work, and which frames the values come from that it reads.
         """
         versions = self._read(stage.reads, stage.lagged_at(position))
         read = self._slots(versions)
@@ -174,7 +186,11 @@ class Dispatch:
         self._frame.result = self._last
 
     def transform(self, stage: OpenStage, when: str) -> bool:
-        """Transform those values of a stage that fired, or did not, for which there is a transform.
+        """Transform those values of a stage for which there is a transform.
+
+        Args:
+            stage: The stage.
+            when: "fired" or "kept", whether the stage fired on this frame.
 
         Returns:
             Whether there was anything to do.

@@ -31,20 +31,43 @@ class PathGraphs:
         self._lock = Lock()
 
     def longer(self, path: Flow, flow: Flow) -> Flow:
-        """The path that begins with `flow` and goes on along `path` (see `path_graph`)."""
+        """The path that begins with `flow` and goes on along `path` (see `path_graph`).
+
+        Args:
+            path: h x w x 2, in pixels of its grid.
+            flow: H x W x 2, in pixels of its grid.
+
+        Returns:
+            h x w x 2, on the path's grid.
+        """
         grid = (path.shape[0], path.shape[1])
         return self._run("path", lambda: path_graph(flow.shape, grid), path=path, flow=flow)
 
     def warp(self, value: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-        """A map, 1 x C x h x w, read where the flow leads to."""
+        """A map read where a flow leads to.
+
+        Args:
+            value: 1 x C x h x w.
+            flow: H x W x 2, in pixels of its grid.
+
+        Returns:
+            1 x C x h x w.
+        """
         value = np.ascontiguousarray(value)
         return self._run("warp", lambda: warp_graph(value.shape, flow.shape), value=value, flow=flow)
 
     def residual(
         self, image: NDArray[np.uint8], source: NDArray[np.uint8], path: Flow
     ) -> NDArray[np.float32]:
-        """How many grey levels a picture differs from what its path leads to, as a mean over 5 x 5 pixels of
-        the path's grid: h x w.
+        """How many grey levels a picture differs from what its path leads to, as a mean over 5 x 5 pixels.
+
+        Args:
+            image: The picture, uint8 height x width x 3, RGB.
+            source: The picture that the path leads to.
+            path: h x w x 2, in pixels of its grid.
+
+        Returns:
+            h x w, on the path's grid.
         """
         grid = (path.shape[0], path.shape[1])
         return self._run(
@@ -56,7 +79,15 @@ class PathGraphs:
         )
 
     def grey(self, image: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float32]:
-        """Grey levels on a grid, each the mean of its pixels."""
+        """Grey levels on a grid, each the mean of its pixels.
+
+        Args:
+            image: uint8 height x width x 3, RGB.
+            grid: Height and width of the grid.
+
+        Returns:
+            h x w, from 0 to 255.
+        """
         key = (id(image), grid)
         known = self._greys.get(key)
         if known is not None and known[0] is image:

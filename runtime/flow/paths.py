@@ -114,6 +114,9 @@ class FlowPaths:
             frames: As a player takes them.
             is_key: Whether values are computed anew on a shot's frame at this position, where that is known.
             most: Frames that may wait for their flow to be used.
+
+        Returns:
+            The same frames, in order.
         """
         if self.options.start == "key":
             return iter(frames)
@@ -213,7 +216,15 @@ class FlowPaths:
         return float(lengths.mean() / np.hypot(*self._grid(moment)))
 
     def measure(self, name: str, moment: Moment) -> float:
-        """One of MEASURES, by name."""
+        """What a clock measures of a value's path.
+
+        Args:
+            name: One of MEASURES.
+            moment: The frame, as the value sees it.
+
+        Returns:
+            The number.
+        """
         return self.residual(moment) if name == "residual" else self.distance(moment)
 
     # -- inside --------------------------------------------------------------------------------------------
