@@ -126,6 +126,20 @@ class Player:
         """The feature cache at the current frame size; without entries before the first frame."""
         return self._engine.cache if self._engine is not None else FeatureCache()
 
+    @property
+    def reads_motion(self) -> bool:
+        """Whether the schedule takes a decoder's motion vectors, which frames from `open_video(...,
+        motion=True)` bring along.
+        """
+        return self._paths is not None and self._paths.reads_motion
+
+    @property
+    def flow_counts(self) -> dict[str, int]:
+        """With `@flow=codec`, how many frames had their flow "from the stream", and how many had it
+        estimated, by the reason; empty otherwise.
+        """
+        return self._paths.counts if self._paths is not None else {}
+
     def reset(self, schedule: str | Schedule | None = None, *, signal: str | None = None) -> None:
         """Forget all values, and play another schedule from here on if one is given. Sessions stay open.
 

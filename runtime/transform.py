@@ -33,21 +33,25 @@ moved; and the one computed before that."""
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A frame that was played, with anything attached to it, and its picture: uint8, height x width x 3."""
+    """A frame that was played, with anything attached to it, its picture (uint8, height x width x 3), and the
+    frame played before it, None at the start of a shot.
+    """
 
     frame: Any
     image: np.ndarray
+    after: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Moment:
     """What a feed may look at: this frame, the one before, and those that the value was computed on.
 
-    frame: whatever the caller played. The images are the same objects as long as they are the same frames.
-    source: the frame that the value which is moved was computed on. since: the frames after the source up to
-    this one, and until: those after this one up to the later one that the value is blended from; both are
-    known where frames wait for a key frame, and empty elsewhere. ms: milliseconds by name, for a feed to note
-    what it spent outside of its own call, too; they come out with the step's.
+    frame: whatever the caller played, and after: what it played before that. The images are the same objects
+    as long as they are the same frames. source: the frame that the value which is moved was computed on.
+    since: the frames after the source up to this one, and until: those after this one up to the later one
+    that the value is blended from; both are known where frames wait for a key frame, and empty elsewhere. ms:
+    milliseconds by name, for a feed to note what it spent outside of its own call, too; they come out with
+    the step's.
     """
 
     frame: Any
@@ -59,6 +63,7 @@ class Moment:
     since: tuple[Seen, ...] = ()
     until: tuple[Seen, ...] = ()
     ms: dict[str, float] = field(default_factory=dict)
+    after: Any = None
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,12 @@ def _run_from(
             )
             if earlier is not None:
                 click.echo(f"going on at frame {earlier.restart.index}", err=True)
+        if reader.live is not None and player.schedule.waits and player.schedule.movement is not None:
+            click.echo(
+                f"clockwork: with {player.schedule} labels of a live source come up to "
+                f"{player.schedule.movement.longest} frames late; warp:K does not wait",
+                err=True,
+            )
         if outputs is None:
             outputs = asked.wanted(still=reader.frame_count == 1 and reader.fps is None)
         written = stack.enter_context(
@@ -293,6 +299,7 @@ def _open_source(asked: _Request, player: Player, earlier: Earlier | None) -> Vi
         stride=asked.stride,
         max_frames=most,
         live=asked.live,
+        motion=player.reads_motion,
         on_problem=lambda found: click.echo(f"clockwork: {found}", err=True),
     )
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runtime.report.run_record import RunRecord
     from runtime.video.reader import VideoReader
 
-__all__ = ["print_summary", "summarise_run"]
+__all__ = ["flow_sentence", "print_summary", "summarise_run"]
 
 
 def summarise_run(
@@ -48,6 +48,8 @@ def summarise_run(
         "macs_per_frame": per_frame, "macs_of_oracle": per_frame / max(1, manifest.macs),
         "mean_age": {s.name: record.mean_age(s.name) or 0.0 for s in manifest.stages},
         "mean_signal": record.mean_signal, "signals_that_are_no_numbers": record.no_numbers,
+        "mean_delay": record.delay_sum / max(1, frames), "longest_delay": record.longest_delay,
+        "flow_from": player.flow_counts,
         "live": None if reader.live is None else reader.live.to_json(), "frames_left_out": reader.left_out,
         "problems": [str(problem) for problem in reader.problems],
     }  # fmt: skip
@@ -84,9 +86,38 @@ def print_summary(summary: dict[str, Any]) -> None:
         + f", {summary['macs_of_oracle']:.0%} of the oracle's multiply-accumulates; "
         f"{summary['schedule']} on {summary['device']}",
     )
+    if summary["longest_delay"]:
+        console.print(
+            f"labels waited for the next key frame: {summary['mean_delay']:.1f} frames on average, "
+            f"{summary['longest_delay']} at most"
+        )
+    if summary["flow_from"]:
+        console.print(flow_sentence(summary["flow_from"]))
     _print_problems(console, summary)
     for path in summary["outputs"].values():
         console.print(f"wrote {path}")
+
+
+def flow_sentence(counts: dict[str, int]) -> str:
+    """From where the flow came with `@flow=codec`, and why not from the stream.
+
+    Args:
+        counts: As `Player.flow_counts`.
+
+    Returns:
+        One sentence.
+    """
+    from runtime.flow.codec import FROM_STREAM
+
+    others = {reason: count for reason, count in counts.items() if reason != FROM_STREAM}
+    estimated = sum(others.values())
+    text = f"flow of {counts.get(FROM_STREAM, 0)} frames from the stream's motion vectors"
+    if not estimated:
+        return text
+    reasons = ", ".join(
+        f"{reason} ({count})" for reason, count in sorted(others.items(), key=lambda r: -r[1])
+    )
+    return f"{text}, of {estimated} estimated from the pictures: {reasons}"
 
 
 def _print_problems(console: Console, summary: dict[str, Any]) -> None:

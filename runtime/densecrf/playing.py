@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from runtime.densecrf.lattice import rows_of
 from runtime.densecrf.mean_field import DenseCrf
 from runtime.densecrf.parameters import CrfParameters
-from runtime.flow.estimators import FlowEstimator, FlowSource, flow_estimator
+from runtime.flow.estimators import FlowSource, flow_estimator
+from runtime.flow.fields import FlowEstimator
 from runtime.player import Player
 from runtime.schedule.clocks import Always
 from runtime.schedule.grammar import parse_schedule

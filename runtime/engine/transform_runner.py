@@ -77,10 +77,11 @@ class TransformRunner:
         if position == 0:
             self._sources.clear()
             self._seen.clear()
-        before = self._seen[-1].image if self._seen else None
+        before = self._seen[-1] if self._seen else None
         if not self._waits:
             self._seen.clear()
-        sight = Sight(frame, image.copy(), before, position, index)
+        after, previous = (before.frame, before.image) if before is not None else (None, None)
+        sight = Sight(frame, image.copy(), after, previous, position, index)
         self._seen.append(sight)
         self.look(sight)
         return sight
@@ -135,6 +136,7 @@ class TransformRunner:
             since=tuple(since) if self._waits else (),
             until=self._until,
             ms=self.ms,
+            after=sight.after,
         )
 
     def close(self) -> None:

@@ -1,41 +1,35 @@
 """Dense optical flow between two frames, by whichever estimator is at hand.
 
-Flow is backward, as the warp reads it (`staged_onnx.warp`): float32, height x width x 2, (x, y) in pixels,
-and what is at pixel p of the current frame was at p + flow[p] in the earlier one.
-
 An estimator is named by text: `dis` (OpenCV's Dense Inverse Search, the extra [flow], set for moving values),
 `dis:ultrafast`, `dis:fast`, `dis:medium` (OpenCV's own presets), `skimage` (scikit-image's iterative
 Lucas-Kanade, needs nothing more), or the path of an ONNX model; `auto` is `dis`, or `skimage` where OpenCV is
-missing. `/N` behind a name estimates at 1/N of the frame's height and width; without it, presets take frames
-as they are, and the others reduce large ones.
+missing; and `codec` takes a video decoder's motion vectors where they lead from a frame to the one before,
+and estimates as `auto` elsewhere. `/N` behind a name estimates at 1/N of the frame's height and width;
+without it, presets take frames as they are, and the others reduce large ones.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from os import PathLike, fspath
 from threading import Lock
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
+from runtime.flow.codec import CodecFlow
+from runtime.flow.fields import Flow, FlowEstimator, FlowFunction, Picture, resize_flow
 from runtime.sessions.session import read_dims
 from staged_onnx.flow_export import PIXEL_MEANS
 from weights.errors import BundleError, FlowError
 from weights.shown import one_line
 
-__all__ = ["DIS_PRESETS", "FlowEstimator", "FlowFunction", "FlowSource", "flow_estimator", "resize_flow"]
-
-Frame = NDArray[np.uint8]
-Flow = NDArray[np.float32]
-FlowFunction = Callable[[Frame, Frame], Flow]
-"""Of the earlier and the current frame, both H x W x 3 RGB: the backward flow, H x W x 2 in (x, y) pixels."""
+__all__ = ["DIS_PRESETS", "FlowSource", "flow_estimator"]
 
 DIS_PRESETS = ("ultrafast", "fast", "medium")
 DIS_SMALLEST = 12
@@ -52,19 +46,6 @@ LARGEST_REDUCTION = 64
 GREY = (0.299, 0.587, 0.114)
 FLOWNET_INPUTS = ("data", "data_key")
 """Inputs by which the FlowNet of Deep Feature Flow is known: it takes pictures less PIXEL_MEANS."""
-
-
-@runtime_checkable
-class FlowEstimator(Protocol):
-    """Two frames in, their flow out. One estimator may be used from one thread at a time."""
-
-    name: str
-
-    def estimate(self, previous: Frame, current: Frame) -> Flow:
-        """The backward flow at the frames' own size: H x W x 2, (x, y) in pixels. Raises FlowError."""
-
-    def coarse(self, previous: Frame, current: Frame) -> Flow:
-        """The same on the grid on which it was estimated, in pixels of that grid. Raises FlowError."""
 
 
 FlowSource = str | PathLike[str] | FlowFunction | FlowEstimator
@@ -89,6 +70,8 @@ def flow_estimator(source: FlowSource = "auto") -> FlowEstimator:
         raise FlowError("not a flow estimator", found=type(source).__name__, expected=_NAMES)
     if source.endswith(".onnx"):
         return _Onnx(source)
+    if source == "codec":
+        return CodecFlow(flow_estimator())
     name, slash, divisor = source.partition("/")
     if slash and not (re.fullmatch(r"[1-9][0-9]?", divisor) and int(divisor) <= LARGEST_REDUCTION):
         raise FlowError(
@@ -107,18 +90,15 @@ def flow_estimator(source: FlowSource = "auto") -> FlowEstimator:
     return _Dis(preset, reduction)
 
 
-def resize_flow(flow: Flow, height: int, width: int) -> Flow:
-    """The flow on another grid, bilinear (a mean where it gets smaller), in pixels of that grid."""
-    if flow.shape[:2] == (height, width):
-        return flow
-    size, way = (width, height), Image.Resampling.BILINEAR
-    planes = [np.asarray(Image.fromarray(flow[..., i]).resize(size, way)) for i in (0, 1)]
-    scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
-    return np.ascontiguousarray(np.stack(planes, axis=-1) * scale)
-
-
 _NAMES = ", ".join(
-    ("auto", "dis", *(f"dis:{p}" for p in DIS_PRESETS), "skimage", "a path ending in .onnx, a function")
+    (
+        "auto",
+        "dis",
+        *(f"dis:{p}" for p in DIS_PRESETS),
+        "skimage",
+        "codec",
+        "a path ending in .onnx, a function",
+    )
 )
 
 
@@ -127,10 +107,10 @@ class _Estimator:
 
     name = ""
 
-    def estimate(self, previous: Frame, current: Frame) -> Flow:
+    def estimate(self, previous: Picture, current: Picture) -> Flow:
         return resize_flow(self.coarse(previous, current), *current.shape[:2])
 
-    def coarse(self, previous: Frame, current: Frame) -> Flow:
+    def coarse(self, previous: Picture, current: Picture) -> Flow:
         for frame in (previous, current):
             if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
                 raise FlowError(
@@ -158,7 +138,7 @@ class _Estimator:
             )
         return np.ascontiguousarray(flow, np.float32)
 
-    def _coarse(self, previous: Frame, current: Frame) -> Flow:
+    def _coarse(self, previous: Picture, current: Picture) -> Flow:
         raise NotImplementedError
 
 
@@ -169,7 +149,7 @@ class _Function(_Estimator):
         self.function = function
         self.name = f"the function {getattr(function, '__name__', type(function).__name__)}"
 
-    def _coarse(self, previous: Frame, current: Frame) -> Flow:
+    def _coarse(self, previous: Picture, current: Picture) -> Flow:
         flow = np.asarray(self.function(previous, current))
         if flow.shape != (*current.shape[:2], 2):
             raise FlowError(
@@ -199,7 +179,7 @@ class _Dis(_Estimator):
         self._dis = cv2.DISOpticalFlow_create(DIS_PRESETS.index(preset or "ultrafast"))
         self._lock = Lock()  # the object keeps its pyramids from call to call
 
-    def _coarse(self, previous: Frame, current: Frame) -> Flow:
+    def _coarse(self, previous: Picture, current: Picture) -> Flow:
         before, now = (self._grey(frame) for frame in (previous, current))
         if min(now.shape) < DIS_SMALLEST:
             raise FlowError(
@@ -213,7 +193,7 @@ class _Dis(_Estimator):
                 self._dis.setFinestScale(0 if max(now.shape) <= DIS_FINE_LONGEST else 1)
             return np.asarray(self._dis.calc(now, before, None))
 
-    def _grey(self, frame: Frame) -> NDArray[np.uint8]:
+    def _grey(self, frame: Picture) -> NDArray[np.uint8]:
         grey = self._cv2.cvtColor(np.ascontiguousarray(frame), self._cv2.COLOR_RGB2GRAY)
         reduction = self._reduction or max(1, round(max(grey.shape) / DIS_LONGEST))
         if reduction == 1:
@@ -229,7 +209,7 @@ class _Skimage(_Estimator):
         self.name = "skimage" + (f"/{reduction}" if reduction is not None else "")
         self._reduction = reduction
 
-    def _coarse(self, previous: Frame, current: Frame) -> Flow:
+    def _coarse(self, previous: Picture, current: Picture) -> Flow:
         from skimage.registration import optical_flow_ilk
 
         before, now = (self._grey(frame) for frame in (previous, current))
@@ -237,7 +217,7 @@ class _Skimage(_Estimator):
         down, across = optical_flow_ilk(now, before, dtype=np.float32, **SKIMAGE_OPTIONS)
         return np.stack([across, down], axis=-1)
 
-    def _grey(self, frame: Frame) -> Flow:
+    def _grey(self, frame: Picture) -> Flow:
         height, width = frame.shape[:2]
         reduction = self._reduction or max(1, -(-max(height, width) // SKIMAGE_LONGEST))
         grey = frame @ (np.array(GREY, np.float32) / np.float32(255))
@@ -276,7 +256,7 @@ class _Onnx(_Estimator):
             "an output of two channels",
         )
 
-    def _coarse(self, previous: Frame, current: Frame) -> Flow:
+    def _coarse(self, previous: Picture, current: Picture) -> Flow:
         rows = slice(0, 2) if len(self._dims[0][1]) == 3 else slice(2, 4)
         fixed = self._dims[0][1][rows]
         height, width = (
@@ -331,7 +311,7 @@ _TYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(uint
 
 
 def _input(
-    frames: list[Frame], dtype: type[np.generic], rank: int, mean: tuple[float, ...] | None
+    frames: list[Picture], dtype: type[np.generic], rank: int, mean: tuple[float, ...] | None
 ) -> NDArray[Any]:
     """What a model takes: the frame as it is, or the channels of one or two frames as planes."""
     if rank == 3:
@@ -342,7 +322,7 @@ def _input(
     return np.ascontiguousarray(np.concatenate(planes)[np.newaxis], dtype)
 
 
-def _resized(frame: Frame, height: int, width: int) -> Frame:
+def _resized(frame: Picture, height: int, width: int) -> Picture:
     if frame.shape[:2] == (height, width):
         return frame
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))

@@ -10,15 +10,15 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from runtime.flow.estimators import Flow, FlowEstimator
+from runtime.flow.codec import CodecFlow, turned_round
+from runtime.flow.fields import Flow, FlowEstimator, Picture
+from runtime.transform import Seen
 from runtime.video.frames import pictures_of
 
 __all__ = ["Pair", "PairFlows"]
 
 T = TypeVar("T")
-Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +50,22 @@ class PairFlows:
         self._lock = Lock()
         self._estimating = Lock()
 
-    def of(self, first: Picture, second: Picture, frame: object = None) -> Pair:
+    def of(self, first: Picture, second: Picture, seen: Seen | None = None) -> Pair:
         """The flow of a pair of pictures.
 
-        frame: what was played with the second picture; the flow may have been made ahead for it, if the first
-        picture is of the frame before.
+        seen: the second picture as it was played, if the first one is of the frame before: its flow may have
+        been made ahead, or may come with it.
         """
+        frame = seen.frame if seen is not None else None
         key = (id(first), id(second))
         with self._lock:
             known = self._known.get(key)
             ready = self._ready.pop(id(frame), None) if frame is not None else None
         if known is not None and known[0] is first and known[1] is second:
             return Pair(known[2].flow, known[2].forward, 0.0)
-        pair = ready[1] if ready is not None and ready[0] is frame else self._estimate(first, second)
+        pair = ready[1] if ready is not None and ready[0] is frame else None
+        if pair is None:
+            pair = self._make(first, second, seen.after if seen is not None else None, frame)
         with self._lock:
             self._known[key] = (first, second, pair)
             while len(self._known) > self.kept:
@@ -76,6 +79,7 @@ class PairFlows:
         that are kept for whom they were made for.
         """
         before: Any = None
+        after: Any = None
         position = 0
         for frame in frames:
             image: Any = pictures_of(frame)[0]
@@ -83,17 +87,24 @@ class PairFlows:
             follows = before is not None and is_frame and image.shape == before.shape
             position = position + 1 if follows and not getattr(frame, "shot_start", False) else 0
             if position > 0 and not (is_key is not None and is_key(position)):
-                pair = self._estimate(before, image)
+                pair = self._make(before, image, after, frame)
                 with self._lock:
                     self._ready[id(frame)] = (frame, pair)
                     while len(self._ready) > most:
                         self._ready.popitem(last=False)
-            before = image if is_frame else None
+            before, after = (image if is_frame else None), frame
             yield frame
 
-    def _estimate(self, first: Picture, second: Picture) -> Pair:
+    def _make(self, first: Picture, second: Picture, before: object, frame: object) -> Pair:
+        """before, frame: what was played with the pictures, None where they are no neighbours."""
         with self._estimating:
             began = time.perf_counter()
+            if isinstance(self.estimator, CodecFlow):
+                size = (second.shape[0], second.shape[1])
+                found = self.estimator.from_stream(before, frame, size)
+                if found is not None:
+                    turned = turned_round(found) if self.both else None
+                    return Pair(found, turned, (time.perf_counter() - began) * 1e3)
             flow = self.estimator.coarse(first, second)
             forward = self.estimator.coarse(second, first) if self.both else None
             return Pair(flow, forward, (time.perf_counter() - began) * 1e3)

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.flow.estimators import Flow
+from runtime.flow.fields import Flow
 from staged_onnx.blend import residual_graph
 from staged_onnx.warp import path_graph, warp_graph
 

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.flow.estimators import Flow, FlowSource, flow_estimator, resize_flow
+from runtime.flow.codec import CodecFlow
+from runtime.flow.estimators import FlowSource, flow_estimator
+from runtime.flow.fields import Flow, Picture, resize_flow
 from runtime.flow.options import FlowOptions, grid_of
 from runtime.flow.pairs import PairFlows
 from runtime.flow.path_graphs import PathGraphs
@@ -28,7 +30,6 @@ from runtime.transform import Moment, Seen
 __all__ = ["MEASURES", "FlowPaths"]
 
 T = TypeVar("T")
-Picture = NDArray[np.uint8]
 
 TOLERANCE = 16
 """Grey levels (of 255) by which a pixel may differ from where it came from and still count as explained."""
@@ -98,6 +99,18 @@ class FlowPaths:
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._lock = Lock()
 
+    @property
+    def reads_motion(self) -> bool:
+        """Whether flow comes from a decoder's motion vectors."""
+        return isinstance(self._pairs.estimator, CodecFlow)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pairs of frames had their flow from the stream, and how many not, by the reason; empty for
+        estimators that look at pictures alone.
+        """
+        return dict(self._pairs.estimator.counts) if isinstance(self._pairs.estimator, CodecFlow) else {}
+
     def frame_of(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the frames that a path's grid was last made for."""
         return self._sizes[grid]
@@ -135,7 +148,8 @@ class FlowPaths:
 
     def step(self, moment: Moment) -> Flow | None:
         """The path from this frame to the one before, as `path` has it."""
-        pair = self._pairs.of(moment.previous, moment.image, moment.frame)
+        to = Seen(moment.frame, moment.image, moment.after)
+        pair = self._pairs.of(moment.previous, moment.image, to)
         moment.ms["flow"] = moment.ms.get("flow", 0.0) + pair.ms
         return resize_flow(pair.flow, *self._grid(moment)) if pair.flow.any() else None
 
@@ -259,7 +273,7 @@ class FlowPaths:
         if known is not None and known.image is moment.image:
             return known
         if not moment.since:
-            self._advance(track, Seen(moment.frame, moment.image), moment)
+            self._advance(track, Seen(moment.frame, moment.image, moment.after), moment)
             return track.place
         self._pairs.kept = max(self._pairs.kept, 2 * (len(moment.since) + len(moment.until)))
         images = [seen.image for seen in moment.since]
@@ -275,7 +289,7 @@ class FlowPaths:
         follows = bool(moment.since) or place.image is moment.previous
         chained = self.options.start == "previous" and follows
         start = place.image if chained else track.source
-        pair = self._pairs.of(start, to.image, to.frame if follows and chained else None)
+        pair = self._pairs.of(start, to.image, to if follows and chained else None)
         moment.ms["flow"] = moment.ms.get("flow", 0.0) + pair.ms
         began = time.perf_counter()
         flow = pair.flow
@@ -324,7 +338,7 @@ class FlowPaths:
             pair = self._pairs.of(images[-1], images[i])
             flow, path = pair.flow, None
         else:
-            pair = self._pairs.of(images[i], images[i + 1], moment.until[i].frame)
+            pair = self._pairs.of(images[i], images[i + 1], moment.until[i])
             assert pair.forward is not None
             flow = pair.forward
         moment.ms["flow"] = moment.ms.get("flow", 0.0) + pair.ms

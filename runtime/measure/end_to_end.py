@@ -84,7 +84,8 @@ def whole_runs(
         for schedule in schedules:
             plan = parse_schedule(schedule, bundle.manifest, signal=signal)
             players.append(stack.enter_context(closing(Player(bundle, device, plan))))
-            with open_frames(bundle.manifest, source, more, max_frames=2) as reader:
+            motion = players[-1].reads_motion
+            with open_frames(bundle.manifest, source, more, max_frames=2, motion=motion) as reader:
                 if not list(players[-1].play(reader)):
                     raise UsageError("no frames to run", file=source)
         rows = [[_run(player, source, more, max_frames) for player in players] for _ in range(rounds)]
@@ -112,7 +113,8 @@ def _run(
     spent = defaultdict[str, float](float)
     with tempfile.TemporaryDirectory(prefix="clockwork-bench-") as folder:
         start = time.perf_counter()
-        with open_frames(player.bundle.manifest, source, more, max_frames=max_frames) as reader:
+        manifest, motion = player.bundle.manifest, player.reads_motion
+        with open_frames(manifest, source, more, max_frames=max_frames, motion=motion) as reader:
             writer = LabelWriter(Path(folder) / "labels", player.bundle.manifest.palette)
             with writer, closing(prefetch(player.ahead(_timed(reader, spent)))) as frames:
                 for step in player.play(frames):

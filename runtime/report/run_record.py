@@ -115,6 +115,7 @@ class RunRecord:
         ages: Stage -> on how many frames its output had an age.
         age_sums, oldest: Stage -> sum of these ages, and the greatest of them, in frames.
         signals: How many frames had a finite signal; signal_sum: their sum.
+        delay_sum, longest_delay: Of the frames that had to come after one before it could be labelled.
         no_numbers: How many frames had a signal that was NaN or infinite.
         columns: The strip; all but the last stand for the same number of frames.
     """
@@ -122,6 +123,7 @@ class RunRecord:
     def __init__(self) -> None:
         self.frames = self.shots = self.signals = self.no_numbers = 0
         self.signal_sum = 0.0
+        self.delay_sum = self.longest_delay = 0
         self.fires: Counter[str] = Counter()
         self.ages: Counter[str] = Counter()
         self.age_sums: Counter[str] = Counter()
@@ -164,6 +166,8 @@ class RunRecord:
                 self.signal_sum += step.signal
             else:
                 self.no_numbers += 1
+        self.delay_sum += step.delay
+        self.longest_delay = max(self.longest_delay, step.delay)
         if self.frames % self._per_column == 0:
             self._new_column(step.index)
         self.columns[-1].add(step, starts)

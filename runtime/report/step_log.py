@@ -4,7 +4,7 @@ Fields: `frame` (index in the source), `time` (seconds, or null), `name`, `shot`
 stages that ran), `ages` (stage: frames since the output that the head used was computed), `signal` (null
 where there is none or it is not finite), `ms` (stage: milliseconds, and `total`), `provenance` (fired
 stage: {value it read: frame that the value was computed on}), `moved` (value: how often it was moved along
-the optical flow since then).
+the optical flow since then), `delay` (frames that had to come after it before it could be labelled).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class StepRecord:
     ms: dict[str, float]
     provenance: dict[str, dict[str, int]]
     moved: dict[str, int] = field(default_factory=dict)
+    delay: int = 0
 
 
 class StepLog:
@@ -91,6 +92,7 @@ class StepLog:
             "ms": {stage: round(ms, 3) for stage, ms in step.ms.items()},
             "provenance": {stage: dict(read) for stage, read in step.provenance.items()},
             "moved": dict(step.moved),
+            "delay": step.delay,
         }
         try:
             self._file.write(json.dumps(fields, allow_nan=False) + "\n")
@@ -161,6 +163,7 @@ def _record(line: bytes, number: int, path: str | PathLike[str]) -> StepRecord:
                 for stage, read in fields["provenance"].items()
             },
             moved={str(value): _whole(count) for value, count in fields.get("moved", {}).items()},
+            delay=_whole(fields.get("delay", 0)),
         )
     except KeyError as error:
         raise ClockworkError(f"line {number} of this step log has no field {error}", file=path) from error

@@ -11,10 +11,22 @@ import numpy as np
 
 from weights import limits
 
-__all__ = ["MAX_PIXELS", "Frame", "Problem", "pictures_of"]
+__all__ = ["MAX_PIXELS", "Frame", "Motion", "Problem", "pictures_of"]
 
 MAX_PIXELS = int(limits.FRAME_PIXELS)
 """The most pixels of a frame, 89 million; Pillow warns above this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Where a decoder took the blocks of a picture from.
+
+    vectors: FFmpeg's (AVMotionVector), a structured array of one row per block, all of which lead to the
+    picture before; None where there are none that are known to, and `refused` says why.
+    """
+
+    vectors: np.ndarray | None
+    refused: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +36,7 @@ class Frame:
     index: its position in the source. time: in seconds since the source's first frame, None for images.
     image: uint8, (height, width, 3), RGB. name: for files made from it. shot_start: it begins a shot. more:
     further pictures that come with it, by name: uint8 as the image, or depth, uint16, (height, width, 1).
+    motion: from the source's frame before, where the reader was asked for it.
     """
 
     index: int
@@ -32,6 +45,7 @@ class Frame:
     name: str
     shot_start: bool = False
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
+    motion: Motion | None = None
 
 
 def pictures_of(frame: Any) -> tuple[Any, Mapping[str, Any]]:

@@ -97,7 +97,7 @@ def reconnecting(
                 return
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
-                stream = open_stream(address)
+                stream = open_stream(address, motion=stream.motion is not None)
                 break
             except VideoError as error:
                 report(Problem(index, "", f"not reachable: {error.found}", 0))

@@ -127,6 +127,7 @@ def open_video(
     stride: int = 1,
     max_frames: int | None = None,
     live: str | None = None,
+    motion: bool = False,
     on_problem: Callable[[Problem], None] | None = None,
     more: Mapping[str, Source] | None = None,
     depth: Collection[str] = (),
@@ -145,6 +146,7 @@ def open_video(
             sources, which are cameras, rtsp://, rtmp:// and udp:// addresses and HTTP streams of pictures,
             drop unless told otherwise, and are opened again when they break off. For a file, `live` plays it
             at its own pace as if it were a camera; None reads it as fast as the frames are taken.
+        motion: Whether frames come with their `Motion`, which schedules with `@flow=codec` take.
         on_problem: Is called with each problem: a corrupt frame, which is left out, a break of a live source,
             or an end that comes earlier than the container states.
         more: Sources of pictures that come with each frame, by name; they are the frames' `.more`. Read in
@@ -161,7 +163,7 @@ def open_video(
     _check_options(start, stride, max_frames, live)
     problems, closed = _Problems(on_problem), threading.Event()
     with ExitStack() as resources:
-        opened = _open(source, slice(start, None, stride), problems, closed, resources)
+        opened = _open(source, slice(start, None, stride), motion, problems, closed, resources)
         frames, counts = opened.frames, opened.counts
         if more:
             frames = _with_more(opened, more, depth, slice(start, None, stride), problems, closed, resources)
@@ -212,6 +214,7 @@ class _Opened:
 def _open(
     source: Source,
     wanted: slice,
+    motion: bool,
     problems: _Problems,
     closed: threading.Event,
     resources: ExitStack,
@@ -226,7 +229,7 @@ def _open(
     text = fspath(source)  # type: ignore[arg-type]
     if read is read_depth:
         raise VideoError("depth comes as images", file=text, expected="a folder, glob or list of images")
-    stream = open_stream(text)
+    stream = open_stream(text, motion=motion)
     resources.callback(stream.close)
     if not stream.is_live:
         frames = read_stream(stream, problems.report, wanted)
@@ -250,7 +253,7 @@ def _with_more(
     others = {}
     for name, source in more.items():
         read = read_depth if name in depth else read_image
-        other = _open(source, wanted, problems, closed, resources, read)
+        other = _open(source, wanted, False, problems, closed, resources, read)
         if opened.rate is None and other.rate is None and opened.total != other.total:
             raise VideoError(
                 f'"{name}" has another number of images than the frames it comes with',

@@ -17,6 +17,7 @@ import numpy as np
 
 from runtime.video.frames import MAX_PIXELS, Frame, Problem
 from runtime.video.images import seems_to_be
+from runtime.video.motion import MotionReader
 from weights.errors import VideoError
 
 __all__ = [
@@ -51,7 +52,8 @@ class Stream:
     name: short name. address: without a password. rate: frames per second, None where that is unknown.
     length: how many frames there are, exact or an estimate, None where that is unknown. seconds: the length
     that the container states, None where it states none. is_live: it comes at its own pace, whoever reads.
-    has_clock: its time stamps are those of the pictures, not made up by FFmpeg.
+    has_clock: its time stamps are those of the pictures, not made up by FFmpeg. motion: reads the motion
+    vectors of its pictures; None where they were not asked for.
     """
 
     container: Any
@@ -63,6 +65,7 @@ class Stream:
     seconds: float | None
     is_live: bool
     has_clock: bool
+    motion: MotionReader | None = None
 
     def close(self) -> None:
         """Give back the file, device or connection."""
@@ -92,13 +95,14 @@ def camera_device(text: str) -> tuple[str, str] | None:
     return f"/dev/video{which}", "v4l2"
 
 
-def open_stream(address: str) -> Stream:
+def open_stream(address: str, *, motion: bool = False) -> Stream:
     """Open a video file, a camera, a network address, or standard input ("-").
 
     A playlist is not followed, and no address leads to a file of this machine.
 
     Args:
         address: Where the video is.
+        motion: Whether frames are to come with the decoder's motion vectors.
 
     Returns:
         The stream; close it.
@@ -122,6 +126,8 @@ def open_stream(address: str) -> Stream:
         is_live = "mpjpeg" in kinds or (
             bool(kinds & {"mpegts", "flv"}) and _seconds(container, video) is None
         )
+    if motion:
+        video.codec_context.options = {**video.codec_context.options, "flags2": "+export_mvs"}
     video.thread_type = "SLICE" if is_live else "AUTO"  # frame threads would delay a live picture
     return Stream(
         container=container,
@@ -133,6 +139,7 @@ def open_stream(address: str) -> Stream:
         seconds=seconds,
         is_live=is_live,
         has_clock="mpjpeg" not in kinds,
+        motion=MotionReader(video.codec_context.name, video.codec_context.extradata) if motion else None,
     )
 
 
@@ -220,6 +227,8 @@ def read_stream(
             return
         if packet is None:
             break
+        if stream.motion is not None and packet.size:
+            stream.motion.packet(packet)
         try:
             pictures = packet.decode()
         except av.error.FFmpegError as error:
@@ -229,6 +238,7 @@ def read_stream(
         for picture in pictures:
             if origin is None:
                 origin = picture.pts
+            motion = stream.motion.picture(picture) if stream.motion is not None else None
             name = f"{index:06d}"
             if not stream.has_clock:
                 moment = Fraction(round((time.monotonic() - began) * 1000), 1000)
@@ -239,7 +249,7 @@ def read_stream(
             if picture.is_corrupt:
                 report(Problem(index, name, "damaged picture"))
             elif index >= start and (index - start) % step == 0:
-                yield Frame(index, moment, _pixels(picture), name)
+                yield Frame(index, moment, _pixels(picture), name, motion=motion)
             index += 1
     missing = _missing(stream, index - first, moment)
     if missing:

@@ -21,6 +21,7 @@ class FakeStep:
     ms: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, dict[str, int]] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
+    delay: int = 0
 
 
 def adaptive_run(

@@ -15,7 +15,8 @@ from PIL import Image
 
 from caffe_port import random_weights, read_net, to_onnx
 from caffe_port.nets import flownet
-from runtime.flow.estimators import flow_estimator, resize_flow
+from runtime.flow.estimators import flow_estimator
+from runtime.flow.fields import resize_flow
 from staged_onnx.warp import warp_graph
 from weights.errors import FlowError
 

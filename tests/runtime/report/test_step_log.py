@@ -40,7 +40,7 @@ def test_a_line_is_plain_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "steps.jsonl").read_text()) == {
         "frame": 7, "time": 3.5, "name": "straße_7", "shot": 1, "fired": ["stage1", "head"],
         "ages": {"stage1": 0, "stage2": 3}, "signal": 0.125, "ms": {"stage1": 1.235, "total": 2.0},
-        "provenance": {"stage1": {"frame": 7}}, "moved": {"scores": 3},
+        "provenance": {"stage1": {"frame": 7}}, "moved": {"scores": 3}, "delay": 0,
     }  # fmt: skip
 
 

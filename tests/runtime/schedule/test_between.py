@@ -13,7 +13,7 @@ from scipy import ndimage
 
 import runtime
 import staged_onnx
-from runtime.flow.estimators import Flow
+from runtime.flow.fields import Flow
 from runtime.video.frames import Frame
 from weights.errors import ScheduleError, UsageError
 

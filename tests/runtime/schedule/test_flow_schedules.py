@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.flow.estimators import Flow
+from runtime.flow.fields import Flow
 from runtime.measure.calibrate import calibrate
 from runtime.schedule.clocks import Always, Every, Follow, Watch
 from runtime.schedule.grammar import parse_schedule
