@@ -260,7 +260,7 @@ def net_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--postprocess",
             is_flag=True,
-            help="Keep layers that end in boxes in the graph (DetectionOutput).",
+            help="Keep layers that make boxes in the graph (DetectionOutput, Proposal, ...).",
         ),
         click.option(
             "--dialect",

@@ -20,6 +20,7 @@ from caffe_port.reading.aliases import by_known_name
 from caffe_port.reading.automatic_crop import with_offsets
 from caffe_port.reading.dialect import apply_dialect
 from caffe_port.reading.host_steps import host_steps
+from caffe_port.reading.known_python import as_own_layer
 from caffe_port.reading.modes import apply_mode
 from caffe_port.reading.phase import NetState, keeps
 from caffe_port.reading.schema import bare_message, layer_message
@@ -161,6 +162,8 @@ def read_net(
             found=f"{len(raw)} layers in all, none for {phase}",
             expected="a net definition with at least one layer for this phase",
         )
+    if postprocess:
+        layers = [as_own_layer(block) for block in layers]
     inside = frozenset(kind for kind in detached.OUTSIDE if postprocess and is_known(kind)) - {"Python"}
     return _build(root, raw, layers, given, file, tolerant, inside, dialect)
 

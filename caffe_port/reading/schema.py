@@ -42,6 +42,7 @@ HARMLESS: dict[tuple[str, str], str] = {
     ("DetectionOutputParameter", "save_file"): "SSD: files that the layer writes",
     ("DetectionOutputParameter", "visualize"): "SSD: pictures that the layer shows",
     ("DetectionOutputParameter", "visualize_threshold"): "SSD: pictures that the layer shows",
+    ("YoloDetectionOutputParameter", "label_map_file"): "MobileNet-YOLO: names for files that it writes",
     ("PoolingParameter", "is_int8"): "Intel: int8 hint",
     ("InnerProductParameter", "engine"): "chooses an implementation",
     ("BNParameter", "icnet"): "ICNet: chooses an implementation",

@@ -167,6 +167,16 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float(common / (a[2] * a[3] + b[2] * b[3] - common))
 
 
+def apart(found: list[tuple[float, int, np.ndarray]]) -> np.ndarray:
+    """Rows of the boxes that are left when those that overlap a better one by 0.45 are dropped."""
+    found.sort(key=lambda one: -one[0])
+    kept: list[tuple[float, int, np.ndarray]] = []
+    for one in found:
+        if all(overlap(one[2], other[2]) < 0.45 for other in kept):
+            kept.append(one)
+    return np.array([[0, c + 1, s, *(b[:2] - b[2:] / 2), *(b[:2] + b[2:] / 2)] for s, c, b in kept])
+
+
 def yolo(
     maps: list[np.ndarray], biases: list[float], masks: list[int], scales: list[int], classes: int
 ) -> np.ndarray:
@@ -190,12 +200,7 @@ def yolo(
                 score = sigmoid(p[4]) * sigmoid(p[5 + c])
                 if score > 0.2:
                     found.append((score, c, box))
-    found.sort(key=lambda one: -one[0])
-    kept: list[tuple[float, int, np.ndarray]] = []
-    for one in found:
-        if all(overlap(one[2], other[2]) < 0.45 for other in kept):
-            kept.append(one)
-    return np.array([[0, c + 1, s, *(b[:2] - b[2:] / 2), *(b[:2] + b[2:] / 2)] for s, c, b in kept])
+    return apart(found)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -224,3 +229,49 @@ def test_yolov3_is_the_forks(tmp_path: Path, seed: int) -> None:
 
     assert len(expected) > 10
     np.testing.assert_allclose(boxes_of(path, {"m0": maps[0], "m1": maps[1]}), expected, atol=TOLERANCE)
+
+
+def yolo2(maps: list[np.ndarray], biases: list[float], classes: int) -> np.ndarray:
+    """eric612/MobileNet-YOLO yolo_detection_output_layer.cpp: threshold 0.2, NMS 0.45."""
+    found = []
+    for x in maps:
+        side = x.shape[3]
+        table = x.reshape(-1, 5 + classes, side, side)
+        for i, j, n in np.ndindex(side, side, len(table)):
+            p = table[n, :, i, j].astype(np.float64)
+            a, b = biases[2 * n : 2 * n + 2]
+            centre = [(j + sigmoid(p[0])) / side, (i + sigmoid(p[1])) / side]
+            box = np.array([*centre, np.exp(p[2]) * a / side, np.exp(p[3]) * b / side])
+            kinds = np.exp(p[5:] - p[5:].max())
+            best = int(kinds.argmax())
+            score = sigmoid(p[4]) * kinds[best] / kinds.sum()
+            if score >= 0.2:
+                found.append((score, best, box))
+    return apart(found)
+
+
+@pytest.mark.parametrize("sides", [(6,), (5, 9)])
+@pytest.mark.parametrize("seed", range(2))
+def test_yolov2_is_the_forks(tmp_path: Path, seed: int, sides: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(seed)
+    classes, biases = 4, [0.7, 0.9, 2.4, 2.6, 1.5, 0.4]
+    maps = [rng.normal(0, 1.5, (1, 3 * (5 + classes), s, s)).astype(np.float32) for s in sides]
+    words = " ".join(f"biases: {b}" for b in biases)
+    setting = f"num_classes: {classes} num_box: 3 confidence_threshold: 0.2 nms_threshold: 0.45 {words}"
+    path = tmp_path / "yolo.prototxt"
+    names = [f"m{i}" for i in range(len(maps))]
+    path.write_text(
+        "".join(given(*x.shape, name=name) for name, x in zip(names, maps, strict=True))
+        + layer(
+            "YoloDetectionOutput",
+            " ".join(names),
+            "out",
+            rest=f'yolo_detection_output_param {{ {setting} label_map_file: "names.txt" }}',
+        )
+    )
+
+    expected = yolo2(maps, biases, classes)
+
+    assert len(expected) > 10
+    got = boxes_of(path, dict(zip(names, maps, strict=True)))
+    np.testing.assert_allclose(got, expected, atol=TOLERANCE)

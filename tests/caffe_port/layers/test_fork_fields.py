@@ -96,6 +96,7 @@ OF_MESSAGE = {
     "PoolingParameter": ("Pooling", "pooling_param {{ kernel_size: 3 {} }}"),
     "InnerProductParameter": ("InnerProduct", "inner_product_param {{ num_output: 2 {} }}"),
     "BNParameter": ("BN", "bn_param {{ {} }}"),
+    "YoloDetectionOutputParameter": ("YoloDetectionOutput", "yolo_detection_output_param {{ {} }}"),
     "DetectionOutputParameter": ("DetectionOutput", "detection_output_param {{ num_classes: 2 {} }}"),
 }
 
