@@ -15,9 +15,12 @@ from typing import Any
 
 from caffe_port.proto.caffe_pb2 import LayerParameter
 from weights.errors import ClockworkError, PrototxtError
+from weights.notebook import html_table
+from weights.shown import shown
 
 __all__ = ["Dims", "HostStep", "Input", "Layer", "Net", "Shape", "Sizes", "Transform", "resolve"]
 
+LONGEST_REPR = 300
 Shape = tuple[int, ...]
 
 Dims = tuple[int | None, ...]
@@ -85,7 +88,7 @@ class Transform:
     pads: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Net:
     """A parsed net, in the order in which Caffe runs its layers.
 
@@ -102,6 +105,19 @@ class Net:
     notes: tuple[str, ...] = ()
     host_steps: tuple[HostStep, ...] = ()
     transform: Transform | None = None
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in self.inputs)
+        return shown(
+            f"Net({self.name!r}, {len(self.layers)} layers, {given} -> {', '.join(self.outputs)})",
+            LONGEST_REPR,
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (layer.name, layer.type, ", ".join(layer.bottoms), ", ".join(layer.tops)) for layer in self.layers
+        ]
+        return html_table(repr(self), ("layer", "type", "reads", "makes"), rows)
 
     def where(self, layer: Layer) -> dict[str, Any]:
         """The parts of an error message that say where a layer is.

@@ -73,6 +73,7 @@ class Player:
         self.schedule = schedule
         self.executor: Executor = executor if executor is not None else Inline()
         self._flow = flow
+        self._classes = bundle.manifest.classes
         self._paths = self._open_paths()
         self._lent = sessions
         self._sessions: OrderedDict[_Key, StageSessions] = OrderedDict()
@@ -303,6 +304,7 @@ class Player:
             name = getattr(frame, "name", f"{index:06d}")
             time_of = getattr(frame, "time", None)
             pending = InFlight(frame, pictures, index, name, time_of, self._shot, began)
+            pending.classes = self._classes
             try:
                 engine.begin(pending)
             except BaseException:

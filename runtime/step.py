@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
@@ -10,11 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from weights.errors import UsageError
+from weights.notebook import html_text
 
 __all__ = ["Step", "StepLike"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Step:
     """One frame's result and the record of how it came about.
 
@@ -28,7 +29,7 @@ class Step:
     of its size, had sessions opened for it; less where a pipeline's stages ran before it came. provenance:
     fired stage -> {input name: index of the frame that the value was computed on}. moved: carried value ->
     how often it was transformed since it was computed, for those values that were. delay: frames after this
-    one that had to come before its labels could be made.
+    one that had to come before its labels could be made. html: draws the step for a notebook.
     """
 
     index: int
@@ -44,6 +45,16 @@ class Step:
     moved: dict[str, int] = field(default_factory=dict)
     delay: int = 0
     kind: str = "labels"
+    html: Callable[[Step], str] | None = None
+
+    def __repr__(self) -> str:
+        fired = ", ".join(self.fired) or "nothing"
+        size = " x ".join(map(str, self.output.shape))
+        ms = self.ms.get("total", 0.0)
+        return f"Step({self.index}, {self.kind} {size}, fired: {fired}, {ms:.1f} ms)"
+
+    def _repr_html_(self) -> str:
+        return self.html(self) if self.html is not None else f"<code>{html_text(repr(self), 200)}</code>"
 
     @property
     def labels(self) -> np.ndarray:

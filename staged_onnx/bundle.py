@@ -6,23 +6,27 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
+from staged_onnx.drawn import Box, byte_size, draw_stages
 from staged_onnx.graph_check import HINT, check_graph
 from staged_onnx.manifest import FileSpec, Manifest, StageSpec
 from staged_onnx.manifest_reader import from_json
 from weights import limits
 from weights.errors import BundleError
 from weights.regular_file import open_regular, read_regular
-from weights.shown import one_line
+from weights.shown import one_line, shown
 
 __all__ = ["MANIFEST", "Bundle", "check_files", "hash_files", "read_bundle", "stored_files"]
 
 MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A bundle on disk: its folder and its manifest.
 
@@ -36,6 +40,32 @@ class Bundle:
     path: Path
     manifest: Manifest
     graphs: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        size = manifest.preprocessing.size
+        seen = "frames of any size" if size is None else f"frames at {size[0]}x{size[1]}"
+        stages = f"{len(manifest.stages)} stage{'s' * (len(manifest.stages) > 1)} and the head"
+        return shown(
+            f"Bundle({str(self.path)!r}, {stages}, {seen} -> {manifest.output.kind}, {manifest.schedule})",
+            300,
+        )
+
+    def _repr_html_(self) -> str:
+        manifest = self.manifest
+
+        def box(stage: StageSpec) -> Box:
+            values = [(v, manifest.values[v]) for v in stage.outputs if v in manifest.values]
+            sizes = [f"{v}, {byte_size(np.dtype(s.dtype).itemsize * prod(s.shape))}" for v, s in values]
+            last = stage is manifest.head
+            return Box(
+                stage.name,
+                stage.macs,
+                f"{len(stage.layers)} layers",
+                tuple(stage.outputs) if last else tuple(sizes),
+            )
+
+        return draw_stages(repr(self), [box(stage) for stage in (*manifest.stages, manifest.head)])
 
     def model_path(self, stage: StageSpec) -> Path:
         """The ONNX file of a stage.

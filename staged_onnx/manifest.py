@@ -9,6 +9,7 @@ from typing import Any
 from caffe_port.net import HostStep
 from staged_onnx.frame_graphs import FRAME, FrameSpec, Preprocessing
 from staged_onnx.outputs import OutputSpec
+from staged_onnx.palettes import Classes
 
 __all__ = [
     "FORMAT",
@@ -135,6 +136,11 @@ class Manifest:
     def scores(self) -> OutputSpec | None:
         """The map that the head takes the labels from; None where there are no labels, or it is not known."""
         return self.output if self.output.kind == "labels" and self.output.channels else None
+
+    @property
+    def classes(self) -> Classes | None:
+        """Names and colours of what comes out; None where it has no classes."""
+        return Classes(self.class_names, self.palette) if self.class_names else None
 
     @property
     def macs(self) -> int:

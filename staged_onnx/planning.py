@@ -9,7 +9,8 @@ and a net without skip connections has a head of nothing but post-processing.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 from caffe_port.convert import ancestors, check_values
 from caffe_port.match import wanted_blobs
@@ -17,7 +18,9 @@ from caffe_port.net import Layer, Net, Shape
 from caffe_port.reading.detached import OUTSIDE
 from caffe_port.registry import rule_for
 from caffe_port.shapes import count, infer_shapes
+from staged_onnx.drawn import Box, byte_size, draw_stages
 from weights.errors import BundleError
+from weights.shown import shown
 
 __all__ = ["Plan", "StagePlan", "plan_cuts"]
 
@@ -39,7 +42,7 @@ class StagePlan:
     parameters: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Stages in order, then the head.
 
@@ -55,6 +58,17 @@ class Plan:
     why: tuple[str, ...] = ()
     asked: str = ""
     kind: str | None = None
+
+    def __repr__(self) -> str:
+        return shown(f"Plan({', '.join(f'{s.name} to {s.cut}' for s in self.stages)}, head to {self.scores})")
+
+    def _repr_html_(self) -> str:
+        def box(stage: StagePlan) -> Box:
+            sizes = [f"{v}, {byte_size(4 * prod(self.shapes[v]))}" for v in stage.outputs]
+            return Box(stage.name, stage.macs, f"{len(stage.layers)} layers", tuple(sizes))
+
+        boxes = [*map(box, self.stages), replace(box(self.head), hands_on=(self.scores,))]
+        return draw_stages(repr(self), boxes)
 
 
 def score_value(net: Net, output: str, shapes: Mapping[str, Shape], kind: str | None = None) -> str:

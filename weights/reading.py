@@ -14,11 +14,24 @@ import numpy as np
 from weights import caffemodel, hdf5, limits, mxnet
 from weights.errors import WeightsError
 from weights.identify import identify
+from weights.notebook import html_table
 from weights.regular_file import open_regular
 
 __all__ = ["Blobs", "Description", "LayerDescription", "describe", "read", "split_paths"]
 
-Blobs = dict[str, tuple[np.ndarray, ...]]
+
+class Blobs(dict[str, tuple[np.ndarray, ...]]):
+    """The arrays of each layer; shown by their count, not by their numbers."""
+
+    def __repr__(self) -> str:
+        arrays = [array for blobs in self.values() for array in blobs]
+        count = sum(array.size for array in arrays)
+        return f"Blobs({len(self)} layers, {len(arrays)} arrays, {count:,} numbers)"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, "; ".join(" x ".join(map(str, a.shape)) for a in self[name])) for name in self]
+        return html_table(repr(self), ("layer", "arrays"), rows)
+
 
 _EXPECTED = "a caffemodel (binary, or HDF5 in Caffe's layout) or MXNet's .params"
 _HEAD = 4096
@@ -122,7 +135,7 @@ def _scan(data: mmap | bytes) -> tuple[str, tuple[caffemodel.StoredLayer, ...]]:
         raise WeightsError("not a weights file", found=found, expected=_EXPECTED, hint=hint) from None
 
 
-def _read_caffe(file: IO[bytes], size: int, magic: bytes) -> Blobs:
+def _read_caffe(file: IO[bytes], size: int, magic: bytes) -> dict[str, tuple[np.ndarray, ...]]:
     if magic == hdf5.MAGIC:
         return {layer.name: layer.load() for layer in hdf5.read_layers(file, size) if layer.blobs}
     data = _mapped(file, size)
@@ -156,7 +169,7 @@ def read(path: str | os.PathLike[str]) -> Blobs:
     Raises:
         WeightsError: Not such a file; one line that names it.
     """
-    blobs: Blobs = {}
+    blobs = Blobs()
     arrays: dict[str, np.ndarray] = {}
     for part in split_paths(path):
         with _opened(part) as (file, size, magic):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from math import isfinite
 from pathlib import Path
@@ -126,7 +127,7 @@ def _bundle(target: Path, given: dict[str, Any]) -> Bundle:
         (prototxt,) = nets.write_prototxts(Path(folder), texts)
         key_net, net = read_net(prototxt, stages=["key"]), read_net(prototxt)
         if files:
-            blobs = weights.read(given["params"])
+            blobs: Mapping[str, Any] = weights.read(given["params"])
         else:
             blobs = {**random_weights(net, given["seed"]), **random_weights(key_net, given["seed"])}
         plan = plan_feature_flow(key_net, net, size)

@@ -11,8 +11,10 @@ import numpy as np
 
 from runtime.engine.executors import Task
 from runtime.engine.transform_runner import Sight
+from runtime.report.step_html import StepHtml
 from runtime.step import Step
 from staged_onnx import FRAME
+from staged_onnx.palettes import Classes
 
 __all__ = ["InFlight", "Result", "Work"]
 
@@ -47,7 +49,7 @@ class InFlight:
     frame: what the caller played. pictures: those of it that the stages read, by name. began: when it
     arrived, by time.perf_counter; decided: when all its work had been handed over. position: frames since the
     start of its shot. sight: as transforms see it. delay: frames that had to come before its labels could be
-    made. The other fields become the step's.
+    made. classes: of the labels or scores. The other fields become the step's.
     """
 
     frame: object
@@ -68,6 +70,7 @@ class InFlight:
     signal: float | None = None
     host_ms: dict[str, float] = field(default_factory=dict)
     result: Result | None = None
+    classes: Classes | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -103,6 +106,7 @@ class InFlight:
             provenance=self.provenance,
             moved=self.moved,
             delay=self.delay,
+            html=StepHtml(self.classes, self.image),
         )
 
     def abandon(self) -> None:

@@ -13,7 +13,7 @@ from runtime.step import StepLike
 from staged_onnx.palettes import Classes, colour_table
 from weights.errors import ShapeError
 
-__all__ = ["Overlay", "blend", "heat", "legend", "side_by_side", "status_line"]
+__all__ = ["Overlay", "blend", "colours", "heat", "legend", "side_by_side", "status_line"]
 
 _GROUND = (22, 24, 28)
 _TEXT = (236, 238, 240)
@@ -150,6 +150,16 @@ def blend(
     flat.putpalette(table.tobytes())
     mixed = Image.blend(frame, flat.convert("RGB"), alpha)
     return np.array(Image.composite(mixed, frame, shown))
+
+
+def colours(labels: np.ndarray, palette: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
+    """`palette[labels]`, uint8 RGB of the labels' height and width.
+
+    Args:
+        labels: uint8, height x width.
+        palette: Colours in label order; labels beyond them are black.
+    """
+    return colour_table(palette)[labels]
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
