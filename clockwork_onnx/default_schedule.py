@@ -18,6 +18,9 @@ def default_schedule(manifest: Manifest, *, flow: bool | None = None) -> tuple[s
     Args:
         manifest: The bundle's.
         flow: Whether a quick optical flow is at hand, by default whether OpenCV is installed.
+
+    Returns:
+        The schedule's text, and a line that says why.
     """
     early = {value for stage in manifest.stages[:-1] for value in stage.outputs}
     if manifest.output.kind != "labels":

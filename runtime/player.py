@@ -129,15 +129,13 @@ class Player:
 
     @property
     def reads_motion(self) -> bool:
-        """Whether the schedule takes a decoder's motion vectors, which frames from `open_video(...,
-        motion=True)` bring along.
-        """
+        """Whether the schedule takes motion vectors, which frames of `open_video(..., motion=True)` have."""
         return self._paths is not None and self._paths.reads_motion
 
     @property
     def flow_counts(self) -> dict[str, int]:
-        """With `@flow=codec`, how many frames had their flow "from the stream", and how many had it
-        estimated, by the reason; empty otherwise.
+        """How many frames had their flow "from the stream" (`@flow=codec`), and how many not, by reason; or
+        {}.
         """
         return self._paths.counts if self._paths is not None else {}
 
@@ -159,8 +157,8 @@ class Player:
     def ahead(self, frames: Iterable[T]) -> Iterator[T]:
         """The frames, each handed on when what needs frames only is made of it: the schedule's optical flow.
 
-        Read this in a thread of its own (`runtime.video.threads.prefetch`) to have the flow of the next frame
-        made while the stages work on this one.
+        Read in a thread of its own (`runtime.video.threads.prefetch`), it makes the next frame's flow
+        meanwhile.
 
         Args:
             frames: As for `play`; none may be written over after it was handed out.
@@ -183,10 +181,8 @@ class Player:
             The frame's step.
 
         Raises:
-            UsageError: The player is closed, or in use by another thread, or its schedule makes frames wait
-                for later ones.
-            VideoError: Not a frame.
-            BundleError, DeviceError: A stage cannot run on it.
+            UsageError: The schedule makes frames wait for later ones, or as `play` does.
+            VideoError, BundleError, DeviceError: As `play` does.
         """
         if self.schedule.waits:
             raise UsageError(
@@ -222,10 +218,9 @@ class Player:
 
         Args:
             frames: uint8 arrays (height, width, 3) in RGB order, or objects with `.image` and, where they
-                have them, `.index`, `.time`, `.name`, `.shot_start` and `.more`. A frame of another size
-                begins a shot too. Where the bundle takes several pictures per frame, `.more` holds the
-                others by name; or a frame is a mapping {"frame": image, "hha": ...}. Depth is uint16,
-                (height, width) or (height, width, 1).
+                have them, `.index`, `.time`, `.name`, `.shot_start` and `.more`, the other pictures of the
+                frame by name; or mappings {"frame": image, "hha": ...}. Depth is uint16, (height, width) or
+                (height, width, 1). A frame of another size begins a shot too.
             first_shot: The number of the first shot, where this goes on with an earlier play.
 
         Returns:

@@ -97,29 +97,29 @@ def export(
     nothing but a bundle).
 
     Args:
-        net: the net.
-        blobs: its weights by layer name.
-        plan: how it is cut, and what is to come out.
-        path: the folder to write, NAME.staged.
-        preprocessing: how a frame becomes the net's input; by default it is only turned into BGR.
-        more: for a net of several pictures, the same by the name of each further input; the size is the
+        net: The net.
+        blobs: Its weights by layer name.
+        plan: How it is cut, and what is to come out.
+        path: The folder to write, NAME.staged.
+        preprocessing: How a frame becomes the net's input; by default it is only turned into BGR.
+        more: For a net of several pictures, the same by the name of each further input; the size is the
             first one's.
-        classes: names and colours, one for each channel of the scores (two for one channel), numbered ones
+        classes: Names and colours, one for each channel of the scores (two for one channel), numbered ones
             by default.
-        schedule: the default for whoever plays the bundle, or what chooses it, given the manifest.
-        signal: the blob that adaptive clocks watch, by default `choose_signal`'s.
-        weights_files: named in the manifest with their hashes, as the prototxt is.
-        whole: also keep the un-staged net as `whole.onnx`, for comparison.
-        force: replace a bundle that is there.
-        check: called with the manifest before the bundle appears; what it raises stops the export (does the
+        schedule: The default for whoever plays the bundle, or what chooses it, given the manifest.
+        signal: The blob that adaptive clocks watch, by default `choose_signal`'s.
+        weights_files: Named in the manifest with their hashes, as the prototxt is.
+        whole: Also keep the un-staged net as `whole.onnx`, for comparison.
+        force: Replace a bundle that is there.
+        check: Called with the manifest before the bundle appears; what it raises stops the export (does the
             schedule fit the stages?).
 
     Returns:
         The bundle, opened.
 
     Raises:
-        BundleError: the net, the classes or the signal do not fit a bundle, or the path is taken.
-        WeightsError, ShapeError, UnsupportedError: the net cannot be converted with these weights.
+        BundleError: The net, the classes or the signal do not fit a bundle, or the path is taken.
+        WeightsError, ShapeError, UnsupportedError: The net cannot be converted with these weights.
     """
     target = Path(path)
     check_target(target, force)
@@ -211,13 +211,16 @@ def write_stage(
     """Write a stage's graph and return what the manifest says of it.
 
     Args:
-        graphs: what it is made from.
-        stage: the stage.
-        folder: where its file goes.
-        head: whether it is the head.
-        name: of the file, by default the stage's.
-        between: whether it serves the frames between key frames alone.
-        stored: the weights that other stages have written, which are shared.
+        graphs: What it is made from.
+        stage: The stage.
+        folder: Where its file goes.
+        head: Whether it is the head.
+        name: The file's name without its ending, by default the stage's.
+        between: Whether it serves the frames between key frames alone.
+        stored: The weights that other stages have written, which are shared.
+
+    Returns:
+        The stage as it stands in the manifest.
     """
     model, inputs = graphs.build(stage, head=head)
     return StageSpec(

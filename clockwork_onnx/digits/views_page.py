@@ -56,6 +56,9 @@ def views_section(samples: Iterable[Sample]) -> Section:
 
     Args:
         samples: The pictures, in the order in which they are shown.
+
+    Returns:
+        The section.
     """
     return make_section(
         Path(__file__).with_name("views_parts.html"),

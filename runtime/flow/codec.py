@@ -52,11 +52,15 @@ class CodecFlow:
         return self.fallback.coarse(previous, current)
 
     def from_stream(self, before: object, frame: object, size: tuple[int, int]) -> Flow | None:
-        """The flow on a coarse grid, in pixels of that grid; None where it has to be estimated.
+        """The flow that comes with a frame.
 
         Args:
-            before, frame: Two frames as they were played, one after the other (`runtime.video.frames.Frame`).
+            before: A frame as it was played (`runtime.video.frames.Frame`).
+            frame: The next one.
             size: Height and width of their pictures.
+
+        Returns:
+            h x w x 2, in pixels of a coarse grid; None where the flow has to be estimated.
         """
         refused = _refusal(before, frame)
         self.counts[refused or FROM_STREAM] += 1
@@ -75,12 +79,15 @@ def _refusal(before: object, frame: object) -> str:
 
 
 def block_flow(vectors: NDArray[Any], size: tuple[int, int]) -> Flow:
-    """The flow that motion vectors make: h x w x 2, in pixels of its grid, of about half of CELL.
+    """The flow that motion vectors make, on a grid of cells of about CELL / 2 pixels.
 
     Args:
         vectors: FFmpeg's, one per block: `dst_x`, `dst_y`, the block's centre, its size `w`, `h`, and
             `motion_x`, `motion_y` over `motion_scale`, the way to where it was taken from.
         size: Height and width of the frame.
+
+    Returns:
+        float32, h x w x 2, (x, y) in pixels of its grid.
     """
     grid = (-(-size[0] // CELL), -(-size[1] // CELL))
     scale = np.maximum(vectors["motion_scale"], 1).astype(np.float32)

@@ -28,14 +28,45 @@ class FlowEstimator(Protocol):
     name: str
 
     def estimate(self, previous: Picture, current: Picture) -> Flow:
-        """The backward flow at the frames' own size: H x W x 2, (x, y) in pixels. Raises FlowError."""
+        """The backward flow at the frames' own size.
+
+        Args:
+            previous: The earlier frame.
+            current: This frame, of the same size.
+
+        Returns:
+            H x W x 2, (x, y) in pixels.
+
+        Raises:
+            FlowError: The flow cannot be had.
+        """
 
     def coarse(self, previous: Picture, current: Picture) -> Flow:
-        """The same on the grid on which it was estimated, in pixels of that grid. Raises FlowError."""
+        """The backward flow on the grid on which it was estimated.
+
+        Args:
+            previous: The earlier frame.
+            current: This frame, of the same size.
+
+        Returns:
+            h x w x 2, (x, y) in pixels of that grid.
+
+        Raises:
+            FlowError: The flow cannot be had.
+        """
 
 
 def resize_flow(flow: Flow, height: int, width: int) -> Flow:
-    """The flow on another grid, bilinear (a mean where it gets smaller), in pixels of that grid."""
+    """A flow on another grid, bilinear (a mean where it gets smaller).
+
+    Args:
+        flow: H x W x 2, in pixels of its own grid.
+        height: The new grid's height.
+        width: The new grid's width.
+
+    Returns:
+        height x width x 2, in pixels of the new grid.
+    """
     if flow.shape[:2] == (height, width):
         return flow
     size, way = (width, height), Image.Resampling.BILINEAR

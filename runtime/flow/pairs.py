@@ -53,8 +53,14 @@ class PairFlows:
     def of(self, first: Picture, second: Picture, seen: Seen | None = None) -> Pair:
         """The flow of a pair of pictures.
 
-        seen: the second picture as it was played, if the first one is of the frame before: its flow may have
-        been made ahead, or may come with it.
+        Args:
+            first: The earlier picture.
+            second: The later one.
+            seen: The second picture as it was played, if the first one is of the frame before: its flow may
+                have been made ahead, or may come with it.
+
+        Returns:
+            The flow, and how long it took.
         """
         frame = seen.frame if seen is not None else None
         key = (id(first), id(second))
@@ -75,8 +81,13 @@ class PairFlows:
     def ahead(self, frames: Iterable[T], is_key: Callable[[int], bool] | None, most: int) -> Iterator[T]:
         """The frames; before one is handed on, its flow from the frame before is estimated.
 
-        is_key: whether nothing is moved to a shot's frame at this position, where that is known. most: flows
-        that are kept for whom they were made for.
+        Args:
+            frames: The frames, in order.
+            is_key: Whether nothing is moved to a shot's frame at this position, where that is known.
+            most: How many flows are kept until somebody asks for them.
+
+        Yields:
+            Each frame.
         """
         before: Any = None
         after: Any = None

@@ -69,6 +69,9 @@ def make_section(template: Path, values: dict[str, Any], *, title: str, text: st
         values: What the names in them stand for, as for `write_page`.
         title: The heading.
         text: A paragraph.
+
+    Returns:
+        The section.
     """
     parts: Any = _environment(template.parent).get_template(template.name).make_module(values)
     return Section(title, text, parts.style(), parts.content())

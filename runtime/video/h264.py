@@ -80,8 +80,17 @@ def split_configuration(extradata: bytes) -> tuple[int, list[bytes]]:
 
 
 def nal_units(packet: bytes, length_size: int) -> Iterator[bytes]:
-    """The NAL units of a packet, none of them empty. length_size: as from `split_configuration`. Raises
-    ValueError where a length leads out of the packet.
+    """The NAL units of a packet, none of them empty.
+
+    Args:
+        packet: The packet's bytes.
+        length_size: As from `split_configuration`.
+
+    Yields:
+        The bytes of each unit.
+
+    Raises:
+        ValueError: A length leads out of the packet.
     """
     if length_size:
         place = 0

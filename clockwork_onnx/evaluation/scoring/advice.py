@@ -101,6 +101,9 @@ def advise(
         device: Where it is played.
         watch: Called with each schedule; gives what sees its steps.
 
+    Returns:
+        The comparison, and the schedule that is advised.
+
     Raises:
         UsageError: A bundle that gives no labels, or frames beyond the limit of memory.
         ScheduleError: A schedule does not fit the bundle.
