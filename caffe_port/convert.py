@@ -28,7 +28,7 @@ def check_values(net: Net, values: Sequence[str], what: str) -> None:
         what: What the values are to be, such as "output", for the message.
 
     Raises:
-        UsageError: A name is no value of the net; the message has the nearest names.
+        UsageError: A name is not a value of the net; the message has the nearest names.
         UnsupportedError: A value's numbers are changed in place, by another layer through a blob that shares
             its memory.
     """
@@ -205,7 +205,7 @@ def to_onnx(
         The model, with its weights in it.
 
     Raises:
-        UsageError: An output is no blob of the net.
+        UsageError: An output is not a blob of the net.
         UnsupportedError, ShapeError, WeightsError: The net cannot be converted with these weights and shapes;
             the message names the layer.
     """

@@ -7,8 +7,8 @@ once, so such a read would get the old numbers; it is found and refused.
 
 Caffe does not check which layers may work in place. Those of IN_PLACE read a number before they write over
 it; others, such as Convolution, InnerProduct and Pooling, read what they have just written, so that what they
-give is no formula's. They are refused in place. (LRN across channels is one of these on the CPU, but not on
-the GPU, for which nets were made.)
+give follows no formula. They are refused in place. (LRN across channels is one of these on the CPU, but not
+on the GPU, for which nets were made.)
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def stdout_console() -> Console:
 class FrameBar:
     """A progress bar on standard error: frames done, frames per second, time left.
 
-    Nothing is drawn where `quiet`, or where standard error is no terminal, so that logs stay clean. Lines
+    Nothing is drawn where `quiet`, or where standard error is not a terminal, so that logs stay clean. Lines
     printed meanwhile appear above the bar.
 
     Args:

@@ -108,7 +108,7 @@ class WholeNumber(click.ParamType):
         self.least, self.most = least, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number that a text stands for; a value that is no text is passed on (see
+        """The number that a text stands for; a value that is not text is passed on (see
         `click.ParamType.convert`).
         """
         if not isinstance(value, str):

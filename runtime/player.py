@@ -134,9 +134,7 @@ class Player:
 
     @property
     def flow_counts(self) -> dict[str, int]:
-        """How many frames had their flow "from the stream" (`@flow=codec`), and how many not, by reason; or
-        {}.
-        """
+        """With `@flow=codec`, how many frames had their flow "from the stream" and how many not, and why."""
         return self._paths.counts if self._paths is not None else {}
 
     def reset(self, schedule: str | Schedule | None = None, *, signal: str | None = None) -> None:
@@ -157,14 +155,11 @@ class Player:
     def ahead(self, frames: Iterable[T]) -> Iterator[T]:
         """The frames, each handed on when what needs frames only is made of it: the schedule's optical flow.
 
-        Read in a thread of its own (`runtime.video.threads.prefetch`), it makes the next frame's flow
-        meanwhile.
-
         Args:
             frames: As for `play`; none may be written over after it was handed out.
 
         Returns:
-            The same frames, in order.
+            The same frames; read them in a thread of its own (`runtime.video.threads.prefetch`).
         """
         movement = self.schedule.movement
         if movement is None or self._paths is None:

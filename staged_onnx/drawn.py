@@ -37,6 +37,9 @@ def draw_stages(title: str, boxes: Sequence[Box]) -> str:
     Args:
         title: What stands above them.
         boxes: The stages, the head last.
+
+    Returns:
+        The HTML.
     """
     total = max(1, sum(box.macs for box in boxes))
     drawn = []

@@ -55,7 +55,7 @@ class ValueSpec:
     """A carried value: its shape at the reference size and its type.
 
     stride: how many of the net's input pixels lie between two neighbours of the value, down and across; None
-    where that is not known, or the value is no map.
+    where that is not known, or the value is not a map.
     """
 
     shape: tuple[int, ...]

@@ -75,7 +75,7 @@ def score_value(net: Net, output: str, shapes: Mapping[str, Shape], kind: str | 
     """The value that the bundle's output is made of.
 
     For labels a final Softmax or ArgMax over the classes is left out: Softmax keeps the order of the classes,
-    so the label map is the same without it. What is no map, or is not to become labels, keeps it.
+    so the label map is the same without it. What is not a map, or is not to become labels, keeps it.
     """
     if kind not in (None, "labels") or len(shapes[output]) != 4 or shapes[output][2:] == (1, 1):
         return output

@@ -14,7 +14,15 @@ MOST_ROWS = 60
 
 
 def html_text(text: object, longest: int = LONGEST) -> str:
-    """A name or a number as it may stand in HTML."""
+    """A name or a number as it may stand in HTML.
+
+    Args:
+        text: The name or number.
+        longest: How many characters are shown at most.
+
+    Returns:
+        The text, its special characters written as entities.
+    """
     return html.escape(shown(text, longest))
 
 
@@ -25,6 +33,9 @@ def html_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]
         title: What stands above it.
         heads: The columns' names.
         rows: One sequence of cells per row; rows beyond MOST_ROWS are counted only.
+
+    Returns:
+        The HTML.
     """
     all_rows = [list(row) for row in rows]
     cells = [

@@ -22,7 +22,7 @@ _RATIO = re.compile(r"([-+]?[0-9]+)/([0-9]+)")
 
 
 class BadNumber(ValueError):
-    """Text that is no number within the bounds. `expected` says what would be accepted."""
+    """Text that is not a number within the bounds. `expected` says what would be accepted."""
 
     def __init__(self, expected: str) -> None:
         self.expected = expected

@@ -123,7 +123,7 @@ def _mapped(file: IO[bytes], size: int) -> mmap | bytes:
 
 
 def _scan(data: mmap | bytes) -> tuple[str, tuple[caffemodel.StoredLayer, ...]]:
-    """The net's name and the layers of a binary caffemodel; says what else the file is, if it is none."""
+    """The net's name and the layers of a binary caffemodel; else says what the file is."""
     try:
         return caffemodel.scan(data)
     except WeightsError as error:

@@ -45,14 +45,14 @@ def open_regular(
         most: The largest size accepted, in bytes.
         expected: What kind of file is wanted, for the message.
         error: The class of error to raise.
-        what: What the message says of a path that is no regular file.
+        what: What the message says of a path that is not a regular file.
 
     Yields:
         The file and its size.
 
     Raises:
-        ClockworkError: Of class `error`, naming the file, where there is none, where it is no regular
-            file, is too large, or cannot be read.
+        ClockworkError: Of class `error`, naming the file, where there is none, where it is not a
+            regular file, is too large, or cannot be read.
     """
     name = fspath(path)
     try:

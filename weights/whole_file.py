@@ -34,7 +34,7 @@ LOCK_NAME = ".clockwork.lock"
 
 
 def file_in_the_way(folder: Path) -> Path | None:
-    """What lies on the way to a folder, or in its place, and is no folder; None where nothing does."""
+    """What lies on the way to a folder, or in its place, and is not a folder; None where nothing does."""
     there = next((part for part in (folder, *folder.parents) if part.exists()), None)
     return there if there is not None and not there.is_dir() else None
 

@@ -26,8 +26,8 @@ INT64_MIN = -(2**63)
 def reshape(g: GraphBuilder, x: str, dims: Dims, copied: Mapping[int, int]) -> str:
     """Reshape the graph value `x` to `dims`.
 
-    `copied` says which axis of `x` an axis of the result is taken from; at most one dimension that follows
-    the frame size may be no copy.
+    `copied` says which axis of `x` an axis of the result is taken from; of the dimensions that
+    follow the frame size at most one may have none.
     """
     open_axes = [i for i, d in enumerate(dims) if d is None]
     rest = [i for i in open_axes if i not in copied] or open_axes[-1:]

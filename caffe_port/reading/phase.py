@@ -1,6 +1,6 @@
 """Which layers a NetState keeps: `include` and `exclude` rules (Caffe: Net::FilterNet, StateMeetsRule).
 
-A layer's own field `phase` is no rule: it is the layer's mode (see `modes`).
+A layer's own field `phase` is not a rule: it is the layer's mode (see `modes`).
 """
 
 from __future__ import annotations

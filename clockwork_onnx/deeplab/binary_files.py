@@ -111,7 +111,7 @@ def read_ppm(path: str | PathLike[str]) -> NDArray[np.uint8]:
         uint8, H x W x 3, RGB.
 
     Raises:
-        DataSetError: The file is no P6 file with a maximum of 255, or too short or too large.
+        DataSetError: The file is not a P6 file with a maximum of 255, or too short or too large.
     """
     file = Path(path)
     if not file.is_file():

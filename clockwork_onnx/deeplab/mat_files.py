@@ -186,7 +186,7 @@ def _head(data: bytes, order: str) -> _Array:
 
 
 def _check(array: _Array, variable: str, file: Path) -> None:
-    """Refuse what is no array of numbers, or a large one, before it is read."""
+    """Refuse what is not an array of numbers, or a large one, before it is read."""
     shape = array.shape
     if array.kind not in _CLASSES or array.flags & _COMPLEX or not 2 <= len(shape) <= 4 or min(shape) < 1:
         raise DataSetError(

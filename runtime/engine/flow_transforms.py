@@ -170,7 +170,7 @@ class _LabelsGraph:
 
 
 def _without(inputs: Mapping[str, tuple[int, ...]], read: Iterable[BlendInput]) -> dict[str, tuple[int, ...]]:
-    """The inputs that are no maps: flows and shares."""
+    """The inputs that are not maps: flows and shares."""
     names = {each.name for each in read}
     return {name: dims for name, dims in inputs.items() if name not in names}
 

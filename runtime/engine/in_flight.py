@@ -83,7 +83,14 @@ class InFlight:
         self.provenance[work.name] = work.came_from
 
     def finish(self) -> Step:
-        """Wait for the frame's work and make its step. Raises what a part of the work raised."""
+        """Wait for the frame's work and make its step.
+
+        Returns:
+            The step.
+
+        Raises:
+            BaseException: What a part of the work raised.
+        """
         for _, task in self.tasks:
             task.wait()
         assert self.result is not None

@@ -56,9 +56,17 @@ def flow_estimator(source: FlowSource = "auto") -> FlowEstimator:
 
     An ONNX model takes the current and the earlier frame, in this order, as two inputs (uint8 H x W x 3, or
     float32 1 x 3 x H x W of 0 to 255), or as one input of 1 x 6 x H x W; of its outputs the last one with two
-    channels is the flow from the current frame to the earlier one (1 x 2 x h x w, 1 x h x w x 2 or
-    h x w x 2), in pixels of its own grid. It runs on the CPU; frames are resized to a model of fixed size.
-    Raises FlowError for an unknown name, a missing library, and a model of another kind.
+    channels is the flow from the current frame to the earlier one (1 x 2 x h x w, 1 x h x w x 2 or h x w x
+    2), in pixels of its own grid. It runs on the CPU; frames are resized to a model of fixed size.
+
+    Args:
+        source: A name, the path of an ONNX file, a function, or an estimator.
+
+    Returns:
+        The estimator; `source` itself where it is one.
+
+    Raises:
+        FlowError: An unknown name, a missing library, or a model of another kind.
     """
     if isinstance(source, PathLike):
         return _Onnx(fspath(source))

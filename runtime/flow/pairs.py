@@ -107,7 +107,7 @@ class PairFlows:
             yield frame
 
     def _make(self, first: Picture, second: Picture, before: object, frame: object) -> Pair:
-        """before, frame: what was played with the pictures, None where they are no neighbours."""
+        """before, frame: what was played with the pictures, None where they are not neighbours."""
         with self._estimating:
             began = time.perf_counter()
             if isinstance(self.estimator, CodecFlow):

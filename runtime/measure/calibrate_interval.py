@@ -27,7 +27,7 @@ MAX_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class IntervalPoint:
-    """One schedule: agreement with the oracle on all frames, and on those that are no key frames; network:
+    """One schedule: agreement with the oracle on all frames, and on those that are not key frames; network:
     share of the frames on which the whole network ran.
     """
 

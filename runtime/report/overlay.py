@@ -158,6 +158,9 @@ def colours(labels: np.ndarray, palette: Sequence[Sequence[int]] | np.ndarray) -
     Args:
         labels: uint8, height x width.
         palette: Colours in label order; labels beyond them are black.
+
+    Returns:
+        uint8, height x width x 3, RGB.
     """
     return colour_table(palette)[labels]
 

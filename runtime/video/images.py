@@ -134,7 +134,7 @@ def image_files(text: str) -> list[Path] | None:
         text: A folder, an image file, or a glob such as `frames/*.png`.
 
     Returns:
-        The files; None where `text` is an existing file that is no image by its suffix.
+        The files; None where `text` is an existing file that is not an image by its suffix.
 
     Raises:
         VideoError: No image is in the folder or among the matches.
@@ -196,7 +196,7 @@ def read_images(
 
 
 def seems_to_be(path: Path) -> str:
-    """What a file that is no video or image seems to be, in a few words for a message."""
+    """What a file that is neither video nor image seems to be, in a few words for a message."""
     try:
         with path.open("rb") as file:
             head = file.read(512)

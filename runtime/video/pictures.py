@@ -25,7 +25,7 @@ def checked_pictures(frame: Any, manifest: Manifest) -> dict[str, np.ndarray]:
         Contiguous arrays (height, width, planes) of one height and width, "frame" first.
 
     Raises:
-        VideoError: A picture is missing, is no picture, or differs in size from the first.
+        VideoError: A picture is missing, is not a picture, or differs in size from the first.
     """
     image, more = pictures_of(frame)
     pictures = {FRAME: _image(image)}
