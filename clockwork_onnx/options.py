@@ -27,6 +27,7 @@ __all__ = [
     "PICTURE",
     "RATE",
     "SHAPE",
+    "SHARD",
     "SIZE",
     "NetOptions",
     "WholeNumber",
@@ -131,6 +132,20 @@ class _Rate(click.ParamType):
             self.fail(f"{value[:80]!r} is not {error.expected}", param, ctx)
 
 
+class _Shard(click.ParamType):
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        number, _, count = value.partition("/")
+        try:
+            parts = whole(count, least=1, most=1_000_000)
+            return whole(number, least=1, most=parts), parts
+        except BadNumber:
+            self.fail(f"{value[:80]!r} is no part of a whole; write e.g. 1/4", param, ctx)
+
+
 class _Define(click.ParamType):
     name = "NAME=VALUE"
 
@@ -179,7 +194,7 @@ DIALECTS = ("bvlc", "deeplab-v1", "happynear", "maskyolo", "normface", "pspnet",
 """The names of `caffe_port.reading.dialect`, which is not imported for the sake of a `--help`."""
 
 SIZE, NUMBERS, MEAN, SHAPE = _Size(), _Numbers(), _Mean(), _Shape()
-DEFINE, RATE = _Define(), _Rate()
+DEFINE, RATE, SHARD = _Define(), _Rate(), _Shard()
 SOURCE, PICTURE = _Source(), _Picture()
 
 

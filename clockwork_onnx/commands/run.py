@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clockwork_onnx.commands.run_folder import KINDS, RunFolder, RunState
+from clockwork_onnx.commands.run_many import print_many, run_many, shard_of
 from clockwork_onnx.commands.run_outputs import RunOutputs
 from clockwork_onnx.commands.run_summary import print_summary, summarise_run
-from clockwork_onnx.options import RATE, WholeNumber, inputs_option, json_option, passes_option, print_json
+from clockwork_onnx.options import (
+    RATE,
+    SHARD,
+    WholeNumber,
+    inputs_option,
+    json_option,
+    passes_option,
+    print_json,
+)
 from clockwork_onnx.stopping import Stop, Stopped, stop_on_signals
 from weights.errors import UsageError
 
@@ -26,11 +35,12 @@ if TYPE_CHECKING:
     from runtime.step import Step
     from runtime.video.frames import Frame
     from runtime.video.reader import VideoReader
+    from runtime.video.sources import NamedSource
 
 
 @click.command("run")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("source", metavar="VIDEO")
+@click.argument("sources", metavar="VIDEO...", nargs=-1, required=True)
 @click.option(
     "--schedule", help="oracle, skip:2, alternating, pipeline:3, adaptive:0.25, ... [default: the bundle's]."
 )
@@ -52,6 +62,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Go on with the run in the folder where it broke off; one that is complete is left as it is.",
 )
+@click.option(
+    "--skip-done", is_flag=True, help="Of several videos, leave alone those that an earlier run completed."
+)
+@click.option("--shard", type=SHARD, help="Of several videos, the Ith of N parts, for N machines.")
 @click.option("--labels", is_flag=True, help="labels/*.png: indexed PNGs at the frame's own size.")
 @click.option(
     "--overlay",
@@ -97,9 +111,27 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @passes_option
 @json_option
-def command(bundle: Path, source: str, quiet: bool, as_json: bool, **options: Any) -> int:
-    """Run a BUNDLE over VIDEO: a file, a picture, a folder or glob of them, camera:0, an rtsp:// address."""
-    request = _Request(bundle, source, quiet=quiet or as_json, **options)
+def command(
+    bundle: Path,
+    sources: tuple[str, ...],
+    skip_done: bool,
+    shard: tuple[int, int] | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Run a BUNDLE over VIDEO: a file, a picture, a folder or glob of them, a camera (0), an rtsp:// address,
+    - for standard input.
+
+    Of several, of a folder or glob of videos, and of a list in a text file (NAME.txt, one per line), each is
+    played, and its results lie in a folder of its own name in the output folder.
+    """
+    from runtime.video.sources import list_sources
+
+    request = _Request(bundle, sources[0], quiet=quiet or as_json, **options)
+    named = list_sources(sources)
+    if [each.source for each in named] != [sources[0]] or skip_done or shard is not None:
+        return _run_many(request, shard_of(named, shard), skip_done, as_json)
     with stop_on_signals() as stop:
         summary = _run(request, stop)
     if as_json:
@@ -109,6 +141,28 @@ def command(bundle: Path, source: str, quiet: bool, as_json: bool, **options: An
     else:
         print_summary(summary)
     return 128 + stop.number if summary["interrupted"] and stop.number is not None else 0
+
+
+def _run_many(request: _Request, sources: Sequence[NamedSource], skip_done: bool, as_json: bool) -> int:
+    """Play several sources with one player; the exit status."""
+    with stop_on_signals() as stop, ExitStack() as stack:
+        opened: list[Player] = []
+
+        def run_one(source: str, folder: Path | None, again: bool) -> dict[str, Any]:
+            if not opened:
+                opened.append(stack.enter_context(request.open_player()))
+            opened[0].reset(opened[0].schedule)
+            one = replace(request, source=source, folder=folder, force=request.force or again)
+            return _run(one, stop, opened[0])
+
+        summary = run_many(sources, request.folder, run_one, skip_done=skip_done)
+    if as_json:
+        print_json(summary)
+    else:
+        print_many(summary)
+    if summary["interrupted"] and stop.number is not None:
+        return 128 + stop.number
+    return 2 if summary["failed"] else 0
 
 
 @dataclass(frozen=True)
@@ -153,6 +207,14 @@ class _Request:
         if self.force and self.resume:
             raise UsageError("--force begins anew and --resume goes on", expected="one of them")
 
+    def open_player(self) -> Player:
+        """A player of the bundle, as asked for."""
+        import runtime
+
+        return runtime.open(
+            self.bundle, device=self.device, schedule=self.schedule, signal=self.signal, passes=self.passes
+        )
+
     @property
     def is_named(self) -> bool:
         """Whether any kind of output is named."""
@@ -192,23 +254,13 @@ class _Request:
         }
 
 
-def _run(asked: _Request, stop: Stop) -> dict[str, Any]:
-    """Play the source, write what is wanted, and return the summary."""
-    import runtime
-
+def _run(asked: _Request, stop: Stop, player: Player | None = None) -> dict[str, Any]:
+    """Play the source, write what is wanted, and return the summary; the player is opened unless given."""
     with ExitStack() as stack:
         folder = None
         if asked.folder is not None:
             folder = stack.enter_context(RunFolder(asked.folder, asked.mode))
-        player = stack.enter_context(
-            runtime.open(
-                asked.bundle,
-                device=asked.device,
-                schedule=asked.schedule,
-                signal=asked.signal,
-                passes=asked.passes,
-            )
-        )
+        player = player or stack.enter_context(asked.open_player())
         if folder is None or folder.earlier is None or not asked.resume:
             return _run_from(None, asked, stop, player, folder, None)
         from clockwork_onnx.commands.run_resume import earlier_part

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from runtime.video.frames import MAX_PIXELS, Frame, Problem
 from weights.errors import VideoError
 
-__all__ = ["image_files", "natural_key", "read_depth", "read_image", "read_images", "seems_to_be"]
+__all__ = ["image_files", "is_image", "natural_key", "read_depth", "read_image", "read_images", "seems_to_be"]
 
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SUFFIXES = (
@@ -141,7 +141,7 @@ def image_files(text: str) -> list[Path] | None:
     """
     path = Path(text)
     if path.is_dir():
-        found = [entry for entry in path.iterdir() if _is_image(entry)]
+        found = [entry for entry in path.iterdir() if is_image(entry)]
         if not found:
             raise VideoError(
                 "no image in this folder",
@@ -153,7 +153,7 @@ def image_files(text: str) -> list[Path] | None:
     if path.exists():
         return [path] if path.suffix.lower() in _SUFFIXES else None
     matches = [Path(match) for match in glob.glob(text, recursive=True)]
-    found = [match for match in matches if _is_image(match)]
+    found = [match for match in matches if is_image(match)]
     if not found:
         raise VideoError(
             "no image matches this pattern",
@@ -212,6 +212,6 @@ def seems_to_be(path: Path) -> str:
     return f"bytes that start with {head[:8].hex(' ')}"
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     hidden = path.name.startswith(".")  # such as the "._name.png" that macOS leaves on foreign disks
     return path.suffix.lower() in _SUFFIXES and not hidden and path.is_file()
