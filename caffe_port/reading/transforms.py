@@ -44,7 +44,7 @@ def find_transform(layers: Sequence[Block], others: Sequence[Block], picture: st
         picture: The blob.
 
     Returns:
-        The first word of a layer on it; None where no layer says anything.
+        What the first layer that says anything says; None where none does.
     """
     for chosen, remark in ((layers, ""), (others, " of another phase")):
         makers = [layer for layer in chosen if layer.texts("top")[:1] == [picture]]
