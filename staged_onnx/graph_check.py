@@ -17,11 +17,11 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto
 
+from staged_onnx.graph_sizes import check_array_sizes, check_shape
 from weights import limits
 from weights.errors import BundleError
 from weights.numbers import BadNumber, whole
 from weights.regular_file import read_regular
-from weights.shown import one_line
 
 __all__ = ["OPERATORS", "check_graph"]
 
@@ -132,22 +132,10 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
             yield from attribute.tensors
 
 
-def _check_shape(name: str, shape: tuple[int, ...], most: int) -> int:
-    """How many numbers the shape has; refuses impossible ones."""
-    count = prod(shape) if all(dim >= 0 for dim in shape) and len(shape) <= limits.AXES else -1
-    if not 0 <= count <= most:
-        raise BundleError(
-            f'"{name[:80]}" is too large, or of an impossible shape',
-            found="x".join(map(str, shape[:8])) + ("..." if len(shape) > 8 else ""),
-            expected=f"at most {most:,} numbers and {limits.AXES}",
-        )
-    return count
-
-
 def _check_stored(graph: GraphProto) -> None:
     """Only shapes that arrays can have."""
     for tensor in _tensors(graph):
-        _check_shape(tensor.name, tuple(tensor.dims), limits.ELEMENTS)
+        check_shape(tensor.name, tuple(tensor.dims), limits.ELEMENTS)
     for value in (*graph.input, *graph.output, *graph.value_info):
         if len(value.type.tensor_type.shape.dim) > limits.AXES:
             raise BundleError(f'"{value.name[:80]}" has too many axes', expected=f"at most {limits.AXES}")
@@ -162,28 +150,8 @@ def _check_sizes(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> in
         if all(name in known for name in node.input if name):
             known.update(node.output)
             made += [name for name in node.output if name]
-    found = _inferred(model, shapes)
-    for name, shape in found.items():
-        _check_shape(name, shape, limits.ELEMENTS)
-    return sum(_check_shape(name, found.get(name, (-1,)), limits.MADE_ELEMENTS) for name in made)
-
-
-def _inferred(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shapes that ONNX infers for inputs of these shapes, where every dimension is known."""
-    for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, shapes.get(value.name, ()), strict=False):
-            dim.dim_value = size
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except Exception as error:  # ONNX raises errors of many kinds for damaged graphs
-        raise BundleError("a damaged graph", found=one_line(error, 200), hint=HINT) from error
-    found = {}
-    for value in (*graph.value_info, *graph.output):
-        kind = value.type.tensor_type
-        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
-            found[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
-    return found
+    found = check_array_sizes(model, shapes)
+    return sum(check_shape(name, found.get(name, (-1,)), limits.MADE_ELEMENTS) for name in made)
 
 
 def _check_outside_weights(model: ModelProto, file: Path) -> None:

@@ -67,6 +67,8 @@ GRAPH_BYTES = Limit(256 << 20, "the ONNX graph of a stage, without its weights",
 STAGES = Limit(256, "stages of a bundle", "stages")
 GRAPH_NODES = Limit(200_000, "operators in the graph of a stage", "operators")
 MADE_ELEMENTS = Limit(1 << 26, "numbers that the graphs of a bundle make out of constants", "numbers")
+ARRAY_ELEMENTS = Limit(1 << 26, "numbers of one array in a graph, whatever the frame's size", "numbers")
+ARRAY_GROWTH = Limit(1024, "the same against all inputs of the graph, where that is more", "times")
 
 SCHEDULE_TEXT = Limit(4096, "a schedule as text", "characters")
 SCHEDULE_NESTING = Limit(8, "schedules inside one another", "levels")

@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from runtime.sessions.device import Device
 from runtime.sessions.prepare import Prepared, add_arrays, prepare
+from staged_onnx.graph_sizes import check_array_sizes
 from staged_onnx.passes import Border, FixedGraph
 from weights.errors import BundleError, DeviceError
 from weights.shown import shown
@@ -72,10 +73,17 @@ def allocate(shape: Shape, dtype: type[np.generic], device: Device) -> ort.OrtVa
 
     Returns:
         The buffer.
+
+    Raises:
+        DeviceError: The device has no memory for it.
     """
-    buffer = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype, device.kind, device.index)
-    buffer.update_inplace(np.zeros(shape, dtype))
-    return buffer
+    try:
+        buffer = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype, device.kind, device.index)
+        buffer.update_inplace(np.zeros(shape, dtype))
+        return buffer
+    except (MemoryError, RuntimeError) as error:
+        found = f"an array of {'x'.join(map(str, shape))}: {one_line(error)}"
+    raise DeviceError(f"no memory on {device} for a stage's values", found=found)
 
 
 class Binding:
@@ -119,7 +127,12 @@ class Session:
         self._folder = fspath(folder) if folder is not None else None
         self.file = None if isinstance(model, bytes) else fspath(model)
         self.device = device
-        sizes = self._sizes(read_dims(model), shapes)
+        proto = _read_graph(model)
+        sizes = self._sizes(_dims(proto), shapes)
+        try:
+            check_array_sizes(proto, shapes)
+        except BundleError as error:
+            raise error.located(file=self.file or self.name) from None
         source = fspath(model) if not isinstance(model, bytes) else model
         if device.precision == "fp16" and (self.file is not None or self._folder is not None):
             source = _half(source, self._folder or os.path.dirname(self.file or ""))
@@ -301,26 +314,32 @@ class Session:
 
 def read_dims(model: Model) -> dict[str, Dims]:
     """Dimensions of a graph's inputs by name: a number, a symbol, or None. Reads no external weights."""
+    return _dims(_read_graph(model))
+
+
+def _read_graph(model: Model) -> onnx.ModelProto:
+    """A graph without its external weights."""
+    file = None if isinstance(model, bytes) else model
     try:
         if isinstance(model, bytes):
-            proto = onnx.load_from_string(model)
-        else:
-            proto = onnx.load(fspath(model), load_external_data=False)
+            return onnx.load_from_string(model)
+        return onnx.load(fspath(model), load_external_data=False)
     except OSError as error:
-        file = None if isinstance(model, bytes) else model
         raise BundleError(
             "cannot be read", file=file, found=error.strerror or error, expected="an ONNX model"
         ) from None
     except Exception as error:  # protobuf's error type depends on its back end
-        file = None if isinstance(model, bytes) else model
         raise BundleError("not an ONNX model", file=file, found=one_line(error)) from None
-    constants = {tensor.name for tensor in proto.graph.initializer}
+
+
+def _dims(model: onnx.ModelProto) -> dict[str, Dims]:
+    constants = {tensor.name for tensor in model.graph.initializer}
     return {
         value.name: tuple(
             d.dim_value if d.HasField("dim_value") else d.dim_param or None
             for d in value.type.tensor_type.shape.dim
         )
-        for value in proto.graph.input
+        for value in model.graph.input
         if value.name not in constants
     }
 

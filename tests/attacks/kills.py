@@ -1,8 +1,9 @@
-"""Writers killed at random moments: `python -m tests.attacks.kills FOLDER --count 200`.
+"""`clockwork` killed at random moments: `python -m tests.attacks.kills FOLDER --count 200 [KIND ...]`.
 
-A child writes one of two versions of a bundle, or of a model with its weights beside it, over the other one,
-and is killed with SIGKILL. Whatever has the final name afterwards must be the one version or the other,
-whole.
+A child runs the command line and is killed with SIGKILL. `bundle` and `model` convert one of two files of
+weights onto the result of the other, and whatever has the final name afterwards must be the one or the other,
+whole. `run` labels a video, with --resume after a kill and --force after an end: every file under a final
+name must be whole and what an undisturbed run writes, and what still grows must be readable.
 """
 
 from __future__ import annotations
@@ -18,25 +19,37 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
+import numpy as np
 import onnx
+from PIL import Image
 
 import caffe_port
 import caffe_port.save
 import staged_onnx
-from caffe_port import Net
-from caffe_port.convert import draft_onnx
+import weights
+from clockwork_onnx import cli
+from clockwork_onnx.commands.run_folder import read_state
+from runtime.report.step_log import StepRecord, finished_steps, read_steps
+from tests.support.video_files import moving_bar, write_video
 
 LAYERS = "".join(
     f'layer {{ name: "c{i}" type: "Convolution" bottom: "{b}" top: "c{i}" '
     "convolution_param { num_output: 64 kernel_size: 3 pad: 1 } }\n"
     for i, b in enumerate(("x", "c0", "c1", "c2"))
 )
+FRAMES = 40
 
 
-def _net(folder: Path) -> Net:
-    file = folder / "net.prototxt"
-    file.write_text('input: "x" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }\n' + LAYERS)
-    return caffe_port.read_net(file)
+def _files(folder: Path) -> tuple[Path, list[Path]]:
+    """A prototxt and two files of weights for it."""
+    prototxt = folder / "net.prototxt"
+    prototxt.write_text('input: "x" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }\n' + LAYERS)
+    net = caffe_port.read_net(prototxt)
+    files = [folder / f"{seed}.caffemodel" for seed in (0, 1)]
+    for seed, file in enumerate(files):
+        weights.write(file, net, caffe_port.random_weights(net, seed))
+    return prototxt, files
 
 
 def _bundle_version(path: Path) -> str:
@@ -53,32 +66,52 @@ def _model_version(path: Path) -> str:
     return digest.hexdigest()
 
 
-def killed(write: Callable[[int], None], version: Callable[[], str], count: int, seed: int) -> dict[str, int]:
-    """Let a child write version 0 or 1 and kill it, `count` times; checks what is there after each kill.
+def _command(words: list[str]) -> None:
+    """Run the command line and say nothing."""
+    with open(os.devnull, "w") as nothing:
+        for stream in (1, 2):
+            os.dup2(nothing.fileno(), stream)
+    os._exit(cli.run(words))
 
-    Returns:
-        How many children were killed in time and how many had ended, and how often the version changed.
-    """
-    rng = random.Random(seed)
+
+def killed(words: list[str], seconds: float) -> bool:
+    """Start a command line, kill it after some seconds; whether it was killed in time."""
+    child = os.fork()
+    if not child:
+        _command(words)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"{words} ended with {status >> 8}"
+    return os.WIFSIGNALED(status)
+
+
+def undisturbed(words: list[str]) -> float:
+    """Run a command line to its end; how many seconds it took."""
+    began = time.monotonic()
+    child = os.fork()
+    if not child:
+        _command(words)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"{words} ended with {status >> 8}"
+    return time.monotonic() - began
+
+
+def kill_converts(
+    commands: list[list[str]], version: Callable[[], str], count: int, rng: random.Random
+) -> dict[str, int]:
+    """Convert to version 0 or 1 until `count` were killed in time; checks what is there after each."""
     versions, spent = [], 0.0
-    for number in (0, 1):
-        began = time.monotonic()
-        write(number)
-        spent = time.monotonic() - began
+    for command in commands:
+        spent = undisturbed(command)
         versions.append(version())
     assert versions[0] != versions[1]
     outcome = {"killed": 0, "ended": 0, "old": 0, "new": 0}
     now = versions[1]
-    for _ in range(count):
+    while outcome["killed"] < count:
         number = 1 - versions.index(now)
-        child = os.fork()
-        if not child:
-            write(number)
-            os._exit(0)
-        time.sleep(rng.uniform(0, 1.3 * spent))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        outcome["killed" if os.WIFSIGNALED(status) else "ended"] += 1
+        in_time = killed(commands[number], rng.uniform(0, 1.3 * spent))
+        outcome["killed" if in_time else "ended"] += 1
         found = version()
         assert found in versions, "neither the old nor the new"
         outcome["old" if found == now else "new"] += 1
@@ -86,29 +119,88 @@ def killed(write: Callable[[int], None], version: Callable[[], str], count: int,
     return outcome
 
 
+def _told(step: StepRecord) -> tuple[object, ...]:
+    return step.index, step.shot, step.fired, sorted(step.ages.items()), step.signal, step.name
+
+
+def _check_results(out: Path, whole: Path) -> str:
+    """Everything under a final name is whole and right; returns the run's state."""
+    if not (out / "run.json").exists():
+        assert not [p for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")]
+        return "none"
+    state = read_state(out)
+    assert state is not None
+    for label in (out / "labels").glob("[!.]*.png"):
+        assert label.read_bytes() == (whole / "labels" / label.name).read_bytes(), label
+    steps = [_told(step) for step in read_steps(whole / "steps.jsonl")]
+    if (out / "steps.jsonl").exists():
+        assert [_told(step) for step in read_steps(out / "steps.jsonl")] == steps
+    grown = [_told(step) for step, _ in finished_steps(out / "steps.part.jsonl")]
+    assert grown == steps[: len(grown)]
+    for overlay in out.glob("overlay*.mp4"):
+        if overlay.stat().st_size > 4096 or overlay.name == "overlay.mp4":
+            with av.open(str(overlay)) as container:
+                frames = sum(1 for _ in container.decode(video=0))
+            assert 0 < frames <= FRAMES and (overlay.name != "overlay.mp4" or frames == FRAMES), overlay
+    if (out / "timeline.png").exists():
+        with Image.open(out / "timeline.png") as picture:
+            assert np.asarray(picture).shape[2] in (3, 4)
+    if state.state == "complete":
+        names = {str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file()}
+        assert {str(p.relative_to(out)) for p in out.rglob("[!.]*") if p.is_file()} == names
+        assert (out / "timeline.png").read_bytes() == (whole / "timeline.png").read_bytes()
+        assert len(list((out / "labels").glob("[!.]*.png"))) == FRAMES
+    return state.state
+
+
+def kill_runs(bundle: Path, folder: Path, count: int, rng: random.Random) -> dict[str, int]:
+    """Label a video until `count` runs were killed in time; checks what is there after each."""
+    video = write_video(folder / "v.mp4", moving_bar(FRAMES))
+    out, whole = folder / "out", folder / "whole"
+    asked = ["run", str(bundle), str(video), "--labels", "--overlay", "--log", "--timeline", "--quiet"]
+    asked += ["--device", "cpu", "--schedule", "rates:1,2,4", "-o"]
+    spent = undisturbed([*asked, str(whole)])
+    outcome = {"killed": 0, "ended": 0, "none": 0, "running": 0, "complete": 0}
+    state = "none"
+    while outcome["killed"] < count:
+        mode = "--force" if state == "complete" else "--resume"
+        in_time = killed([*asked, str(out), mode], rng.uniform(0, 1.3 * spent))
+        outcome["killed" if in_time else "ended"] += 1
+        state = _check_results(out, whole)
+        assert in_time or state == "complete"
+        outcome[state] += 1
+    undisturbed([*asked, str(out), "--resume"])
+    assert _check_results(out, whole) == "complete"
+    return outcome
+
+
 def main() -> None:
-    """Kill writers of both kinds and print what came of it."""
+    """Kill commands of every kind and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("kinds", nargs="*", help="bundle, model, run; all by default")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    net = _net(options.folder)
-    blobs = [caffe_port.random_weights(net, seed) for seed in (0, 1)]
-    plan = staged_onnx.plan(net, cuts=["c0", "c1"])
+    rng = random.Random(options.seed)
+    prototxt, files = _files(options.folder)
     bundle, model = options.folder / "net.staged", options.folder / "net.onnx"
     caffe_port.save.LARGEST_FILE = 64 << 20  # as if it were too large for one file
 
-    def export(number: int) -> None:
-        staged_onnx.export(net, blobs[number], plan, bundle, force=True)
+    def convert(target: Path, *more: str) -> list[list[str]]:
+        return [["convert", str(prototxt), str(file), "-o", str(target), "--force", *more] for file in files]
 
-    def save(number: int) -> None:
-        caffe_port.save_model(draft_onnx(net, blobs[number]), model)
-
-    for name, write, version in (
-        ("bundle", export, lambda: _bundle_version(bundle)),
-        ("model", save, lambda: _model_version(model)),
-    ):
-        print(name, killed(write, version, options.count, seed=0), flush=True)
+    for kind in options.kinds or ("bundle", "model", "run"):
+        if kind == "bundle":
+            commands = convert(bundle, "--cut", "c0", "--cut", "c1", "--cut", "c2")
+            outcome = kill_converts(commands, lambda: _bundle_version(bundle), options.count, rng)
+        elif kind == "model":
+            outcome = kill_converts(convert(model), lambda: _model_version(model), options.count, rng)
+        else:
+            if not bundle.exists():
+                undisturbed(convert(bundle, "--cut", "c0", "--cut", "c1", "--cut", "c2")[0])
+            outcome = kill_runs(bundle, options.folder, options.count, rng)
+        print(kind, outcome, flush=True)
         for left in options.folder.glob(".*"):  # what a killed writer left: hidden, under names of its own
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 

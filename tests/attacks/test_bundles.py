@@ -96,6 +96,60 @@ def test_arrays_made_out_of_nothing_are_bounded(bundle: Path, change: Any) -> No
     _refused(bundle, "is too large|make too much out of constants")
 
 
+def size_out_of_pixels(model: onnx.ModelProto) -> None:
+    _constant(model, "many", [1 << 40])
+    _node(model, "ReduceMax", ["v2"], "brightest", keepdims=0)
+    _node(model, "Cast", ["brightest"], "number", to=TensorProto.INT64)
+    _node(model, "Mul", ["number", "many"], "n")
+    _node(model, "ConstantOfShape", ["n"], "z")
+
+
+def size_through_arithmetic(model: onnx.ModelProto) -> None:
+    _constant(model, "many", [1, 1, 1 << 20, 1 << 20])
+    _node(model, "Shape", ["v2"], "shape")
+    _node(model, "Mul", ["shape", "many"], "product")
+    _node(model, "Max", ["product", "shape"], "n")
+    _node(model, "Expand", ["v2", "n"], "z")
+
+
+@pytest.mark.parametrize("change", [size_out_of_pixels, size_through_arithmetic])
+def test_sizes_that_a_graph_computes_are_bounded(bundle: Path, change: Any) -> None:
+    _edit(bundle, change)
+    _refused(bundle, "nothing bounds the size of|is too large")
+
+
+def test_sizes_are_bounded_at_the_size_that_is_played(bundle: Path) -> None:
+    def square_of_the_frame(model: onnx.ModelProto) -> None:
+        """rows: 1 x n, columns: n x 1; their sum: n x n, for n pixels: 24 at the bundle's reference size."""
+        for name, shape in (("row", [1, -1]), ("column", [-1, 1])):
+            _constant(model, f"{name} shape", shape)
+            _node(model, "Reshape", ["v2", f"{name} shape"], name)
+        _node(model, "Add", ["row", "column"], "square")
+        _node(model, "ReduceMax", ["square"], "z")
+
+    _edit(bundle, square_of_the_frame)
+    with runtime.open(bundle, device="cpu") as player:
+        player.step(np.zeros((4, 6, 3), np.uint8))
+        with pytest.raises(BundleError, match="found 262144x262144") as caught:
+            player.step(np.zeros((512, 512, 3), np.uint8))
+    assert "stage3.onnx" in str(caught.value)
+
+
+def test_a_size_that_a_graph_only_states(bundle: Path) -> None:
+    def stated(model: onnx.ModelProto) -> None:
+        (port,) = (port for port in model.graph.output if port.name == "v3")
+        del port.type.tensor_type.shape.dim[:]
+        for dim in (1, 1, 50_000, 50_000):
+            port.type.tensor_type.shape.dim.add(dim_value=dim)
+
+    _edit(bundle, stated)
+    with (
+        pytest.raises(ClockworkError, match='"v3" is too large'),
+        runtime.open(bundle, device="cpu") as player,
+    ):
+        player.step(np.zeros((4, 6, 3), np.uint8))
+
+
 def test_only_operators_that_this_package_writes(bundle: Path) -> None:
     body = helper.make_graph([], "body", [], [])
     for node in (

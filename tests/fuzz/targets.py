@@ -108,8 +108,9 @@ COMMANDS = ("inspect", "convert", "verify", "weights", "calibrate", "bench")
 def _command(data: bytes, folder: Path) -> None:
     """Words between line breaks; nothing is written outside the folder."""
     words = [word for word in data.decode("utf-8", "replace").split("\n") if "\0" not in word][:12]
-    if not words or words[0] not in COMMANDS or any(w.startswith(("-o", "--out", "/", "..")) for w in words):
-        return
+    words = [word for word in words if not word.startswith(("-o", "--out", "/", ".."))]
+    if not words or words[0] not in COMMANDS:  # the command itself is chosen, so that the rest is read
+        words = [COMMANDS[len(data) % len(COMMANDS)], *words]
     if not (folder / "toy.staged").exists():
         shutil.copytree(_toy(), folder / "toy.staged")
         (folder / "a.prototxt").write_bytes(_prototxts()[0])
