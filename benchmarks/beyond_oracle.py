@@ -4,7 +4,8 @@
     python benchmarks/beyond_oracle.py BUNDLE --frames FOLDER --labels FOLDER --map 3,4,... --ignore 11 \\
         -o FOLDER
 
-Written are `phases.json`, `phases.md` and `beyond-oracle.png`, mean IU against the time of a frame as a share
+`--only between:8` plays one schedule beside the oracle; what FOLDER has of others stays. Written are
+`phases.json`, `phases.md` and `beyond-oracle.png`, mean IU against the time of a frame as a share
 of the oracle's in the same run: network, flow both ways, warps and blends.
 """
 
@@ -61,7 +62,7 @@ def main() -> None:
     asked = _asked()
     with tempfile.TemporaryDirectory() as folder:
         run = _run(asked, Path(folder))
-        lines = _lines(run)
+        lines = _with_earlier(_lines(run, asked.only), asked.out / "phases.json")
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "phases.json").write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
     (asked.out / "phases.md").write_text(_table(lines))
@@ -76,6 +77,7 @@ def _asked() -> Namespace:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--map", default="")
     parser.add_argument("--ignore", type=int, action="append", default=[])
+    parser.add_argument("--only", action="append", default=[])
     parser.add_argument("-o", "--out", type=Path, required=True)
     return parser.parse_args()
 
@@ -98,10 +100,23 @@ def _run(asked: Namespace, folder: Path) -> Run:
     return Run(read_bundle(asked.bundle), data, device="cpu", threads=1)
 
 
-def _lines(run: Run) -> list[Line]:
+def _with_earlier(lines: Sequence[Line], file: Path) -> list[Line]:
+    """The lines, and those of an earlier run that they do not replace, in the order of the families."""
+    known = {(line.family, line.interval): line for line in lines}
+    if file.exists():
+        for row in json.loads(file.read_text()):
+            line = Line(**row | {"scores": tuple(row["scores"])})
+            known.setdefault((line.family, line.interval), line)
+    order = ["oracle", *FAMILIES]
+    return sorted(known.values(), key=lambda line: (order.index(line.family), line.interval))
+
+
+def _lines(run: Run, only: Sequence[str]) -> list[Line]:
     wanted = {("oracle", 1): ["oracle"]}
     for family, (text, _, intervals) in FAMILIES.items():
         for interval in intervals:
+            if only and text.format(interval) not in only:
+                continue
             wanted[family, interval] = [
                 _with_phase(text.format(interval), interval, phase) for phase in phases_of(interval)
             ]

@@ -27,7 +27,11 @@ from runtime.flow.codec import block_flow
 from runtime.video.reader import open_video
 
 INTERVALS = (4, 8, 12)
-STREAMS = {"P pictures, one reference": {"bf": "0", "refs": "1"}, "x264's default": {}}
+STREAMS: dict[str, tuple[dict[str, str], tuple[int, ...]]] = {
+    "P pictures, one reference": ({"bf": "0", "refs": "1"}, INTERVALS),
+    "x264's default": ({}, (8,)),
+}
+"""Options of x264, and the intervals that are played."""
 
 
 def main() -> None:
@@ -43,13 +47,13 @@ def main() -> None:
         name="frames",
     )
     samples = [sample for shot in data.shots for sample in shot.samples]
-    for name, options in STREAMS.items():
+    for name, (options, intervals) in STREAMS.items():
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "stream.mp4"
             _encode(file, samples, {"crf": str(asked.crf), **options})
             print(name)
             _times(file)
-            for interval in INTERVALS:
+            for interval in intervals:
                 for flow in ("dis", "codec"):
                     _line(asked.bundle, file, samples, prediction_map, interval, flow)
 

@@ -12,7 +12,21 @@ import numpy as np
 from weights.errors import UsageError
 from weights.notebook import html_text
 
-__all__ = ["Step", "StepLike"]
+__all__ = ["Origin", "Step", "StepLike"]
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where each pixel's label comes from, on the grid of the flow paths, h x w, laid over the frame.
+
+    age: int16, frames since the key frame that it comes from; below 0, frames until it. moved: float32,
+    h x w x 2, the way from here to where it is in that key frame, (x, y) in pixels of the grid. sure:
+    float32, 0 to 1, how well that way explains the picture; 1 where it does exactly.
+    """
+
+    age: np.ndarray
+    moved: np.ndarray
+    sure: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,7 +43,8 @@ class Step:
     of its size, had sessions opened for it; less where a pipeline's stages ran before it came. provenance:
     fired stage -> {input name: index of the frame that the value was computed on}. moved: carried value ->
     how often it was transformed since it was computed, for those values that were. delay: frames after this
-    one that had to come before its labels could be made. html: draws the step for a notebook.
+    one that had to come before its labels could be made. html: draws the step for a notebook. origin: where
+    each pixel's label comes from, where the schedule was asked for it (`@origin`).
     """
 
     index: int
@@ -46,6 +61,7 @@ class Step:
     delay: int = 0
     kind: str = "labels"
     html: Callable[[Step], str] | None = None
+    origin: Origin | None = None
 
     def __repr__(self) -> str:
         fired = ", ".join(self.fired) or "nothing"

@@ -81,6 +81,7 @@ class Dispatch:
                 frame.ages[stage.name] = self._position - newest.position
         if self._transforms is not None:
             frame.moved.update(self._transforms.counts())
+            frame.origin = self._transforms.origin()
             self.note_ms()
 
     def note_ms(self) -> None:

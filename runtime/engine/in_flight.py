@@ -12,7 +12,7 @@ import numpy as np
 from runtime.engine.executors import Task
 from runtime.engine.transform_runner import Sight
 from runtime.report.step_html import StepHtml
-from runtime.step import Step
+from runtime.step import Origin, Step
 from staged_onnx import FRAME
 from staged_onnx.palettes import Classes
 
@@ -71,6 +71,7 @@ class InFlight:
     host_ms: dict[str, float] = field(default_factory=dict)
     result: Result | None = None
     classes: Classes | None = None
+    origin: Origin | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -114,6 +115,7 @@ class InFlight:
             moved=self.moved,
             delay=self.delay,
             html=StepHtml(self.classes, self.image),
+            origin=self.origin,
         )
 
     def abandon(self) -> None:

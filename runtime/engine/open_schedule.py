@@ -137,7 +137,11 @@ def open_schedule(
         assert paths is not None
         transforms = (*transforms, *flow_transforms(schedule.movement, manifest, paths))
     cache = _cache_of(sessions, schedule, transforms, spare)
-    runner = TransformRunner(transforms, cache, sessions.device, sessions.transform) if transforms else None
+    runner = None
+    if transforms:
+        tells = schedule.movement is not None and schedule.movement.options.origin
+        origins = paths if tells else None
+        runner = TransformRunner(transforms, cache, sessions.device, sessions.transform, origins)
     recurrent = _recurrent_values(sessions)
     reference = {manifest.feature_flow.reference} if manifest.feature_flow is not None else set()
     stages = []

@@ -11,8 +11,11 @@ from functools import partial
 import numpy as np
 
 from runtime.engine.cache import Entry, FeatureCache
+from runtime.flow.origin import fresh_origin, origin_of
+from runtime.flow.paths import FlowPaths
 from runtime.sessions.device import Device
 from runtime.sessions.session import Session
+from runtime.step import Origin
 from runtime.transform import Feed, Moment, Seen, Transform
 from weights.errors import ScheduleError
 
@@ -43,6 +46,7 @@ class TransformRunner:
         cache: FeatureCache,
         device: Device,
         own: Session | None = None,
+        origins: FlowPaths | None = None,
     ) -> None:
         """own: the session of the bundle's own graph, which stays its owner's to close."""
         self._transforms = transforms
@@ -52,6 +56,7 @@ class TransformRunner:
         self._feeds: dict[str, Entry] = {}
         self._made: dict[str, int | None] = {}
         self._own = own
+        self._origins = origins
         self._sessions: dict[Transform, Session] = {}
         self._runs: dict[tuple[Transform, tuple[int, ...]], Callable[[], None]] = {}
         self._sources: dict[str, deque[Sight]] = {}
@@ -109,6 +114,17 @@ class TransformRunner:
     def counts(self) -> dict[str, int]:
         """How often each value was moved since it was computed, where it was."""
         return {value: count for value in self._moved if (count := self._cache[value].read(0).transforms) > 0}
+
+    def origin(self) -> Origin | None:
+        """Where each pixel of the first value that is moved comes from on this frame, where that is asked."""
+        if self._origins is None:
+            return None
+        value = next(transform.value for transform in self._transforms if transform.when == "kept")
+        age = self._sight.position - self._cache[value].read(0).position
+        if age == 0:
+            height, width = self._sight.image.shape[:2]
+            return fresh_origin(self._origins.grid_at((height, width)))
+        return origin_of(self._origins, self.moment(value, earlier=self._waits), age)
 
     def moment(self, value: str, *, earlier: bool = False) -> Moment:
         """This frame, as a value that was computed before sees it.

@@ -35,7 +35,8 @@ class FlowOptions:
     "labels" themselves, which costs next to nothing, or the "scores"; "auto" is labels, but where fresh
     scores are needed. chained: values are moved on from frame to frame, each time interpolated, as Accel
     does, instead of once along the whole path. fuse: weight, at most, of what was moved against what is fresh
-    where a value is computed anew (key frames); 0 takes what is fresh.
+    where a value is computed anew (key frames); 0 takes what is fresh. origin: steps say where each pixel
+    comes from.
     """
 
     flow: FlowSource = "auto"
@@ -46,6 +47,7 @@ class FlowOptions:
     of: str = "auto"
     chained: bool = False
     fuse: float = 0.0
+    origin: bool = False
 
     def __post_init__(self) -> None:
         for what, value, accepted in (

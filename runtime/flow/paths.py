@@ -162,12 +162,12 @@ class FlowPaths:
         place = self._follow(moment)
         if not place.moved:
             return None
-        return place.path if place.path is not None else self._still(moment)
+        return place.path if place.path is not None else self.still(moment)
 
     def later_path(self, moment: Moment) -> Flow:
         """The path from this frame to the later one that a value is blended from, on the same grid."""
         path = self._path_to_later(moment)
-        return path if path is not None else self._still(moment)
+        return path if path is not None else self.still(moment)
 
     def share_of_earlier(self, moment: Moment) -> NDArray[np.float32]:
         """How much of a blend comes from the earlier of two key frames: 1 x 1 x h x w.
@@ -179,7 +179,7 @@ class FlowPaths:
         earlier, later = self.earlier_path(moment), self.later_path(moment)
         began = time.perf_counter()
         of_earlier = self._graphs.residual(
-            moment.image, moment.source, earlier if earlier is not None else self._still(moment)
+            moment.image, moment.source, earlier if earlier is not None else self.still(moment)
         )
         of_later = self._graphs.residual(moment.image, moment.until[-1].image, later)
         odds = len(moment.since) / len(moment.until) * np.exp((of_earlier - of_later) / BLEND_DECAY)
@@ -200,6 +200,10 @@ class FlowPaths:
         share = (self.options.fuse * np.exp(-residual / FUSE_DECAY)).astype(np.float32)
         _note(moment, "residual", began)
         return share[np.newaxis, np.newaxis]
+
+    def sureness(self, moment: Moment, source: Picture, path: Flow) -> NDArray[np.float32]:
+        """How well a path from this frame to a source explains it, 0 to 1: exp(-residual / BLEND_DECAY)."""
+        return np.exp(-self._graphs.residual(moment.image, source, path) / BLEND_DECAY).astype(np.float32)
 
     def hidden(self, moment: Moment) -> NDArray[np.float32]:
         """1 where something has come into view since the source, 0 elsewhere: 1 x 1 x h x w."""
@@ -243,13 +247,18 @@ class FlowPaths:
 
     # -- inside --------------------------------------------------------------------------------------------
 
+    def grid_at(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the paths of frames of this size."""
+        return grid_of(size, self.options.path_scale(size))
+
     def _grid(self, moment: Moment) -> tuple[int, int]:
         size = (moment.image.shape[0], moment.image.shape[1])
-        grid = grid_of(size, self.options.path_scale(size))
+        grid = self.grid_at(size)
         self._sizes[grid] = size
         return grid
 
-    def _still(self, moment: Moment) -> Flow:
+    def still(self, moment: Moment) -> Flow:
+        """A path along which nothing moves."""
         return np.zeros((*self._grid(moment), 2), np.float32)
 
     def _track(self, moment: Moment) -> _Track:

@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from runtime.step import StepLike
+from runtime.step import Origin, StepLike
 from staged_onnx.palettes import Classes, colour_table
 from weights.errors import ShapeError
 
-__all__ = ["Overlay", "blend", "colours", "heat", "legend", "side_by_side", "status_line"]
+__all__ = ["Overlay", "blend", "colours", "heat", "legend", "origin_picture", "side_by_side", "status_line"]
 
 _GROUND = (22, 24, 28)
 _TEXT = (236, 238, 240)
@@ -72,6 +72,9 @@ class Overlay:
         picture = self._body(image, output, kind)
         if self.beside:
             picture = side_by_side(image, picture)
+        origin = getattr(step, "origin", None)
+        if origin is not None:
+            picture = side_by_side(picture, origin_picture(image, origin))
         factor = -(-_MIN_WIDTH // picture.shape[1])
         if factor > 1:
             picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -93,6 +96,27 @@ class Overlay:
         if kind != "labels":
             return image
         return blend(image, output, self.classes.palette if self.classes is not None else (), self.alpha)
+
+
+_FRESH, _OLD, _OLD_AGE = np.array((70, 200, 140)), np.array((255, 140, 0)), 8
+
+
+def origin_picture(image: np.ndarray, origin: Origin) -> np.ndarray:
+    """A frame coloured by how far away the key frame of each pixel's label is, and dark where that is unsure.
+
+    Args:
+        image: The frame, uint8 height x width x 3, RGB.
+        origin: Where its labels come from.
+
+    Returns:
+        uint8 RGB of the frame's size: green on a key frame, to orange eight frames from it and more.
+    """
+    size = (image.shape[1], image.shape[0])
+    old = np.abs(origin.age[..., np.newaxis]).clip(0, _OLD_AGE) / _OLD_AGE
+    colour = (_FRESH + (_OLD - _FRESH) * old) * origin.sure[..., np.newaxis].clip(0, 1)
+    large = Image.fromarray(np.rint(colour).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    grey = image.mean(axis=2, keepdims=True)
+    return np.asarray(np.rint(0.35 * grey + 0.65 * np.asarray(large)), np.uint8)
 
 
 _HEAT = np.array(

@@ -36,7 +36,7 @@ KINDS = ("warp", "warp-feature", "correct", "between")
 MAX_INTERVAL = 16
 """Frames after which an adaptive schedule makes a full pass, where it does not say otherwise."""
 
-_OPTION = re.compile(r"@(flow|scale|from|padding|occlusion|of|fuse)=([^@]*)|@(fuse|chained)(?=@|$)")
+_OPTION = re.compile(r"@(flow|scale|from|padding|occlusion|of|fuse)=([^@]*)|@(fuse|chained|origin)(?=@|$)")
 FUSE = 0.6
 """Weight of what was moved to a key frame, where nothing is said against it (docs/flow.md)."""
 _SMALLEST_SCALE = Fraction(1, 64)
@@ -152,6 +152,7 @@ def _flow_options(kind: str, text: str, flow: str, given: Mapping[str, str]) -> 
             occlusion=given.get("occlusion", "border"),
             of=given.get("of", "auto"),
             chained="chained" in given,
+            origin="origin" in given,
             fuse=_weight(given["fuse"]) if "fuse" in given else 0.0,
         )
     except UsageError as error:

@@ -5,7 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from runtime.report.overlay import Overlay, blend, legend, side_by_side, status_line
+from runtime.report.overlay import Overlay, blend, legend, origin_picture, side_by_side, status_line
+from runtime.step import Origin
 from staged_onnx.palettes import Classes, classes
 from tests.support.steps import FakeStep
 from weights.errors import ShapeError
@@ -143,3 +144,21 @@ def test_small_frames_are_enlarged_by_a_whole_factor() -> None:
     got = Overlay(classes("cityscapes"), show_legend=False).draw(image, labels)
     assert got.shape == (80, 400, 3)
     np.testing.assert_array_equal(got[::4, ::4], blend(image, labels, classes("cityscapes").palette))
+
+
+def test_where_labels_come_from_is_shown_beside_them() -> None:
+    """Green on a key frame, to orange far from it; dark where that is unsure; on the frame's own grid."""
+    image, labels = picture(40, 400)
+    age = np.zeros((20, 200), np.int16)
+    age[:, 100:] = -8
+    sure = np.ones((20, 200), np.float32)
+    sure[10:] = 0
+    origin = Origin(age, np.zeros((20, 200, 2), np.float32), sure)
+    shown = origin_picture(np.zeros_like(image), origin)
+    assert shown.shape == image.shape
+    fresh, old, unsure = shown[5, 100], shown[5, 300], shown[30, 100]
+    assert fresh[1] > fresh[0] and old[0] > old[1] and not unsure.any()
+    step = FakeStep(0)
+    step.origin = origin  # type: ignore[attr-defined]
+    overlay = Overlay(classes("cityscapes"), STAGES)
+    assert overlay.draw(image, labels, step).shape[1] > overlay.draw(image, labels, FakeStep(0)).shape[1]

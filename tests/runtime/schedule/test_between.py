@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,62 @@ def test_an_exact_chain_moves_the_moved_value(fcn: Path) -> None:
 def test_what_cannot_be_read(fcn: Path, text: str, words: str) -> None:
     with pytest.raises(ScheduleError, match=words):
         runtime.parse_schedule(text, staged_onnx.read_bundle(fcn).manifest)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_steps_say_where_labels_come_from(fcn: Path, overlap: bool) -> None:
+    """By the true flow: so many frames, so far away, and as sure as the picture says."""
+    steps = play(fcn, "between:4@scale=1@origin", PICTURES[:9], overlap=overlap)
+    plain = play(fcn, "between:4@scale=1", PICTURES[:9])
+    for t, step in enumerate(steps):
+        origin = step.origin
+        assert origin is not None and plain[t].origin is None
+        np.testing.assert_array_equal(step.labels, plain[t].labels)
+        if t % 4 == 0:
+            assert not origin.age.any() and not origin.moved.any() and (origin.sure == 1).all()
+            continue
+        a, b = t - t % 4, t - t % 4 + 4
+        earlier = origin.age == t - a
+        assert (origin.age[~earlier] == t - b).all()
+        weights = [
+            distance * np.exp(-residual(t, source) / 10) for distance, source in ((b - t, a), (t - a, b))
+        ]
+        clear = np.abs(weights[0] - weights[1]) > 1e-3
+        np.testing.assert_array_equal(earlier[clear], (weights[0] > weights[1])[clear])
+        for source, where in ((a, earlier), (b, ~earlier)):
+            if where.any():
+                np.testing.assert_allclose(origin.moved[where] - path_of(t, source), 0, atol=1e-4)
+                sure = np.exp(-residual(t, source) / 10)
+                np.testing.assert_allclose(origin.sure[where], sure[where], atol=1e-4)
+
+
+def test_moved_labels_say_where_they_come_from(fcn: Path) -> None:
+    for t, step in enumerate(play(fcn, "warp:4@scale=1@origin", PICTURES[:6])):
+        assert step.origin is not None
+        assert (step.origin.age == t % 4).all()
+        np.testing.assert_allclose(step.origin.moved - path_of(t, t - t % 4), 0, atol=1e-4)
+
+
+class Kept:
+    """A frame of which one can see whether somebody still holds it."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+
+
+@pytest.mark.parametrize("schedule", ["between:4", "between:4@fuse", "between:adaptive:100@max=4"])
+def test_memory_is_bounded_by_the_interval(fcn: Path, schedule: str) -> None:
+    """However long the video: no picture, path or flow is kept for more than the frames around."""
+    with runtime.open(fcn, device="cpu", schedule=schedule, threads=1, flow="skimage") as player:
+        alive: list[int] = []
+        kept: list[weakref.ref[Kept]] = []
+
+        def frames() -> Any:
+            for t in range(40):
+                frame = Kept(PICTURES[t % FRAMES])
+                kept.append(weakref.ref(frame))
+                yield frame
+
+        for _ in player.play(frames()):
+            alive.append(sum(ref() is not None for ref in kept))
+    assert max(alive) <= 2 * 4 + 3
