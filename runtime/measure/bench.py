@@ -296,7 +296,7 @@ class _Run:
         interval, deepest = self.plan.interval, self.player.bundle.manifest.stages[-1].name
         keys = [step.ms["total"] for step in self.steps if deepest in step.fired]
         others = [step.ms["total"] for step in self.steps if deepest not in step.fired]
-        if interval is None or not keys or not others:
+        if interval is None or self.plan.waits or not keys or not others:
             return None
         key, between = Timing.of(keys), Timing.of(others)
         return KeyFrames(interval, key, between, (key.median + (interval - 1) * between.median) / interval)

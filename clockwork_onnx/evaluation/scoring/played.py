@@ -24,13 +24,15 @@ class Played:
 
     name: as tables show it. family: what is compared as one curve (see `family_of`). interval: frames from
     one firing of the deepest stage to the next, None where that varies. theta: the threshold of its deepest
-    clock, None where it has none.
+    clock, None where it has none. waits: frames wait for later ones, so that the time from a frame's arrival
+    to its labels is not what it costs.
     """
 
     name: str
     family: str = ""
     interval: int | None = None
     theta: float | None = None
+    waits: bool = False
 
 
 def played_schedule(schedule: Schedule, name: str) -> Played:
@@ -43,7 +45,7 @@ def played_schedule(schedule: Schedule, name: str) -> Played:
     Returns:
         The name with what results are grouped and sorted by.
     """
-    return Played(name, family_of(schedule), schedule.interval, schedule.theta)
+    return Played(name, family_of(schedule), schedule.interval, schedule.theta, schedule.waits)
 
 
 def family_of(schedule: Schedule) -> str:

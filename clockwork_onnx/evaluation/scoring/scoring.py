@@ -204,7 +204,8 @@ class Tally:
         for stage, ms in step.ms.items():
             self._ms[stage] += ms
         total = step.ms.get("total", 0.0)
-        self._cost_ms += max(total, sum(step.ms.values()) - total)
+        parts = sum(step.ms.values()) - total
+        self._cost_ms += parts if self.played.waits else max(total, parts)
         if step.signal is not None and math.isfinite(step.signal):
             self._signal = [self._signal[0] + float(step.signal), self._signal[1] + 1]
 

@@ -182,6 +182,18 @@ def test_warming_up_plays_and_counts_nothing() -> None:
     assert len(played) == 2
 
 
+def test_waiting_for_later_frames_delays_labels_but_costs_nothing() -> None:
+    class Waiting(FakePlayer):
+        def play(self, frames):
+            for step in super().play(frames):
+                step.ms["total"] += 100.0
+                yield step
+
+    tally = Tally(Played("test", waits=True), 3, COSTS)
+    result = score_clips(Waiting((1, 1)), tally, clips_of(DATA))
+    assert result.latency_ms == 110.0 and result.ms_per_frame == 10.0
+
+
 def test_labels_that_do_not_fit_are_named() -> None:
     odd = Sample("f7", sample("f7", 0, 1, None).read_image, lambda: np.zeros((3, 2), np.uint8))
     with pytest.raises(ShapeError, match="labels of f7: label maps of different sizes"):
