@@ -10,12 +10,15 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
+from clockwork_onnx.settings import command_defaults, default_settings, read_settings, set_up_logging
 from clockwork_onnx.stopping import Terminated, end_on_sigterm
 from weights._version import __version__
-from weights.errors import ClockworkError
+from weights.errors import ClockworkError, UsageError
+from weights.shown import shown
 
 __all__ = ["cli", "main"]
 
@@ -55,10 +58,36 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CLOCKWORK"},
+)
 @click.version_option(__version__, prog_name="clockwork-onnx")
-def cli() -> None:
+@click.option("-v", "--verbose", count=True, help="Say more of what is done; -vv still more.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A TOML file of defaults, a section per command [default: clockwork/config.toml among the user's "
+    "settings, where it exists].",
+)
+@click.pass_context
+def cli(ctx: click.Context, verbose: int, quiet: bool, config: Path | None) -> None:
     """Port trained Caffe networks to ONNX, cut them into stages, run them over video on a clock."""
+    set_up_logging(verbose, quiet)
+    path = config or default_settings()
+    if config is None and not path.is_file():
+        return
+    settings = read_settings(path)
+    unknown = [name for name in settings if name not in COMMANDS]
+    if unknown:
+        raise UsageError(
+            "a section of no command", file=path, found=shown(unknown[0], 60), expected=", ".join(COMMANDS)
+        )
+    name = ctx.invoked_subcommand or ""
+    command = cli.get_command(ctx, name)
+    if command is not None:
+        ctx.default_map = {name: command_defaults(settings.get(name, {}), name, command, path)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
+
+from clockwork_onnx.settings import is_quiet
 from weights.shown import visible
 
 if TYPE_CHECKING:
@@ -17,6 +21,9 @@ __all__ = ["PIPE_WIDTH", "FrameBar", "progress", "stdout_console"]
 
 PIPE_WIDTH = 4000
 """Columns of a pipe or a file, in which nothing is to be cut or wrapped; rich would take 80."""
+
+BEAT = 30.0
+"""Seconds between two lines on a long job without a terminal."""
 
 T = TypeVar("T")
 
@@ -38,11 +45,34 @@ def stdout_console() -> Console:
     return SafeConsole(width=width, highlight=False, markup=False)
 
 
+class _Heartbeat:
+    """A line now and then on a long job that nobody watches: frames done, their rate, time left."""
+
+    def __init__(self, total: int | None, what: str) -> None:
+        self._total, self._what = total, what
+        self._done = 0
+        self._began = self._said = monotonic()
+
+    def frame(self, what: str | None = None) -> None:
+        """One frame is done."""
+        self._done += 1
+        self._what = what if what is not None else self._what
+        now = monotonic()
+        if now - self._said < BEAT:
+            return
+        self._said = now
+        rate = self._done / (now - self._began)
+        of = f" of {self._total}" if self._total is not None else ""
+        left = f", {(self._total - self._done) / rate / 60:.1f} min left" if self._total is not None else ""
+        what = f"{self._what}: " if self._what else ""
+        click.echo(f"clockwork: {what}{self._done}{of} frames, {rate:.1f} frames/s{left}", err=True)
+
+
 class FrameBar:
     """A progress bar on standard error: frames done, frames per second, time left.
 
-    Nothing is drawn where `quiet`, or where standard error is not a terminal, so that logs stay clean. Lines
-    printed meanwhile appear above the bar.
+    Where standard error is not a terminal, a line every half minute takes its place, so that logs stay short.
+    Nothing is drawn where `quiet`. Lines printed meanwhile appear above the bar.
 
     Args:
         total: How many frames there will be; None where that is unknown.
@@ -64,9 +94,10 @@ class FrameBar:
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or is_quiet() or not console.is_terminal,
         )
         self._task = self._progress.add_task(description, total=total, rate="")
+        self._beat = None if quiet or is_quiet() or console.is_terminal else _Heartbeat(total, description)
 
     def __enter__(self) -> FrameBar:
         if not self._progress.disable:  # rich before 14.2 ends a bar that it does not draw with a blank line
@@ -79,6 +110,8 @@ class FrameBar:
 
     def advance(self, description: str | None = None) -> None:
         """One frame is done; `description` replaces what stands before the bar."""
+        if self._beat is not None:
+            self._beat.frame(description)
         if self._progress.disable:
             return
         task = self._progress.tasks[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,8 @@ from weights.errors import ClockworkError, UsageError
 __all__ = ["Player", "as_schedule"]
 
 SIZES_KEPT = 2
+
+_LOG = logging.getLogger("clockwork.runtime")
 
 T = TypeVar("T")
 _Key = tuple[tuple[int, int], tuple[str, Fraction] | None, frozenset[str]]
@@ -342,6 +345,7 @@ class Player:
                 old, _ = self._sessions.popitem(last=False)
                 self._engines.pop(old, None)
             bundle = played_bundle(self.bundle, movement, size)
+            _LOG.info("opening %s for frames of %d x %d on %s", bundle.path, *size, self.device)
             self._sessions[key] = StageSessions(bundle, self.device, size, shared=shared, moved=moved)
         self._sessions.move_to_end(key)
         if key not in self._engines:

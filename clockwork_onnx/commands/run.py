@@ -26,6 +26,7 @@ from clockwork_onnx.options import (
     passes_option,
     print_json,
 )
+from clockwork_onnx.settings import is_quiet
 from clockwork_onnx.stopping import Stop, Stopped, stop_on_signals
 from weights.errors import UsageError
 
@@ -128,7 +129,7 @@ def command(
     """
     from runtime.video.sources import list_sources
 
-    request = _Request(bundle, sources[0], quiet=quiet or as_json, **options)
+    request = _Request(bundle, sources[0], quiet=quiet or as_json or is_quiet(), **options)
     named = list_sources(sources)
     if [each.source for each in named] != [sources[0]] or skip_done or shard is not None:
         return _run_many(request, shard_of(named, shard), skip_done, as_json)

@@ -40,16 +40,18 @@ def result(name: str, work: float, pixels: float, iu: float) -> SimpleNamespace:
     )
 
 
-def test_the_cheapest_that_agrees_is_recommended_and_of_equal_work_the_best() -> None:
+def test_the_cheapest_within_the_oracle_s_own_flicker_is_recommended() -> None:
+    """Shares as ESPNet has them on CamVid: 7 % of the pixels of a stale frame differ whatever is done."""
     found = [
         result("oracle", 1.0, 1.0, 1.0),
-        result("skip:2", 0.5, 0.98, 0.90),
-        result("a:4", 0.26, 0.975, 0.88),
-        result("b:4", 0.27, 0.98, 0.93),
-        result("a:8", 0.13, 0.95, 0.85),
+        result("skip:2", 0.5, 0.958, 0.67),  # 8.4 % of a stale frame
+        result("warp:2", 0.5, 0.965, 0.70),  # 7.0 %
+        result("warp:4", 0.25, 0.941, 0.56),  # 7.9 %
+        result("warp:8", 0.13, 0.919, 0.48),  # 9.3 %
+        result("between:8", 0.15, 0.939, 0.54),  # 7.2 %
     ]
-    assert recommended(found) == "b:4"  # type: ignore[arg-type]
-    assert recommended([found[0], found[4]]) == "a:8"  # type: ignore[list-item]
+    assert recommended(found) == "between:8"  # type: ignore[arg-type]
+    assert recommended(found[:-1]) == "warp:4"  # type: ignore[arg-type]
     assert recommended(found[:1]) == "oracle"  # type: ignore[arg-type]
 
 
