@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from staged_onnx.passes import parse_passes
 from weights.errors import DeviceError, UsageError
 
-__all__ = ["PRECISIONS", "Device", "choose_device"]
+__all__ = ["PRECISIONS", "Device", "choose_device", "cores"]
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 _CUDA_SETUP = "install the CUDA libraries: pip install 'clockwork-onnx[cuda]'"
@@ -110,6 +110,13 @@ def choose_device(
         )
     reason = f"cpu: chosen because cuda is not usable ({missing})"
     return Device("cpu", 0, reason, precision, {}, threads, spin, _passes(passes, "cpu", precision))
+
+
+def cores(device: Device) -> int:
+    """Threads that one operator has on a CPU: those asked for, else one for each core of this process."""
+    if device.threads:
+        return device.threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _passes(text: str, kind: str, precision: str) -> tuple[str, ...]:

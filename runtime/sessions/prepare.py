@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from staged_onnx.passes import Border, FixedGraph, Saving, apply_passes, borders_of, fix_sizes
+from staged_onnx.passes import Border, FixedGraph, Saving, Target, apply_passes, borders_of, fix_sizes
 
 __all__ = ["Prepared", "add_arrays", "prepare"]
 
@@ -42,6 +42,7 @@ def prepare(
     passes: Sequence[str],
     open_graph: Open,
     borders: Mapping[str, Border],
+    threads: int,
 ) -> Prepared:
     """Fix a model's sizes and take it through the passes.
 
@@ -52,6 +53,7 @@ def prepare(
         passes: Names of passes.
         open_graph: Opens a graph as the finished one will be, for the values that a pass asks for.
         borders: What is known beforehand of its inputs.
+        threads: Of one operator.
 
     Returns:
         The graph, the arrays that it only declares, and what each pass has saved.
@@ -64,7 +66,7 @@ def prepare(
     known = {name: border for name, border in borders.items() if name in shapes}
     graph = fix_sizes(proto, shapes, folder=place, borders=known)
     evaluate = _OnEmptyFrame(graph, open_graph)
-    after, savings = apply_passes(graph, passes, evaluate)
+    after, savings = apply_passes(graph, passes, Target(evaluate, threads))
     finished, arrays = after.model()
     return Prepared(finished.SerializeToString(), place, arrays, borders_of(graph, evaluate), savings)
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from runtime.sessions.device import Device
+from runtime.sessions.device import Device, cores
 from runtime.sessions.prepare import Prepared, add_arrays, prepare
 from staged_onnx.graph_sizes import check_array_sizes
 from staged_onnx.passes import Border, FixedGraph
@@ -154,7 +154,9 @@ class Session:
             return self._try(model.SerializeToString(), self._options({}, None, arrays, graph.folder))
 
         try:
-            return prepare(source, self._folder, shapes, self.device.passes, opened, borders)
+            return prepare(
+                source, self._folder, shapes, self.device.passes, opened, borders, cores(self.device)
+            )
         except onnx.shape_inference.InferenceError as error:
             raise BundleError("a damaged graph", file=self.file, found=one_line(error)) from None
 

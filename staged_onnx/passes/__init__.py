@@ -10,25 +10,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from staged_onnx.passes.fixed_graph import Border, FixedGraph, fix_sizes
-from staged_onnx.passes.live_region import Evaluate, borders_of, live_region
+from staged_onnx.passes.live_region import borders_of, live_region
+from staged_onnx.passes.target import Target
+from staged_onnx.passes.winograd import winograd
 from weights.errors import UsageError
 
 __all__ = [
     "DEFAULT",
     "PASSES",
     "Border",
-    "Evaluate",
     "FixedGraph",
     "Saving",
+    "Target",
     "apply_passes",
     "borders_of",
     "fix_sizes",
     "parse_passes",
 ]
 
-Pass = Callable[[FixedGraph, Evaluate], FixedGraph]
+Pass = Callable[[FixedGraph, Target], FixedGraph]
 
-PASSES: Mapping[str, Pass] = {"live-region": live_region}
+PASSES: Mapping[str, Pass] = {"live-region": live_region, "winograd": winograd}
 """Every pass by its name, in the order in which they are taken."""
 
 DEFAULT: Mapping[str, tuple[str, ...]] = {"cpu": tuple(PASSES), "cuda": ()}
@@ -69,7 +71,7 @@ def parse_passes(text: str, device: str) -> tuple[str, ...]:
 
 
 def apply_passes(
-    graph: FixedGraph, names: Sequence[str], evaluate: Evaluate
+    graph: FixedGraph, names: Sequence[str], target: Target
 ) -> tuple[FixedGraph, tuple[Saving, ...]]:
     """Take passes, one after the other.
 
@@ -83,7 +85,7 @@ def apply_passes(
     """
     savings = []
     for name in names:
-        after = PASSES[name](graph, evaluate)
+        after = PASSES[name](graph, target)
         macs, nodes = (graph.macs(), after.macs()), (len(graph.nodes), len(after.nodes))
         savings.append(Saving(name, macs, nodes))
         graph = after

@@ -12,23 +12,21 @@ order, by operators whose padding has been set to what is left of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import NodeProto, helper
 
 from staged_onnx.passes.fixed_graph import Border, FixedGraph
 from staged_onnx.passes.map_operators import MapOperator, part_of, whole_map
+from staged_onnx.passes.target import Evaluate, Target
 from staged_onnx.passes.window_plan import Maps, Plan, live_windows
 from staged_onnx.passes.windows import Window
 
-__all__ = ["Evaluate", "borders_of", "live_region"]
-
-Evaluate = Callable[[FixedGraph, Sequence[str]], Mapping[str, np.ndarray]]
-"""The values of the given names on an empty frame."""
+__all__ = ["borders_of", "live_region"]
 
 
-def live_region(graph: FixedGraph, evaluate: Evaluate) -> FixedGraph:
+def live_region(graph: FixedGraph, target: Target) -> FixedGraph:
     """Compute of each map what a frame can change and something reads.
 
     Pre-condition: the inputs of which `graph.borders` says something are as it says, outside their windows.
@@ -36,7 +34,7 @@ def live_region(graph: FixedGraph, evaluate: Evaluate) -> FixedGraph:
 
     Args:
         graph: Any graph; operators that are not known keep their maps whole.
-        evaluate: Gives values of the graph on an empty frame; asked once, for the maps that are pasted.
+        target: Asked once for values of the graph, those of the maps that are pasted.
 
     Returns:
         The new graph; the same one where there is nothing to gain.
@@ -45,7 +43,7 @@ def live_region(graph: FixedGraph, evaluate: Evaluate) -> FixedGraph:
     plan = maps.cheapest()
     if plan.is_whole(maps):
         return graph
-    constants = evaluate(graph, sorted(plan.pasted)) if plan.pasted else {}
+    constants = target.evaluate(graph, sorted(plan.pasted)) if plan.pasted else {}
     return _Rebuilt(maps, plan, constants).graph()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from onnx import ModelProto
 
-from staged_onnx.passes import fix_sizes
+from staged_onnx.passes import Target, fix_sizes
 from staged_onnx.passes.live_region import live_region
 from staged_onnx.passes.window_plan import live_windows
 from tests.support.fixed_graphs import map_graphs, on_empty_frame, run_fixed
@@ -19,7 +19,7 @@ Made = tuple[ModelProto, dict[str, tuple[int, ...]]]
 def test_bit_for_bit_on_random_graphs(made: Made) -> None:
     model, shapes = made
     graph = fix_sizes(model, {"data": shapes["data"]})
-    narrowed = live_region(graph, on_empty_frame)
+    narrowed = live_region(graph, Target(on_empty_frame))
     for seed in (0, 1):
         feeds = {"data": np.random.default_rng(seed).standard_normal(shapes["data"]).astype(np.float32)}
         expected, found = run_fixed(graph, feeds), run_fixed(narrowed, feeds)
