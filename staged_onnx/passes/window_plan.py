@@ -78,7 +78,9 @@ class Plan:
         return all(window == maps.whole[name] for name, window in self.computed.items())
 
 
-def _narrowable(graph: FixedGraph) -> tuple[dict[str, MapOperator], frozenset[str], frozenset[str]]:
+def _narrowable(
+    graph: FixedGraph, live: Mapping[str, Window]
+) -> tuple[dict[str, MapOperator], frozenset[str], frozenset[str]]:
     """The map operators by their result, the maps that are not to be pasted, and those that stay whole.
 
     ONNX Runtime makes one kernel of a convolution and the sums and products behind it, where all that is
@@ -87,7 +89,11 @@ def _narrowable(graph: FixedGraph) -> tuple[dict[str, MapOperator], frozenset[st
     result of a deconvolution, which has no such layout; where there is pooling, joining or something opaque
     on the way, maps stay whole; and nothing is pasted.
     """
-    operators = {n.output[0]: o for n in graph.nodes if (o := map_operator(graph, n)) is not None}
+    operators = {
+        node.output[0]: operator
+        for node in graph.nodes
+        if node.output[0] in live and (operator := map_operator(graph, node)) is not None
+    }
     made = {node.output[0]: node for node in graph.nodes if len(node.output) == 1}
     inputs = {value.name for value in graph.inputs}
     unpasted, entire = set[str](), set[str]()
@@ -138,9 +144,9 @@ class Maps:
 
     def __init__(self, graph: FixedGraph) -> None:
         self.graph = graph
-        self.operators, self._unpasted, self._entire = _narrowable(graph)
-        self.whole = {name: window for name in self.operators if (window := whole_map(graph, name))}
         self.live = live_windows(graph)
+        self.operators, self._unpasted, self._entire = _narrowable(graph, self.live)
+        self.whole = {name: window for name in self.operators if (window := whole_map(graph, name))}
         self._fused = _fused(graph, self.operators)
         makers = (node for node in graph.nodes if node.op_type in ("Conv", "ConvTranspose"))
         self._multiplied = frozenset(node.output[0] for node in makers)
