@@ -78,7 +78,7 @@ def apply_passes(
     Args:
         graph: The graph.
         names: The passes' names, keys of PASSES.
-        evaluate: Computes values of a graph on an empty frame.
+        target: What it is prepared for.
 
     Returns:
         The graph after these passes, and what each has saved.

@@ -102,6 +102,9 @@ def winograd(graph: FixedGraph, target: Target, share: float = GAIN) -> FixedGra
         graph: Any graph.
         target: Its threads count for the cost.
         share: Of the direct convolution's time, as estimated, that a tiled one must stay under.
+
+    Returns:
+        The new graph; the same one where no layer is faster in tiles.
     """
     nodes: list[NodeProto] = []
     arrays: dict[str, np.ndarray] = {}
