@@ -215,8 +215,16 @@ def _blur(known: Ints, step: int) -> sparse.csr_matrix:
     place = np.searchsorted(known, known + step).clip(max=known.size - 1)
     here = np.flatnonzero(known[place] == known + step)
     there = place[here]
-    every = np.arange(known.size)
-    rows, columns = np.concatenate([every, here, there]), np.concatenate([every, there, here])
-    data = np.full(rows.size, 0.5, np.float32)
-    data[: known.size] = 1
-    return sparse.csr_matrix((data, (rows, columns)), shape=(known.size, known.size))
+    entries = np.ones(known.size, np.int32)
+    entries[here] += 1
+    entries[there] += 1
+    ends = np.concatenate([[0], np.cumsum(entries)]).astype(np.int32)
+    data = np.full(ends[-1], 0.5, np.float32)
+    columns = np.empty(ends[-1], np.int32)
+    # In each row both neighbours, then the vertex itself: products are added in this order, and so a sum is
+    # rounded as DeepLab's program rounds it.
+    columns[ends[here]] = there
+    columns[ends[there + 1] - 2] = here
+    data[ends[1:] - 1] = 1
+    columns[ends[1:] - 1] = np.arange(known.size)
+    return sparse.csr_matrix((data, columns, ends), shape=(known.size, known.size))

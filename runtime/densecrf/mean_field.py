@@ -11,6 +11,7 @@ K_m: Gaussian kernels over all pairs of pixels, i = j included, filtered on a pe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -77,7 +78,7 @@ class DenseCrf:
         lattices = {} if lattices is None else lattices
         for kernel in parameters.kernels:
             if kernel.stds not in lattices:
-                lattices[kernel.stds] = build_lattice(_features(picture, kernel.stds))
+                lattices[kernel.stds] = _lattice(picture, kernel.stds)
         kernels = [(kernel.weight, lattices[kernel.stds]) for kernel in parameters.kernels]
         self._messages = _Messages(kernels) if kernels else None
         self._shifted = sum(kernel.weight for kernel in parameters.kernels) > SAFE_WEIGHT
@@ -170,10 +171,15 @@ class _Messages:
         lattices = [lattice for _, lattice in kernels]
         ends = np.cumsum([0, *(lattice.size for lattice in lattices)], dtype=np.int32)
         self._blocks = list(zip(lattices, ends, ends[1:], strict=False))
-        vertices = np.concatenate([one.vertices + first for one, first, _ in self._blocks], axis=1)
-        gathers = [_factors(lattice, weight)[:, None] * lattice.weights for weight, lattice in kernels]
-        self._corners = rows_of(np.concatenate([one.weights for one in lattices], axis=1), vertices, ends[-1])
-        gather = np.concatenate(gathers, axis=1)
+        vertices = np.concatenate([one.vertices for one in lattices], axis=1)
+        corners = np.concatenate([one.weights for one in lattices], axis=1)
+        gather = np.empty_like(corners)
+        left = 0
+        for (weight, lattice), first in zip(kernels, ends, strict=False):
+            columns = slice(left, left := left + lattice.weights.shape[1])
+            vertices[:, columns] += first
+            np.multiply(lattice.weights, _factors(lattice, weight)[:, None], out=gather[:, columns])
+        self._corners = rows_of(corners, vertices, ends[-1])
         tiles = [slice(first, first + TILE) for first in range(0, len(vertices), TILE)]
         self._gathers = [(tile, rows_of(gather[tile], vertices[tile], ends[-1])) for tile in tiles]
 
@@ -184,6 +190,18 @@ class _Messages:
         at_vertices = np.concatenate(blurred)
         for pixels, gather in self._gathers:
             yield pixels, gather @ at_vertices
+
+
+def _lattice(picture: NDArray[np.uint8], stds: tuple[float, ...]) -> Lattice:
+    if len(stds) == 2:
+        return _lattice_of_places((picture.shape[0], picture.shape[1]), stds)
+    return build_lattice(_features(picture, stds))
+
+
+@lru_cache(maxsize=2)
+def _lattice_of_places(size: tuple[int, int], stds: tuple[float, ...]) -> Lattice:
+    """The lattice of a kernel of position alone, which all pictures of a size share."""
+    return build_lattice(_features(np.empty((*size, 3), np.uint8), stds))
 
 
 def _features(picture: NDArray[np.uint8], stds: Sequence[float]) -> Floats:
