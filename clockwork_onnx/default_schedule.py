@@ -26,6 +26,8 @@ def default_schedule(manifest: Manifest, *, flow: bool | None = None) -> tuple[s
     if manifest.output.kind != "labels":
         return "oracle", f"every frame gets its own {manifest.output.kind}; skip:2 halves the work"
     flow = find_spec("cv2") is not None if flow is None else flow
+    if any(step.type == "DenseCRF" for step in manifest.host_steps):
+        return "oracle", "the net's CRF needs the scores of every frame; skip:2 halves the work"
     if manifest.macs >= LARGE and flow and manifest.scores is not None:
         return (
             "warp:4",

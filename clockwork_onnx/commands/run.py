@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clockwork_onnx.commands.run_folder import KINDS, RunFolder, RunState
+from clockwork_onnx.commands.run_folder import RunFolder, RunState
 from clockwork_onnx.commands.run_many import print_many, run_many, shard_of
 from clockwork_onnx.commands.run_outputs import RunOutputs
+from clockwork_onnx.commands.run_request import RunRequest
 from clockwork_onnx.commands.run_summary import print_summary, summarise_run
 from clockwork_onnx.options import (
     RATE,
@@ -32,6 +31,7 @@ from weights.errors import UsageError
 
 if TYPE_CHECKING:
     from clockwork_onnx.commands.run_resume import Earlier
+    from runtime.densecrf.playing import RefinedPlayer
     from runtime.player import Player
     from runtime.step import Step
     from runtime.video.frames import Frame
@@ -46,6 +46,17 @@ if TYPE_CHECKING:
     "--schedule", help="oracle, skip:2, alternating, pipeline:3, adaptive:0.25, ... [default: the bundle's]."
 )
 @click.option("--signal", metavar="BLOB", help="The blob an adaptive clock watches [default: the bundle's].")
+@click.option(
+    "--crf",
+    metavar="NAME|K=V,...|none",
+    help="A dense CRF behind the head, its parameters as for clockwork deeplab crf [default: the net's own].",
+)
+@click.option(
+    "--crf-moved",
+    type=WholeNumber(0),
+    metavar="N",
+    help="Begin the CRF with its result on the frame before, moved along the flow, and take N iterations.",
+)
 @click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N; cuda never falls back."
 )
@@ -76,6 +87,7 @@ if TYPE_CHECKING:
 @click.option("--timeline", is_flag=True, help="timeline.png: what fired when.")
 @click.option("--log", is_flag=True, help="steps.jsonl: one JSON object per frame.")
 @click.option("--report", is_flag=True, help="report.html: one page to show a colleague.")
+@click.option("--mat", is_flag=True, help="mat/*_blob_0.mat: the scores, as DeepLab's MatWrite stores them.")
 @click.option("--views", is_flag=True, help="views/: each frame as DIGITS draws it, and one page.")
 @click.option(
     "--colours",
@@ -129,7 +141,7 @@ def command(
     """
     from runtime.video.sources import list_sources
 
-    request = _Request(bundle, sources[0], quiet=quiet or as_json or is_quiet(), **options)
+    request = RunRequest(bundle, sources[0], quiet=quiet or as_json or is_quiet(), **options)
     named = list_sources(sources)
     if [each.source for each in named] != [sources[0]] or skip_done or shard is not None:
         return _run_many(request, shard_of(named, shard), skip_done, as_json)
@@ -144,14 +156,15 @@ def command(
     return 128 + stop.number if summary["interrupted"] and stop.number is not None else 0
 
 
-def _run_many(request: _Request, sources: Sequence[NamedSource], skip_done: bool, as_json: bool) -> int:
+def _run_many(request: RunRequest, sources: Sequence[NamedSource], skip_done: bool, as_json: bool) -> int:
     """Play several sources with one player; the exit status."""
     with stop_on_signals() as stop, ExitStack() as stack:
-        opened: list[Player] = []
+        opened: list[Player | RefinedPlayer] = []
 
         def run_one(source: str, folder: Path | None, again: bool) -> dict[str, Any]:
             if not opened:
-                opened.append(stack.enter_context(request.open_player()))
+                opened.append(request.open_player())
+                stack.callback(opened[0].close)
             opened[0].reset(opened[0].schedule)
             one = replace(request, source=source, folder=folder, force=request.force or again)
             return _run(one, stop, opened[0])
@@ -166,102 +179,15 @@ def _run_many(request: _Request, sources: Sequence[NamedSource], skip_done: bool
     return 2 if summary["failed"] else 0
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What was asked for; `quiet`: nothing is shown while it runs."""
-
-    bundle: Path
-    source: str
-    quiet: bool
-    schedule: str | None
-    signal: str | None
-    device: str
-    passes: str
-    folder: Path | None
-    force: bool
-    resume: bool
-    labels: bool
-    overlay: bool
-    timeline: bool
-    log: bool
-    report: bool
-    views: bool
-    colours: str
-    line_width: float
-    alpha: float
-    start: int
-    stride: int
-    max_frames: int | None
-    live: str | None
-    shots: str | None
-    fps: Fraction | None
-    inputs: tuple[tuple[str, str], ...]
-
-    def __post_init__(self) -> None:
-        named = [kind for kind in (*KINDS, "force", "resume") if getattr(self, kind)]
-        if named and self.folder is None:
-            raise UsageError(
-                "where should it be written?",
-                found=", ".join(f"--{kind}" for kind in named),
-                expected="-o FOLDER with them",
-            )
-        if self.force and self.resume:
-            raise UsageError("--force begins anew and --resume goes on", expected="one of them")
-
-    def open_player(self) -> Player:
-        """A player of the bundle, as asked for."""
-        import runtime
-
-        return runtime.open(
-            self.bundle, device=self.device, schedule=self.schedule, signal=self.signal, passes=self.passes
-        )
-
-    @property
-    def is_named(self) -> bool:
-        """Whether any kind of output is named."""
-        return any(getattr(self, kind) for kind in KINDS)
-
-    @property
-    def mode(self) -> str:
-        """What becomes of an earlier run's results, for `RunFolder`."""
-        return "force" if self.force else "resume" if self.resume else "new"
-
-    def wanted(self, still: bool) -> tuple[str, ...]:
-        """What is to be written; where only the folder is named, what suits a video or a single picture."""
-        named = tuple(kind for kind in KINDS if getattr(self, kind))
-        if self.folder is None or named:
-            return named
-        return ("labels", "overlay") if still else ("overlay", "timeline", "log")
-
-    def settings(self, player: Player) -> dict[str, Any]:
-        """All that decides what the results are, as JSON data."""
-        from runtime.video.streams import without_password
-
-        source = Path(self.source)
-        return {
-            "bundle": player.bundle.manifest.name,
-            "bundle_sha256": sha256((player.bundle.path / "manifest.json").read_bytes()).hexdigest(),
-            "source": without_password(self.source),
-            "inputs": {name: without_password(source) for name, source in self.inputs},
-            "source_bytes": source.stat().st_size if source.is_file() else None,
-            "schedule": str(player.schedule),
-            "signal": self.signal,
-            "device": str(player.device),
-            "passes": list(player.device.passes),
-            "fps": None if self.fps is None else str(self.fps),
-        } | {
-            name: getattr(self, name)
-            for name in ("start", "stride", "max_frames", "live", "shots", "alpha", "colours", "line_width")
-        }
-
-
-def _run(asked: _Request, stop: Stop, player: Player | None = None) -> dict[str, Any]:
+def _run(asked: RunRequest, stop: Stop, player: Player | RefinedPlayer | None = None) -> dict[str, Any]:
     """Play the source, write what is wanted, and return the summary; the player is opened unless given."""
     with ExitStack() as stack:
         folder = None
         if asked.folder is not None:
             folder = stack.enter_context(RunFolder(asked.folder, asked.mode))
-        player = player or stack.enter_context(asked.open_player())
+        if player is None:
+            player = asked.open_player()
+            stack.callback(player.close)
         if folder is None or folder.earlier is None or not asked.resume:
             return _run_from(None, asked, stop, player, folder, None)
         from clockwork_onnx.commands.run_resume import earlier_part
@@ -279,13 +205,14 @@ def _run(asked: _Request, stop: Stop, player: Player | None = None) -> dict[str,
 
 def _run_from(
     earlier: Earlier | None,
-    asked: _Request,
+    asked: RunRequest,
     stop: Stop,
-    player: Player,
+    player: Player | RefinedPlayer,
     folder: RunFolder | None,
     outputs: tuple[str, ...] | None,
 ) -> dict[str, Any]:
     """Play from the beginning, or go on where an earlier run broke off, whose outputs are then known."""
+    from clockwork_onnx.commands.run_player import steps_left_out
     from clockwork_onnx.console import progress
     from runtime.video.shots import mark_shots
     from runtime.video.threads import prefetch
@@ -308,6 +235,9 @@ def _run_from(
             )
         if outputs is None:
             outputs = asked.wanted(still=reader.frame_count == 1 and reader.fps is None)
+        if not asked.quiet:
+            for line in steps_left_out(player.bundle.manifest, outputs, asked.crf):
+                click.echo(line, err=True)
         written = stack.enter_context(
             RunOutputs(
                 folder,
@@ -336,7 +266,7 @@ def _run_from(
     return summary
 
 
-def _open_source(asked: _Request, player: Player, earlier: Earlier | None) -> VideoReader:
+def _open_source(asked: RunRequest, player: Player | RefinedPlayer, earlier: Earlier | None) -> VideoReader:
     """The source, from the frame on at which it begins."""
     from runtime.video.bundle_frames import open_frames
 
@@ -357,7 +287,9 @@ def _open_source(asked: _Request, player: Player, earlier: Earlier | None) -> Vi
     )
 
 
-def _play(player: Player, frames: Any, outputs: RunOutputs, first_shot: int) -> Iterator[Step]:
+def _play(
+    player: Player | RefinedPlayer, frames: Any, outputs: RunOutputs, first_shot: int
+) -> Iterator[Step]:
     """Play and write; each frame is kept until its step comes out."""
     kept: dict[int, Frame] = {}
 

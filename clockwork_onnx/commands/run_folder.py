@@ -21,13 +21,13 @@ from weights.whole_file import check_folder, growing, locked_folder, whole_file
 
 __all__ = ["KINDS", "RunFolder", "RunState", "read_state"]
 
-KINDS = ("labels", "overlay", "timeline", "log", "report", "views")
+KINDS = ("labels", "overlay", "timeline", "log", "report", "mat", "views")
 """What can be written; each is an option of the command."""
 STATE = "run.json"
 LOG = "steps.jsonl"
 OLD = ".old"
 _FILES = ("overlay.mp4", "overlay.png", "timeline.png", LOG, "report.html")
-_FOLDERS = {"labels": ("*.png",), "views": ("*.png", "views.json", "views.html")}
+_FOLDERS = {"labels": ("*.png",), "mat": ("*.mat",), "views": ("*.png", "views.json", "views.html")}
 _MOST_BYTES = 1 << 20
 _STATES = ("running", "interrupted", "complete")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from clockwork_onnx.commands.run_resume import Earlier
+    from runtime.densecrf.playing import RefinedPlayer
     from runtime.player import Player
     from runtime.report.html import Section
     from runtime.step import Step
@@ -51,7 +52,7 @@ class RunOutputs:
         self,
         folder: RunFolder | None,
         state: RunState,
-        player: Player,
+        player: Player | RefinedPlayer,
         reader: VideoReader,
         *,
         fps: Fraction | None,
@@ -60,7 +61,7 @@ class RunOutputs:
         earlier: Earlier | None = None,
     ) -> None:
         gives = player.bundle.manifest.output.kind
-        of_labels = [f"--{name}" for name in ("labels", "views", "report") if name in state.outputs]
+        of_labels = [f"--{name}" for name in ("labels", "mat", "views", "report") if name in state.outputs]
         if of_labels and gives != "labels":
             raise UsageError(
                 f"this bundle gives no labels but a {gives}",
@@ -76,6 +77,7 @@ class RunOutputs:
             "timeline": "timeline.png",
             "log": "steps.jsonl",
             "report": "report.html",
+            "mat": "mat",
             "views": "views",
         }
         self._view_options = views
@@ -125,6 +127,8 @@ class RunOutputs:
             self._writers["labels"].write(step.labels, step.name)
         if "views" in self._writers:
             self._writers["views"].write(image, step.labels, Path(step.name or f"{step.index:06d}").stem)
+        if "mat" in self.paths:
+            self._write_mat(step, image)
         if "overlay" in self.paths and "overlay" not in self._writers:
             _write_picture(self.paths["overlay"], self._overlay.blended(image, step.output, kind=step.kind))
         if "overlay" in self._writers:
@@ -135,6 +139,15 @@ class RunOutputs:
         if "report" in self.paths:
             self._samples.add(step, image, step.output, frame.more)
         self.record.add(step)
+
+    def _write_mat(self, step: Step, image: np.ndarray) -> None:
+        from clockwork_onnx.deeplab.mat_files import blob_name, write_mat
+        from runtime.densecrf.playing import RefinedPlayer
+
+        assert isinstance(self.player, RefinedPlayer)  # opened so where scores are wanted
+        self.paths["mat"].mkdir(exist_ok=True)
+        scores = self.player.scores((image.shape[0], image.shape[1]))
+        write_mat(self.paths["mat"] / blob_name(step.name), scores)
 
     def _open(self, step: Step, image: np.ndarray) -> None:
         if self._folder is None:
@@ -231,7 +244,7 @@ class RunOutputs:
         return with_oracle(samples, labels)
 
 
-def _theta(player: Player) -> float | None:
+def _theta(player: Player | RefinedPlayer) -> float | None:
     """The threshold of the first clock that has one."""
     thetas = (getattr(clock, "theta", None) for clock in player.schedule.clocks)
     return next((theta for theta in thetas if theta is not None), None)

@@ -19,6 +19,7 @@ from weights.whole_file import growing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runtime.densecrf.playing import RefinedPlayer
     from runtime.player import Player
 
 __all__ = ["Earlier", "earlier_part"]
@@ -42,7 +43,7 @@ class Earlier:
         return (step for step, _ in islice(finished_steps(self.log), self.restart.steps + 1))
 
 
-def earlier_part(folder: RunFolder, outputs: Sequence[str], player: Player) -> Earlier | None:
+def earlier_part(folder: RunFolder, outputs: Sequence[str], player: Player | RefinedPlayer) -> Earlier | None:
     """What stays of the run that broke off.
 
     The log and the overlay get the names of files that grow.
@@ -68,6 +69,8 @@ def earlier_part(folder: RunFolder, outputs: Sequence[str], player: Player) -> E
         if drawn is not None and count >= drawn:
             break
         if "labels" in outputs and not (folder.path / "labels" / f"{step.name}.png").is_file():
+            break
+        if "mat" in outputs and not (folder.path / "mat" / f"{step.name}_blob_0.mat").is_file():
             break
         finder.add(step)
         if finder.last != before:

@@ -9,6 +9,7 @@ from clockwork_onnx.console import stdout_console
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runtime.densecrf.playing import RefinedPlayer
     from runtime.player import Player
     from runtime.report.run_record import RunRecord
     from runtime.video.reader import VideoReader
@@ -17,7 +18,7 @@ __all__ = ["flow_sentence", "print_summary", "summarise_run"]
 
 
 def summarise_run(
-    player: Player, record: RunRecord, seconds: float, reader: VideoReader, interrupted: bool
+    player: Player | RefinedPlayer, record: RunRecord, seconds: float, reader: VideoReader, interrupted: bool
 ) -> dict[str, Any]:
     """The run as JSON data.
 

@@ -4,6 +4,8 @@ The head is taken in two parts (`staged_onnx.split`), so that its scores are a v
 they are brought to the frame's size as the head does it, and refined along the frame's edges. With a moved
 start the CRF begins on each frame with Q of the frame before, moved along the optical flow, and takes few
 iterations; its labels are then not those of ten iterations from softmax (docs/deeplab.md has figures).
+
+A bundle whose net has a DenseCRF layer says so in its manifest's `host_steps`; `crf_of` reads it there.
 """
 
 from __future__ import annotations
@@ -14,29 +16,56 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from os import PathLike
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.densecrf.lattice import rows_of
 from runtime.densecrf.mean_field import DenseCrf
-from runtime.densecrf.parameters import CrfParameters
+from runtime.densecrf.parameters import CrfParameters, KernelSet, parse_parameters
 from runtime.flow.estimators import FlowSource, flow_estimator
 from runtime.flow.fields import FlowEstimator
-from runtime.player import Player
+from runtime.player import Player, as_schedule
 from runtime.schedule.clocks import Always
-from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Edge, Schedule
-from runtime.sessions.device import choose_device
+from runtime.sessions.device import Device, choose_device
 from runtime.step import Step
-from staged_onnx import Manifest, read_bundle
+from runtime.video.frames import pictures_of
+from staged_onnx import Bundle, Manifest, read_bundle
 from staged_onnx.split import split_head
-from weights.errors import BundleError, ScheduleError
+from weights.errors import BundleError, ScheduleError, UsageError
 
-__all__ = ["RefinedPlayer", "moved_along", "open_refined", "resized"]
+__all__ = ["RefinedPlayer", "crf_of", "moved_along", "open_refined", "resized"]
 
 Floats = NDArray[np.float32]
+T = TypeVar("T")
+
+
+def crf_of(manifest: Manifest, text: str | None = None) -> CrfParameters | KernelSet | None:
+    """The CRF that belongs behind a bundle's head.
+
+    Args:
+        manifest: The bundle's.
+        text: "none", or parameters as `parse_parameters` reads them; None for what the net itself has.
+
+    Returns:
+        The kernels of the net's DenseCRF layer where nothing else is asked for; None for no CRF.
+
+    Raises:
+        UsageError: Unknown parameters, or the net has several such layers and nobody says which.
+    """
+    if text is not None:
+        return None if text == "none" else parse_parameters(text)
+    layers = [step for step in manifest.host_steps if step.type == "DenseCRF"]
+    if len(layers) > 1:
+        raise UsageError(
+            "which of the net's CRFs?",
+            found=", ".join(layer.name for layer in layers),
+            expected="none, the name of a variant, or bi_w=4,bi_xy_std=121,...",
+            hint="--crf NAME",
+        )
+    return KernelSet.of_layer(layers[0].parameters) if layers else None
 
 
 class RefinedPlayer:
@@ -44,7 +73,7 @@ class RefinedPlayer:
 
     Args:
         player: A player of a bundle whose head is split (see `open_refined`).
-        parameters: The CRF's parameters.
+        parameters: The CRF's parameters; None leaves the labels as they are.
         moved_iterations: Iterations on frames for which there is a moved start; None for no moved starts.
         flow: What a start is moved along.
     """
@@ -52,17 +81,18 @@ class RefinedPlayer:
     def __init__(
         self,
         player: Player,
-        parameters: CrfParameters,
+        parameters: CrfParameters | KernelSet | None,
         moved_iterations: int | None = None,
         flow: FlowSource = "auto",
     ) -> None:
         self.player = player
         self.parameters = parameters
         self._scores = player.manifest.stages[-1].outputs[-1]
-        self._short = (
-            replace(parameters, iterations=moved_iterations) if moved_iterations is not None else None
-        )
-        self._flow: FlowEstimator | None = flow_estimator(flow) if moved_iterations is not None else None
+        self._short: CrfParameters | KernelSet | None = None
+        self._flow: FlowEstimator | None = None
+        if parameters is not None and moved_iterations is not None:
+            self._short = replace(parameters, iterations=moved_iterations)
+            self._flow = flow_estimator(flow)
         self._before: tuple[NDArray[np.uint8], Floats, int] | None = None
 
     def __enter__(self) -> RefinedPlayer:
@@ -80,7 +110,41 @@ class RefinedPlayer:
         """Close the player."""
         self.player.close()
 
-    def play(self, frames: Iterable[Any]) -> Iterator[Step]:
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle as it is played: its head is in two parts."""
+        return self.player.bundle
+
+    @property
+    def device(self) -> Device:
+        """Where the stages run; the CRF runs on the host."""
+        return self.player.device
+
+    @property
+    def schedule(self) -> Schedule:
+        """When each stage fires."""
+        return self.player.schedule
+
+    @property
+    def reads_motion(self) -> bool:
+        """As `Player.reads_motion`."""
+        return self.player.reads_motion
+
+    @property
+    def flow_counts(self) -> dict[str, int]:
+        """As `Player.flow_counts`; flow of moved starts is not counted."""
+        return self.player.flow_counts
+
+    def reset(self, schedule: str | Schedule) -> None:
+        """Forget all values, and play a schedule for the bundle as it is played here."""
+        self._before = None
+        self.player.reset(schedule)
+
+    def ahead(self, frames: Iterable[T]) -> Iterator[T]:
+        """The frames, as `Player.ahead` hands them out."""
+        return self.player.ahead(frames)
+
+    def play(self, frames: Iterable[Any], *, first_shot: int = 0) -> Iterator[Step]:
         """One step per frame, as `Player.play`; `ms` has the CRF's milliseconds as "densecrf".
 
         A step whose scores are those of the frame before, because the schedule repeats its whole output,
@@ -92,14 +156,14 @@ class RefinedPlayer:
 
         def kept() -> Iterator[Any]:
             for frame in frames:
-                waiting.append(getattr(frame, "image", frame))
+                waiting.append(pictures_of(frame)[0])
                 yield frame
 
-        for step in self.player.play(kept()):
+        for step in self.player.play(kept(), first_shot=first_shot):
             image = waiting.popleft()
             began = time.perf_counter()
             if labels is None or labels.shape != image.shape[:2] or step.fired:
-                labels = self._refine(image, step.shot)
+                labels = self._refine(image, step)
             ms = (time.perf_counter() - began) * 1e3
             times = {**step.ms, "densecrf": ms, "total": step.ms["total"] + ms}
             yield replace(step, output=labels, ms=times)
@@ -111,16 +175,18 @@ class RefinedPlayer:
         # h x w x K; a copy, since the next frame writes over the buffer.
         return resized(np.ascontiguousarray(buffer.transpose(2, 0, 1), np.float32).copy(), size)
 
-    def _refine(self, image: NDArray[np.uint8], shot: int) -> NDArray[np.uint8]:
+    def _refine(self, image: NDArray[np.uint8], step: Step) -> NDArray[np.uint8]:
+        parameters, start = self.parameters, None
+        if parameters is None:
+            return step.labels
         scores = self.scores((image.shape[0], image.shape[1]))
-        start, parameters = None, self.parameters
         if self._flow is not None and self._short is not None:
             before = self._before
-            if before is not None and before[2] == shot and before[1].shape == scores.shape:
+            if before is not None and before[2] == step.shot and before[1].shape == scores.shape:
                 start, parameters = moved_along(before[1], self._flow.estimate(before[0], image)), self._short
         q = DenseCrf(image, parameters).infer(scores, start)
         if self._flow is not None:
-            self._before = image.copy(), q, shot
+            self._before = image.copy(), q, step.shot
         labels = q.argmax(axis=0).astype(np.uint8)
         labels.flags.writeable = False
         return labels
@@ -128,10 +194,12 @@ class RefinedPlayer:
 
 def open_refined(
     path: str | PathLike[str],
-    parameters: CrfParameters,
+    parameters: CrfParameters | KernelSet | None,
     *,
     device: str = "auto",
     schedule: str | None = None,
+    signal: str | None = None,
+    passes: str = "auto",
     moved_iterations: int | None = None,
     flow: FlowSource = "auto",
 ) -> RefinedPlayer:
@@ -139,9 +207,11 @@ def open_refined(
 
     Args:
         path: The bundle.
-        parameters: The CRF's parameters.
+        parameters: The CRF's parameters (`crf_of` gives those of the bundle); None for no CRF.
         device: As for `runtime.open`; the CRF itself runs on the host.
-        schedule: By default the bundle's.
+        schedule: By default the bundle's; the oracle where that moves values, which leaves a CRF no scores.
+        signal: The value that adaptive clocks watch, by default the bundle's.
+        passes: As for `runtime.open`.
         moved_iterations: Iterations with a moved start; None for none.
         flow: The estimator for that.
 
@@ -154,15 +224,20 @@ def open_refined(
     """
     bundle = read_bundle(path)
     manifest = bundle.manifest
-    played = parse_schedule(schedule or manifest.schedule, manifest, files=schedule is not None)
+    played = as_schedule(schedule, bundle, signal)
+    if schedule is None and played.movement is not None:
+        played = as_schedule("oracle", bundle, signal)
     if played.movement is not None:
         raise ScheduleError(
-            "a schedule that moves values does not go with a CRF", found=f'"{played}"', expected="another one"
+            "a schedule that moves values does not go with a CRF",
+            found=f'"{played}"',
+            expected="oracle, alternating, skip:2, ...",
+            hint="--schedule oracle; a moved start of the CRF follows the picture, too",
         )
     split = split_head(bundle, "scores")
-    if manifest.scores is None or manifest.scores.channels < 2:
+    if parameters is not None and (manifest.scores is None or manifest.scores.channels < 2):
         raise BundleError("a CRF needs two classes or more", file=path, found="scores of one channel")
-    player = Player(split, choose_device(device), _with_head(played, split.manifest))
+    player = Player(split, choose_device(device, passes=passes), _with_head(played, split.manifest))
     return RefinedPlayer(player, parameters, moved_iterations, flow)
 
 

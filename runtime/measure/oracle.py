@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from runtime.densecrf.playing import RefinedPlayer
 from runtime.player import Player
 from runtime.video.frames import Frame, pictures_of
 
 __all__ = ["oracle_labels"]
 
 
-def oracle_labels(player: Player, frames: Sequence[Any]) -> list[np.ndarray]:
+def oracle_labels(player: Player | RefinedPlayer, frames: Sequence[Any]) -> list[np.ndarray]:
     """Run every stage on each frame, as on the first one of a shot.
 
     Args:
