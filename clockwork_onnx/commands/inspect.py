@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,14 @@ from clockwork_onnx.commands.bundle_summary import bundle_summary, print_bundle
 from clockwork_onnx.commands.pass_summary import pass_summary, print_passes
 from clockwork_onnx.console import stdout_console
 from clockwork_onnx.options import NetOptions, json_option, net_options, print_json
-from weights.errors import UsageError
+from weights.errors import BundleError, UsageError
+from weights.whole_file import check_folder, whole_file
 
 if TYPE_CHECKING:
+    from caffe_port import Net
     from caffe_port.inspection import Inspection
+    from clockwork_onnx.net_picture import Row
+    from staged_onnx import Plan
 
 STYLES = {"exact": "green", "approximated": "yellow", "unsupported": "red"}
 
@@ -23,12 +28,23 @@ STYLES = {"exact": "green", "approximated": "yellow", "unsupported": "red"}
 @click.argument("prototxt", metavar="PROTOTXT|BUNDLE", type=click.Path(path_type=Path))
 @click.argument("weights_path", metavar="[WEIGHTS]", required=False)
 @click.option("--passes", is_flag=True, help="Of a bundle: what the passes on a CPU save in each stage, too.")
+@click.option(
+    "--graph",
+    type=click.Path(path_type=Path),
+    metavar="FILE.svg",
+    help="Draw the net: layers coloured by stage, carried values with their bytes.",
+)
+@click.option("--cut", "cuts", multiple=True, metavar="BLOB", help="For --graph: cut at this blob; repeat.")
+@click.option("--stages", type=click.IntRange(1, 16), help="For --graph: as many stages of balanced cost.")
 @net_options
 @json_option
 def command(
     prototxt: Path,
     weights_path: str | None,
     passes: bool,
+    graph: Path | None,
+    cuts: tuple[str, ...],
+    stages: int | None,
     reading: NetOptions,
     as_json: bool,
 ) -> int:
@@ -41,6 +57,7 @@ def command(
     """
     import weights
     from caffe_port.inspection import inspect_net
+    from clockwork_onnx.net_picture import bundle_rows, net_rows
     from staged_onnx import read_bundle
 
     if prototxt.is_dir():
@@ -48,6 +65,8 @@ def command(
             raise UsageError("a bundle has its weights already", file=prototxt, found=weights_path)
         bundle = read_bundle(prototxt)
         summary = bundle_summary(bundle)
+        if graph is not None:
+            _draw(graph, bundle.manifest.name, bundle_rows(bundle.manifest))
         if passes:
             summary["passes"] = pass_summary(bundle)
         if as_json:
@@ -69,11 +88,43 @@ def command(
         )
     net = reading.read(prototxt, tolerant=True)
     found = inspect_net(net, weights.read(weights_path) if weights_path is not None else None)
+    if graph is not None:
+        _draw(graph, net.name or prototxt.stem, net_rows(net, *_planned(net, found, cuts, stages)))
     if as_json:
         print_json(found.to_json())
     else:
         _print(found)
     return 0 if found.converts else 1
+
+
+def _planned(
+    net: Net, found: Inspection, cuts: tuple[str, ...], stages: int | None
+) -> tuple[Plan | None, dict[str, tuple[int, ...]]]:
+    """How the net is cut for a picture, None where it cannot be and nobody asked; and its values' shapes."""
+    import staged_onnx
+    from weights.errors import ClockworkError
+
+    known = {n: s for layer in found.layers for n, s in zip(layer.tops, layer.top_shapes, strict=True)}
+    shapes = {n: s for n, s in {**found.inputs, **known}.items() if s is not None}
+    try:
+        if cuts:
+            return staged_onnx.plan(net, cuts=list(cuts)), shapes
+        for count in (stages,) if stages is not None else (3, 2, 1):
+            with suppress(BundleError) if stages is None else nullcontext():
+                return staged_onnx.plan(net, stages=count), shapes
+    except ClockworkError:
+        if cuts or stages is not None:
+            raise
+    return None, shapes
+
+
+def _draw(path: Path, title: str, rows: list[Row]) -> None:
+    """Write the picture, whole or not at all."""
+    from clockwork_onnx.net_picture import draw
+
+    check_folder(path.parent)
+    with whole_file(path) as partial:
+        partial.write_text(draw(title, rows), encoding="utf-8")
 
 
 def _shape(shape: Any) -> str:
