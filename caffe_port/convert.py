@@ -32,6 +32,10 @@ def check_values(net: Net, values: Sequence[str], what: str) -> None:
         UnsupportedError: A value's numbers are changed in place, by another layer through a blob that shares
             its memory.
     """
+    if "" in values:
+        raise UsageError(
+            f"a blob without a name as {what}", file=net.file, found='""', expected="a name that is not empty"
+        )
     known = net.values()
     changed = overwritten(net)[0]
     for value in values:

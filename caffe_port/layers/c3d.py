@@ -17,6 +17,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from caffe_port.graph import GraphBuilder
+from caffe_port.layers.pooling import averaged
 from caffe_port.net import Layer, Shape
 from caffe_port.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 from caffe_port.registry import Blob, LayerRule, register
@@ -180,27 +181,18 @@ def emit_pool(
     bottom = g.shape(layer.bottoms[0])
     kernel, stride, pad = _pool(layer, bottom)
     g.require_fixed(layer, "whether a window starts beyond the volume is known for one size")
+    # As many points behind the end as the last window needs: no more, so that none is added or dropped.
+    ends = [
+        max(0, (size - 1) * s + k - n - p)
+        for size, k, s, p, n in zip(
+            pool_shape(layer, (bottom,))[0][2:], kernel, stride, pad, bottom[2:], strict=True
+        )
+    ]
     if _pooling_spec(layer).pool == MAX:
-        # As many points behind the end as the last window needs: no more, so that none is added or dropped.
-        ends = [
-            max(0, (size - 1) * s + k - n - p)
-            for size, k, s, p, n in zip(
-                pool_shape(layer, (bottom,))[0][2:], kernel, stride, pad, bottom[2:], strict=True
-            )
-        ]
         pads = [*pad, *ends]
         return (g.node("MaxPool", bottoms[0], kernel_shape=list(kernel), strides=list(stride), pads=pads),)
-    return (
-        g.node(
-            "AveragePool",
-            bottoms[0],
-            kernel_shape=list(kernel),
-            strides=list(stride),
-            pads=list(pad) * 2,
-            ceil_mode=1,
-            count_include_pad=1,
-        ),
-    )
+    room = [max(0, end - p) for end, p in zip(ends, pad, strict=True)]
+    return (averaged(g, bottoms[0], kernel=kernel, stride=stride, pad=pad, room=room),)
 
 
 register(

@@ -224,29 +224,47 @@ def _common(w: Window) -> dict[str, Any]:
     }
 
 
-def _average(g: GraphBuilder, x: str, w: Window) -> str:
+def averaged(
+    g: GraphBuilder,
+    x: str,
+    *,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    pad: Sequence[int],
+    room: Sequence[int],
+) -> str:
     """The mean over each window cut to the padded picture: Caffe's own pads count, what lies beyond does not.
 
-    `count_include_pad` with `ceil_mode` leaves to the kernel what it divides by at a ragged border: ONNX
-    Runtime's CPU kernel takes Caffe's count, cuDNN's the whole window's. So either nothing is ragged, or
-    nothing that is padded counts.
+    Args:
+        g: The graph.
+        x: The picture, (N, C, ...).
+        kernel: The window, one size per axis behind the channels; the same holds for the rest.
+        stride: Its steps.
+        pad: Zeros on both sides, which count.
+        room: How far windows may reach beyond these at the end, which does not count.
+
+    Returns:
+        The means.
+
+    `count_include_pad` leaves to each reader what it divides by: with `ceil_mode` ONNX Runtime's CPU kernel
+    takes Caffe's count, cuDNN and OpenCV 5 the whole window's, and OpenCV 4 never counts pads. So nothing
+    that AveragePool pads counts, and what counts is padded before.
     """
-    if not w.ceil:
-        return g.node("AveragePool", x, count_include_pad=int(any(w.pad)), **_common(w))
-    if not any(w.pad):
-        return g.node("AveragePool", x, count_include_pad=0, **_common(w))
-    # Caffe's pads are written out. Doubled in between, because ONNX Runtime would merge the Pad into pads
-    # that count all or not at all.
-    padded = g.node("Pad", x, g.ints(0, 0, *w.pad, 0, 0, *w.pad), g.const(np.float32(0)), mode="constant")
-    room = [end - p for end, p in zip(w.ends(), w.pad, strict=True)]
-    y = g.node(
-        "AveragePool",
-        g.node("Mul", padded, g.const(np.float32(2))),
-        kernel_shape=list(w.kernel),
-        strides=list(w.stride),
-        pads=[*(0 for _ in room), *room],
-    )
+    size = {"kernel_shape": list(kernel), "strides": list(stride)}
+    pads = [*(0 for _ in room), *room]
+    if not any(pad):
+        return g.node("AveragePool", x, pads=pads, **size)
+    padded = g.node("Pad", x, g.ints(0, 0, *pad, 0, 0, *pad), g.const(np.float32(0)), mode="constant")
+    if not any(room):
+        return g.node("AveragePool", padded, **size)
+    # Doubled in between, because ONNX Runtime would merge the Pad into pads that count all or not at all.
+    y = g.node("AveragePool", g.node("Mul", padded, g.const(np.float32(2))), pads=pads, **size)
     return g.node("Mul", y, g.const(np.float32(0.5)))
+
+
+def _average(g: GraphBuilder, x: str, w: Window) -> str:
+    room = [end - p if w.ceil else 0 for end, p in zip(w.ends(), w.pad, strict=True)]
+    return averaged(g, x, kernel=w.kernel, stride=w.stride, pad=w.pad, room=room)
 
 
 def _pool(g: GraphBuilder, layer: Layer, x: str, w: Window, method: int) -> str:
