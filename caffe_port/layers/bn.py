@@ -93,6 +93,10 @@ def emit_bn(
         arrays = [g.const(np.ascontiguousarray(b.reshape(-1))) for b in blobs]
         return (g.node("BatchNormalization", x, *arrays, epsilon=float(eps)),)
     if layer.spec.bn_param.bn_mode != INFERENCE:
+        if g.dims(layer.bottoms[0])[0] == 1 and rank > 2:
+            # The batch is one item: one operator instead of ten.
+            arrays = [g.const(np.ascontiguousarray(b.reshape(-1))) for b in blobs]
+            return (g.node("InstanceNormalization", x, *arrays, epsilon=EPS_OF_SEGNET),)
         x = _by_batch(g, x, rank)
     scale, shift = (b.reshape(-1, *(1,) * (rank - 2)) for b in blobs)
     return (g.node("Add", g.node("Mul", x, g.const(scale)), g.const(shift)),)

@@ -75,6 +75,12 @@ def emit_batch_norm(
         blobs[:2] if len(blobs) == 5 else (np.ones(channels, np.float32), np.zeros(channels, np.float32))
     )
     if spec.HasField("use_global_stats") and not spec.use_global_stats:
+        if g.dims(layer.bottoms[0])[0] == 1 and len(shape) > 2:
+            # The batch is one item: one operator instead of seven.
+            one_item = g.node(
+                "InstanceNormalization", x, g.const(scale), g.const(shift), epsilon=float(spec.eps)
+            )
+            return (one_item,)
         axes = [i for i in range(len(shape)) if i != 1]
         centred = g.node("Sub", x, g.node("ReduceMean", x, axes=axes, keepdims=1))
         spread = g.node("ReduceMean", g.node("Mul", centred, centred), axes=axes, keepdims=1)

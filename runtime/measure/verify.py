@@ -70,7 +70,10 @@ class Verification:
         return {**asdict(self), "passed": self.passed}
 
 
-def _session(model: onnx.ModelProto | str | PathLike[str], providers: Sequence[Any]) -> ort.InferenceSession:
+def open_session(
+    model: onnx.ModelProto | str | PathLike[str], providers: Sequence[Any]
+) -> ort.InferenceSession:
+    """A session of a model or its file; raises BundleError for what ONNX Runtime cannot open."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else fspath(model)
@@ -106,7 +109,8 @@ def _kind(file: str) -> str | None:
     return known[0] if known is not None else None
 
 
-def _feeds(session: ort.InferenceSession, reference: Reference) -> dict[str, np.ndarray]:
+def feeds_of(session: ort.InferenceSession, reference: Reference) -> dict[str, np.ndarray]:
+    """The reference's inputs that the session wants; raises DataSetError where one is missing or misfits."""
     feeds = {}
     for wanted in session.get_inputs():
         array = reference.inputs.get(wanted.name)
@@ -178,7 +182,7 @@ def verify(
         BundleError: The model cannot be opened or run.
     """
     known = read_reference(reference)
-    session = _session(model, providers)
+    session = open_session(model, providers)
     name = session.get_modelmeta().graph_name if isinstance(model, onnx.ModelProto) else fspath(model)
     outputs = [o.name for o in session.get_outputs()]
     unknown = [output for output in known.outputs if output not in outputs]
@@ -191,7 +195,7 @@ def verify(
             hint=f"convert with {' '.join(f'--blob {output}' for output in known.outputs)}",
         )
     wanted = list(known.outputs)
-    feeds = _feeds(session, known)
+    feeds = feeds_of(session, known)
     try:
         got = session.run(wanted, feeds)
     except Exception as error:
