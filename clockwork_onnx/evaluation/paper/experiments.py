@@ -2,65 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from clockwork_onnx.evaluation.datasets import cityscapes, nyudv2, pascal_voc, shapes, youtube_objects
 from clockwork_onnx.evaluation.datasets.base import NO_CLASS, VOID, DataSet
-from clockwork_onnx.evaluation.datasets.sliding_window import translated
 from clockwork_onnx.evaluation.paper import protocols
 from clockwork_onnx.evaluation.paper.numbers import PAPER_WEIGHTS, PaperRow, paper_row
 from clockwork_onnx.evaluation.paper.own_clocks import visible_schedule
-from clockwork_onnx.evaluation.paper.protocols import METHODS, SPACING, Method, Options, schedule_text
+from clockwork_onnx.evaluation.paper.protocols import METHODS, Method, Options, schedule_text
+from clockwork_onnx.evaluation.paper.sources import Experiment
 from clockwork_onnx.evaluation.results.tables import Cell, Table
 from clockwork_onnx.evaluation.scoring.metrics import Confusion, Scores
 from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedule, run_truncated
-from clockwork_onnx.evaluation.scoring.scoring import Clip, Result
+from clockwork_onnx.evaluation.scoring.scoring import Result
 from runtime import Schedule
 from staged_onnx import Bundle
 from weights.errors import UsageError
 
 __all__ = [
-    "SHAPES",
-    "SHIFTS",
     "TABLES",
-    "Experiment",
     "Row",
     "bundle_for",
-    "experiments",
     "has_paper_weights",
-    "not_there",
     "one_frame_late",
     "result_table",
     "run_experiment",
     "table_methods",
-    "video_for_figures",
 ]
 
-SHAPES = Path("shapes")
-"""In place of a folder of data: the generated video."""
-
 TABLES = (1, 3, 4, 5, 6)
-SHIFTS = (16, 32)
-"""Pixels a frame of the paper's translated pictures."""
-SHAPES_PICTURES = 40
 PIPELINES = ("frame oracle", "3-stage baseline", "3-stage pipeline", "2-stage baseline", "2-stage pipeline")
 CLOCKS = ("frame oracle", "skip frame", "alternating")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Data and how they are played. `name` is for files; `key` names the paper's column, "" for none."""
-
-    key: str
-    data_set: DataSet
-    clips: Callable[[Method], Iterator[Clip]]
-    name: str = ""
-    boundary_radius: int | None = None
-    paper_fill: Literal["library", "notebook"] = "notebook"
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,46 +67,6 @@ def table_methods(table: int, thresholds: Sequence[float]) -> list[Method]:
     if table == 6:
         return [METHODS[name] for name in CLOCKS] + [protocols.adaptive(t) for t in thresholds]
     raise UsageError("no such table", found=table, expected=", ".join(map(str, TABLES)))
-
-
-def experiments(table: int, data: Path, options: Options, shifts: Sequence[int] = SHIFTS) -> list[Experiment]:
-    """What a table plays: every data set of the table that is there.
-
-    Args:
-        table: The paper's number of the table.
-        data: The folder of the data sets, or SHAPES.
-        options: How the paper's open points are settled.
-        shifts: Pixels per frame of tables 3 and 5.
-
-    Returns:
-        One experiment per data set, or per shift.
-
-    Raises:
-        DataSetError: A data set is broken, or none is there.
-    """
-    if data == SHAPES:
-        return _shapes(table, options, shifts)
-    if table in (3, 5):
-        return _pascal(data, options, shifts)
-    makers = {"nyudv2": _nyudv2, "youtube": _youtube, "cityscapes": _cityscapes}
-    # A data set that is not there is left out; one that is there and broken is an error.
-    missing = not_there(table, data)
-    wanted = _TABLE_DATA[table]
-    present = [name for name in wanted if name not in missing]
-    return [makers[name](data, options) for name in present or wanted[:1]]
-
-
-def not_there(table: int, data: Path) -> tuple[str, ...]:
-    """The data sets of a table that are not in the folder `data`."""
-    wanted = () if data == SHAPES else _TABLE_DATA[table]
-    return tuple(name for name in wanted if not (_folder(data, name) / _PLACES[name][0]).is_dir())
-
-
-def video_for_figures(data: Path) -> DataSet:
-    """The labelled video that table 1 and the figures play: YouTube-Objects, or the shapes."""
-    if data == SHAPES:
-        return shapes.read()
-    return youtube_objects.read(_folder(data, "youtube"))
 
 
 def bundle_for(data_set: DataSet, bundles: Sequence[Bundle], options: Options) -> Bundle:
@@ -300,98 +233,3 @@ def _scored_by(data_set: DataSet, bundle: Bundle) -> DataSet:
 def _share_of(result: Result, whole: Run) -> Result:
     """A truncated net's cost as a share of the whole net's."""
     return replace(result, macs_of_oracle=result.macs_per_frame / whole.costs.oracle)
-
-
-def _shapes(table: int, options: Options, shifts: Sequence[int]) -> list[Experiment]:
-    if table in (3, 5):
-        pictures = shapes.pictures(SHAPES_PICTURES)
-        return [_translated("", f"shapes-{shift}", pictures, shift, options) for shift in shifts]
-    video = shapes.read()
-    return [
-        Experiment("", video, lambda method: protocols.whole_shots(video, method, options), name="shapes")
-    ]
-
-
-def _translated(key: str, name: str, pictures: DataSet, shift: int, options: Options) -> Experiment:
-    sequences = translated(pictures, shift)
-    return Experiment(
-        key,
-        sequences,
-        lambda method: protocols.translated(sequences, method, options),
-        name=name,
-        boundary_radius=int(options.boundary_radius),
-        paper_fill="library",
-    )
-
-
-def _pascal(data: Path, options: Options, shifts: Sequence[int]) -> list[Experiment]:
-    pictures = pascal_voc.read(_folder(data, "pascal"))
-    # Every new frame size opens the sessions anew, so pictures of one size follow each other.
-    by_size = sorted(pictures.shots, key=lambda shot: shot.samples[0].read_image().shape)
-    pictures = replace(pictures, shots=tuple(by_size))
-    return [_translated(f"pascal-{shift}", f"pascal-{shift}", pictures, shift, options) for shift in shifts]
-
-
-def _youtube(data: Path, options: Options) -> Experiment:
-    video = youtube_objects.read(_folder(data, "youtube"))
-    return Experiment(
-        "youtube", video, lambda method: protocols.every_tenth(video, method, options), name="youtube"
-    )
-
-
-def _nyudv2(data: Path, options: Options) -> Experiment:
-    # The adaptive clock's firing rate is counted over whole clips, on frames after the labelled one, too.
-    clips = nyudv2.read_clips(_folder(data, "nyudv2"), subsample=SPACING, following=True)
-    need = max(method.lead for method in METHODS.values())
-    long_enough = tuple(
-        shot for shot in clips.shots if any(sample.read_label is not None for sample in shot.samples[need:])
-    )
-    left_out = len(clips.shots) - len(long_enough)
-    kept = replace(clips, shots=long_enough)
-    return Experiment(
-        "nyudv2",
-        kept,
-        lambda method: protocols.last_frame(kept, method, options, paper_phases="merged"),
-        name="nyudv2",
-        note=f"{left_out} clips with fewer than {need + 1} frames are left out" if left_out else "",
-    )
-
-
-def _cityscapes(data: Path, options: Options) -> Experiment:
-    sequences = cityscapes.read(_folder(data, "cityscapes"), length=int(options.sequence_length))
-    # The notebook tosses for skip frame first and goes on for alternating.
-    tossed = {"alternating": len(sequences.shots)}
-    return Experiment(
-        "cityscapes",
-        sequences,
-        lambda method: protocols.last_frame(
-            sequences, method, options, coin_tosses=tossed.get(method.name, 0)
-        ),
-        name="cityscapes",
-    )
-
-
-_TABLE_DATA: dict[int, tuple[str, ...]] = {
-    3: ("pascal",),
-    5: ("pascal",),
-    4: ("nyudv2", "youtube"),
-    6: ("nyudv2", "youtube", "cityscapes"),
-}
-
-# A folder that marks each data set, and names under which it may lie in the folder of all data.
-_VOC = ("VOC2011", "VOCdevkit/VOC2011", "VOC2012", "VOCdevkit/VOC2012", "pascal")
-_PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "pascal": ("ImageSets/Segmentation", _VOC),
-    "youtube": ("youtube_masks", ("youtube", "youtube-objects")),
-    "nyudv2": ("segmentation", ("nyudv2", "nyud")),
-    "cityscapes": ("gtFine", ("cityscapes",)),
-}
-
-
-def _folder(data: Path, name: str) -> Path:
-    """The data set's own folder: `data` itself, or one of its usual names inside."""
-    mark, places = _PLACES[name]
-    for folder in (data, *(data / place for place in places)):
-        if (folder / mark).is_dir():
-            return folder
-    return data / places[0] if data.is_dir() else data

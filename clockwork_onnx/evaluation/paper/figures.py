@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from clockwork_onnx.evaluation.datasets.base import DataSet
-from clockwork_onnx.evaluation.paper.experiments import Experiment, run_experiment
+from clockwork_onnx.evaluation.paper.experiments import run_experiment
 from clockwork_onnx.evaluation.paper.protocols import Options, adaptive
+from clockwork_onnx.evaluation.paper.sources import Experiment
 from clockwork_onnx.evaluation.results.watchers import Strips
 from clockwork_onnx.evaluation.scoring.runs import Run, Watch, run_schedule
 from clockwork_onnx.evaluation.scoring.scoring import Clip, Result

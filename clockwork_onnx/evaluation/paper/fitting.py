@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from clockwork_onnx.evaluation.paper.experiments import Experiment
 from clockwork_onnx.evaluation.paper.protocols import Method
+from clockwork_onnx.evaluation.paper.sources import Experiment
 from clockwork_onnx.evaluation.scoring.truncated import has_scores_of
 from staged_onnx import Bundle
 from weights.errors import ClockworkError

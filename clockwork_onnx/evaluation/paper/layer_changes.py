@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clockwork_onnx.evaluation.datasets.base import DataSet, Sample, Shot, mean_of, preprocess
-from clockwork_onnx.evaluation.paper.experiments import Experiment, run_experiment
+from clockwork_onnx.evaluation.paper.experiments import run_experiment
 from clockwork_onnx.evaluation.paper.numbers import TABLE_1
 from clockwork_onnx.evaluation.paper.protocols import METHODS, Method, Options
+from clockwork_onnx.evaluation.paper.sources import Experiment
 from clockwork_onnx.evaluation.results.tables import Cell, Table
 from clockwork_onnx.evaluation.scoring.differences import ARGMAX, Difference, ShotDifferences, over_shots
 from clockwork_onnx.evaluation.scoring.truncated import StageRunner, graphs_of, has_scores_of

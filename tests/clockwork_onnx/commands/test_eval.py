@@ -17,7 +17,7 @@ from clockwork_onnx.cli import run
 from clockwork_onnx.commands import eval_bundle, eval_paper
 from clockwork_onnx.evaluation.datasets import shapes as shapes_data
 from clockwork_onnx.evaluation.demo import demo
-from clockwork_onnx.evaluation.paper import experiments as paper
+from clockwork_onnx.evaluation.paper import sources
 from staged_onnx import Bundle, classes, read_bundle
 from tests.support.toy_bundles import toy_frame
 
@@ -448,4 +448,25 @@ def test_the_demo_leaves_its_files_and_says_the_same_twice(tmp_path: Path) -> No
 
 def test_the_demo_s_frames_are_those_of_its_progress_bar() -> None:
     assert demo.demo_frames() == len(demo.SCHEDULES) * shapes_data.read(frames=demo.FRAMES).labelled
-    assert Path("shapes") == paper.SHAPES
+    assert Path("shapes") == sources.SHAPES
+
+
+def test_paper_on_video_of_ones_own(
+    toy: Bundle, tmp_path: Path, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tables and figures of labelled frames in folders; the pictures that are translated are frames of it."""
+    wanted = [f"--table={n}" for n in (1, 3, 4, 5, 6)] + [f"--figure={n}" for n in (2, 6, 7)]
+    own = ("--model", toy.path, *folder_options(pair), "--shift", 1, "--threshold", 0.1)
+    status, _, _ = call(capsys, "eval", "paper", *own, *wanted, "-o", tmp_path / "out")
+    assert status == 0
+    name = f"{pair[0].parent.name}-frames"
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    for table in (f"table-4-{name}", f"table-6-{name}", f"table-3-{name}-1", f"table-5-{name}-1", "table-1"):
+        assert {f"{table}.csv", f"{table}.md"} <= written
+    assert {"figure-2.png", "figure-6.png", "figure-7.png"} <= written
+    document = json.loads((tmp_path / "out/results.json").read_text("utf-8"))
+    oracles = [table["rows"][0] for table in document["tables"] if table["table"] != 1]
+    assert [row["mean_iu"] for row in oracles] == [1.0] * 4
+    assert document["data"] == f"{pair[0].parent.name}/frames"
+    status, _, err = call(capsys, "eval", "paper", *folder_options(pair), "--table", 4)
+    assert status == 2 and "a data set without a bundle" in err

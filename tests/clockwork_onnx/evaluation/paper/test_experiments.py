@@ -11,16 +11,10 @@ from PIL import Image
 
 from clockwork_onnx.evaluation.datasets.base import NO_CLASS, DataSet, Sample, Shot
 from clockwork_onnx.evaluation.paper import experiments as paper
-from clockwork_onnx.evaluation.paper import figures, protocols
-from clockwork_onnx.evaluation.paper.experiments import (
-    SHAPES,
-    Experiment,
-    bundle_for,
-    experiments,
-    result_table,
-    run_experiment,
-)
+from clockwork_onnx.evaluation.paper import figures, protocols, sources
+from clockwork_onnx.evaluation.paper.experiments import bundle_for, result_table, run_experiment
 from clockwork_onnx.evaluation.paper.protocols import METHODS, Options
+from clockwork_onnx.evaluation.paper.sources import SHAPES, Experiment, experiments
 from staged_onnx import Bundle
 from tests.support.toy_bundles import TOY_CLASSES, toy_frame
 from weights.errors import DataSetError, UsageError
@@ -166,9 +160,9 @@ def test_missing_data_is_an_error_only_where_nothing_is_there(tmp_path: Path) ->
 
 def test_a_data_set_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "cityscapes/gtFine").mkdir(parents=True)
-    assert paper.not_there(6, tmp_path) == ("nyudv2", "youtube")
-    assert paper.not_there(5, tmp_path) == ("pascal",)
-    assert paper.not_there(6, SHAPES) == ()
+    assert sources.not_there(6, tmp_path) == ("nyudv2", "youtube")
+    assert sources.not_there(5, tmp_path) == ("pascal",)
+    assert sources.not_there(6, SHAPES) == ()
 
 
 def test_true_labels_that_are_a_frame_late() -> None:
@@ -189,7 +183,7 @@ def test_true_labels_that_are_a_frame_late() -> None:
 
 
 def test_tables_in_miniature_need_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "SHAPES_PICTURES", 2)
+    monkeypatch.setattr(sources, "MOST_PICTURES", 2)
     translated = experiments(5, SHAPES, Options())
     assert [len(e.data_set.shots) for e in translated] == [2, 2]
     assert [e.name for e in translated] == ["shapes-16", "shapes-32"]

@@ -13,7 +13,6 @@ import staged_onnx
 from clockwork_onnx.evaluation.datasets import shapes
 from clockwork_onnx.evaluation.datasets.base import DataSet
 from clockwork_onnx.evaluation.paper import protocols
-from clockwork_onnx.evaluation.paper.experiments import Experiment
 from clockwork_onnx.evaluation.paper.layer_changes import (
     LayerChange,
     difference_table,
@@ -21,6 +20,7 @@ from clockwork_onnx.evaluation.paper.layer_changes import (
     score_layers,
 )
 from clockwork_onnx.evaluation.paper.protocols import Options
+from clockwork_onnx.evaluation.paper.sources import Experiment
 from clockwork_onnx.evaluation.scoring.truncated import StageRunner
 from staged_onnx import Bundle
 from tests.clockwork_onnx.evaluation.paper.test_experiments import toy_video
