@@ -46,6 +46,8 @@ SCHEDULES = (
     "pipeline:2",
     "pipeline:3",
     "adaptive:0.1",
+    "warp:4",
+    "between:4@fuse",
 )
 SHOWN = "alternating"
 """The schedule whose labels the overlay video shows."""
