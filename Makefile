@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test fuzz lint docs site clean
+.PHONY: demo test cuda-headers fuzz lint docs site clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clockwork-onnx needs Python 3.11 or newer; set PYTHON=")'
@@ -25,6 +25,14 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The headers that tests/cuda builds stub CUDA libraries with; needs g++ and no GPU.
+$(VENV)/cuda-headers/.installed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/cuda-headers \
+	    'nvidia-cuda-runtime>=13,<14' 'nvidia-cuda-crt>=13,<14'
+	touch $@
+
+cuda-headers: $(VENV)/cuda-headers/.installed
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

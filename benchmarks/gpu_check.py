@@ -37,7 +37,7 @@ from caffe_port.nets import fcn8s
 from clockwork_onnx.evaluation.datasets.shapes_video import shapes_shot
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
 from runtime.sessions.device import Device, choose_device
-from runtime.sessions.session import allocate
+from runtime.sessions.memory import allocate
 from runtime.sessions.stage_sessions import StageSessions
 from staged_onnx import Bundle
 from weights.errors import DeviceError

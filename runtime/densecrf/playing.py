@@ -30,6 +30,7 @@ from runtime.player import Player, as_schedule
 from runtime.schedule.clocks import Always
 from runtime.schedule.schedule import Edge, Schedule
 from runtime.sessions.device import Device, choose_device
+from runtime.sessions.memory import download
 from runtime.step import Step
 from runtime.video.frames import pictures_of
 from staged_onnx import Bundle, Manifest, read_bundle
@@ -171,9 +172,8 @@ class RefinedPlayer:
     def scores(self, size: tuple[int, int]) -> Floats:
         """The scores of the frame whose step was handed out last, K x H x W, at a size (height, width)."""
         entry = self.player.cache[self._scores]
-        buffer = entry.buffers[entry.read(0).buffer].numpy()
-        # h x w x K; a copy, since the next frame writes over the buffer.
-        return resized(np.ascontiguousarray(buffer.transpose(2, 0, 1), np.float32).copy(), size)
+        values = download(entry.buffers[entry.read(0).buffer], entry.dtype, entry.device)  # h x w x K
+        return resized(np.ascontiguousarray(values.transpose(2, 0, 1), np.float32), size)
 
     def _refine(self, image: NDArray[np.uint8], step: Step) -> NDArray[np.uint8]:
         parameters, start = self.parameters, None

@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from runtime.engine.executors import Task
 from runtime.sessions.device import Device
-from runtime.sessions.session import allocate
+from runtime.sessions.memory import allocate, upload
 
 __all__ = ["Entry", "EntryState", "FeatureCache", "Version"]
 
@@ -70,7 +70,7 @@ class Entry:
         self.name = name
         self.shape = shape
         self.dtype = np.dtype(dtype)
-        self.device = str(device)
+        self.device = device
         self.buffers: list[ort.OrtValue] = [allocate(shape, dtype, device) for _ in range(count)]
         self.lagged = lagged
         self.keeps_earlier = keeps_earlier
@@ -81,6 +81,10 @@ class Entry:
         self._last = count - 1
         self.writers: list[list[Task]] = [[] for _ in range(count)]
         self.readers: list[list[Task]] = [[] for _ in range(count)]
+
+    def upload(self, array: np.ndarray, buffer: int) -> None:
+        """Fill one of the buffers with an array of its shape and type."""
+        upload(array, self.buffers[buffer], self.device)
 
     def clear(self) -> None:
         """Forget every version; the buffers stay."""
@@ -99,7 +103,7 @@ class Entry:
         buffer = self._free()
         for task in self.readers[buffer]:
             task.wait()
-        self.buffers[buffer].update_inplace(np.zeros(self.shape, self.dtype))
+        self.upload(np.zeros(self.shape, self.dtype), buffer)
         self.before = Version(buffer, -1, -1)
         return self.before
 
@@ -230,7 +234,7 @@ class FeatureCache:
                     name=e.name,
                     shape=e.shape,
                     dtype=e.dtype.name,
-                    device=e.device,
+                    device=str(e.device),
                     index=v.index if v else None,
                     age=self.position - v.position if v else None,
                     transforms=v.transforms if v else 0,

@@ -30,12 +30,16 @@ class Deciding:
         opened: The schedule.
         complete: Called with an entry of the cache before a probe looks at its newest version: returns when
             that is written.
+        wait: Called before time is looked at: returns when what was handed over to a GPU is done.
     """
 
-    def __init__(self, opened: OpenSchedule, complete: Callable[[Entry], None]) -> None:
+    def __init__(
+        self, opened: OpenSchedule, complete: Callable[[Entry], None], wait: Callable[[], None]
+    ) -> None:
         self._stages = opened.stages
         self._head = opened.head.name
         self._complete = complete
+        self._wait = wait
         self._keeps_images = opened.asks_functions
         self._costs: dict[str, deque[float]] = {
             name: deque(maxlen=COSTS_KEPT) for name in (*(s.name for s in opened.stages), self._head)
@@ -116,6 +120,7 @@ class Deciding:
 
     def fits(self, budget_ms: float) -> bool:
         """Whether the stage in question and the head can be done within the budget."""
+        self._wait()
         needed = sum(median(self._costs[name]) for name in (self._stage.name, self._head))
         return (time.perf_counter() - self._began) * 1e3 + needed <= budget_ms
 

@@ -7,17 +7,18 @@ overwrites.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import onnxruntime as ort
 
 from runtime.engine.cache import Entry, Version
-from runtime.engine.executors import Executor, Task
+from runtime.engine.executors import Executor, Job, Task
 from runtime.engine.in_flight import InFlight, Result, Work
 from runtime.engine.open_schedule import OpenHead, OpenSchedule, OpenStage
 from runtime.engine.transform_runner import Slot
+from runtime.sessions.cuda_stream import Stopwatch
+from runtime.sessions.memory import download
 from staged_onnx import FRAME
 
 __all__ = ["Dispatch"]
@@ -30,12 +31,13 @@ class Dispatch:
         self._head = opened.head
         self._key_head = opened.key_head
         self._cache = opened.cache
+        self._device = opened.device
         self._transforms = opened.transforms
         self._repeats = opened.schedule.repeat
         self._waits = opened.schedule.waits
         self._executor = executor
         self._pictures = {name: opened.cache[name] for name in opened.frame_names}
-        self.bindings: dict[tuple[OpenStage | OpenHead, tuple[int, ...]], Callable[[], None]] = {}
+        self.bindings: dict[tuple[OpenStage | OpenHead, tuple[int, ...]], Job] = {}
         """A run per stage and combination of buffers, made when it first occurs."""
         self.start_shot()
 
@@ -100,8 +102,13 @@ class Dispatch:
         for task in entry.readers[version.buffer]:
             task.wait()
         entry.readers[version.buffer] = []
-        entry.buffers[version.buffer].update_inplace(self._frame.pictures[name])
+        entry.upload(self._frame.pictures[name], version.buffer)
         self._uploaded.add(name)
+
+    def wait(self) -> None:
+        """Return when all that was handed over to a GPU is done."""
+        if self._device.stream is not None:
+            self._device.stream.wait()
 
     def complete(self, entry: Entry) -> None:
         """Return when the newest version of an entry is written."""
@@ -162,10 +169,11 @@ class Dispatch:
         run = self._bound(head, read, [], {head.writes: head.result})
         result = self._last = self._frame.result = Result(head.writes)
 
-        def work() -> None:
-            run()
-            result.array = np.array(head.result.numpy())
+        def work() -> Stopwatch | None:
+            watch = run()
+            result.array = download(head.result, head.dtype, self._device)
             result.array.setflags(write=False)
+            return watch
 
         self._frame.add(Work(head.name, self._submit(head.name, work, read, []), _came_from(versions)))
 
@@ -215,7 +223,7 @@ class Dispatch:
         read: list[Slot],
         written: list[int],
         outputs: dict[str, ort.OrtValue],
-    ) -> Callable[[], None]:
+    ) -> Job:
         """A run of a stage between these buffers."""
         key = (part, (*(buffer for _, buffer in read), *written))
         run = self.bindings.get(key)
@@ -225,7 +233,7 @@ class Dispatch:
             run = self.bindings[key] = partial(part.session.run, binding)
         return run
 
-    def _submit(self, lane: str, work: Callable[[], None], read: list[Slot], written: list[Slot]) -> Task:
+    def _submit(self, lane: str, work: Job, read: list[Slot], written: list[Slot]) -> Task:
         """Hand over work with what must be done before it."""
         executor = self._executor
         if not executor.overlaps:

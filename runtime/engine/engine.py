@@ -30,7 +30,7 @@ class Engine:
     def __init__(self, opened: OpenSchedule, executor: Executor) -> None:
         self._opened = opened
         self.dispatch = Dispatch(opened, executor)
-        self._deciding = Deciding(opened, self.dispatch.complete)
+        self._deciding = Deciding(opened, self.dispatch.complete, self.dispatch.wait)
         self._waits = opened.schedule.waits
         self._waiting: list[InFlight] = []
         self._key_at = 0

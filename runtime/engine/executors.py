@@ -12,21 +12,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Protocol
 
+from runtime.sessions.cuda_stream import Stopwatch
 from weights.errors import UsageError
 
-__all__ = ["Executor", "Inline", "Task", "Threads"]
+__all__ = ["Executor", "Inline", "Job", "Task", "Threads"]
+
+Job = Callable[[], Stopwatch | None]
+"""Work to be done; gives what tells how long it takes where it is only handed over to a GPU."""
 
 
 class Task:
-    """A piece of work. `ms`: what it took; `ended`: when, by time.perf_counter."""
+    """A piece of work. `ended`: when it was done, or handed over to a GPU, by time.perf_counter."""
 
-    __slots__ = ("after", "ended", "future", "ms", "work")
+    __slots__ = ("_ms", "_watch", "after", "ended", "future", "work")
 
-    def __init__(self, work: Callable[[], None], after: Iterable[Task] = ()) -> None:
-        self.work: Callable[[], None] | None = work
+    def __init__(self, work: Job, after: Iterable[Task] = ()) -> None:
+        self.work: Job | None = work
         self.after = tuple(after)
-        self.ms = 0.0
         self.ended = 0.0
+        self._ms = 0.0
+        self._watch: Stopwatch | None = None
         self.future: Future[None] | None = None
 
     def run(self) -> None:
@@ -40,11 +45,16 @@ class Task:
                 other.wait()
             assert self.work is not None
             start = time.perf_counter()
-            self.work()
+            self._watch = self.work()
             self.ended = time.perf_counter()
-            self.ms = (self.ended - start) * 1e3
+            self._ms = (self.ended - start) * 1e3
         finally:
             self.work = None
+
+    @property
+    def ms(self) -> float:
+        """What the work took, in milliseconds; on a GPU returns when it is done there."""
+        return self._watch.ms if self._watch is not None else self._ms
 
     @property
     def done(self) -> bool:
@@ -65,7 +75,7 @@ class Executor(Protocol):
     overlaps: bool
     """Whether work of different stages may run at the same time, so that buffers must be guarded."""
 
-    def submit(self, lane: str, work: Callable[[], None], after: Iterable[Task] = ()) -> Task:
+    def submit(self, lane: str, work: Job, after: Iterable[Task] = ()) -> Task:
         """Have work done in a lane.
 
         Args:
@@ -87,7 +97,7 @@ class Inline:
     ahead = 0
     overlaps = False
 
-    def submit(self, lane: str, work: Callable[[], None], after: Iterable[Task] = ()) -> Task:
+    def submit(self, lane: str, work: Job, after: Iterable[Task] = ()) -> Task:
         """Do the work now.
 
         Args:
@@ -123,7 +133,7 @@ class Threads:
         self._lock = Lock()
         self._closed = False
 
-    def submit(self, lane: str, work: Callable[[], None], after: Iterable[Task] = ()) -> Task:
+    def submit(self, lane: str, work: Job, after: Iterable[Task] = ()) -> Task:
         """Queue the work for the lane's thread.
 
         Args:

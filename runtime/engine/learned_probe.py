@@ -7,26 +7,36 @@ still stand. With "@fired" behind the name it gets the value as it was when the 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from onnx import helper
 
 from caffe_port.onnx_graph import OnnxGraph
 from runtime.engine.cache import Entry, FeatureCache
 from runtime.sessions.device import Device
-from runtime.sessions.session import Binding, Session, allocate, read_dims
+from runtime.sessions.graph_files import read_dims
+from runtime.sessions.memory import allocate, download
+from runtime.sessions.session import Binding, Session
 from staged_onnx import Manifest
 from weights.errors import ScheduleError
 
-__all__ = ["FIRED", "ValuesProbe", "names_values"]
+__all__ = ["FIRED", "ValuesProbe", "as_written", "names_values"]
 
 FIRED = "@fired"
-HOST = Device("cpu", 0, "host")
 
 
 def names_values(file: str) -> bool:
     """Whether a model names values, rather than taking the frame and the one before."""
     inputs = read_dims(file)
     return not (len(inputs) == 2 and all(len(dims) == 3 and dims[2] in (3, None) for dims in inputs.values()))
+
+
+def as_written(device: Device) -> Device:
+    """A device on which a model is opened as it is written, whatever the precision of the net: its constants
+    may be beyond float16.
+    """
+    return replace(device, precision="fp32")
 
 
 def _copy_graph(entries: dict[str, Entry]) -> bytes:
@@ -65,8 +75,9 @@ class ValuesProbe:
                 expected=", ".join(name + FIRED for name in sorted(made_before)),
             )
         self.entries = tuple({e.name: e for e in (*self.now.values(), *fired.values())}.values())
+        self.device = as_written(device)
         self.session = Session(
-            file, device, {n: e.shape for n, e in {**self.now, **fired}.items()}, name="learned clock"
+            file, self.device, {n: e.shape for n, e in {**self.now, **fired}.items()}, name="learned clock"
         )
         self._check_types({**self.now, **fired})
         output = next(iter(self.session.outputs.values()))
@@ -78,7 +89,8 @@ class ValuesProbe:
                 expected="one output of one number",
             )
         self.output = output.name
-        self.result = allocate(shape, output.dtype, HOST)
+        self.dtype = output.dtype
+        self.result = allocate(shape, output.dtype, self.device)
         self.bindings: dict[tuple[int, ...], Binding] = {}
         self.sources = {entry.name: entry for entry in fired.values()}
         self.kept = {name: allocate(e.shape, e.dtype.type, device) for name, e in self.sources.items()}
@@ -136,7 +148,7 @@ class ValuesProbe:
                 {**inputs, **self.fired}, {self.output: self.result}
             )
         self.session.run(binding)
-        number = float(self.result.numpy().reshape(()))
+        number = float(download(self.result, self.dtype, self.device).reshape(()))
         if np.isnan(number):
             raise ScheduleError("a learned clock's model gave NaN", file=self.file, expected="a number")
         return number

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnxruntime as ort
 
 from runtime.engine.cache import Entry, FeatureCache
@@ -18,7 +19,9 @@ from runtime.engine.transform_runner import TransformRunner
 from runtime.flow.paths import FlowPaths
 from runtime.schedule.clocks import Clock, Learned, Measured, by_position, sensors_of
 from runtime.schedule.schedule import Schedule
-from runtime.sessions.session import Session, allocate
+from runtime.sessions.device import Device
+from runtime.sessions.memory import allocate
+from runtime.sessions.session import Session
 from runtime.sessions.stage_sessions import StageSession, StageSessions
 from runtime.transform import Transform
 from staged_onnx import FRAME, Manifest
@@ -63,7 +66,7 @@ class OpenStage:
 class OpenHead:
     """What a frame needs to know of the head.
 
-    writes: the name of its output. result: the buffer that it writes.
+    writes: the name of its output. result: the buffer that it writes, and dtype: the type of its elements.
     """
 
     name: str
@@ -72,6 +75,7 @@ class OpenHead:
     reads_pixels: bool
     writes: str
     result: ort.OrtValue
+    dtype: type[np.generic]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,7 @@ class OpenSchedule:
     """
 
     schedule: Schedule
+    device: Device
     size: tuple[int, int]
     frame_names: tuple[str, ...]
     stages: tuple[OpenStage, ...]
@@ -170,6 +175,7 @@ def open_schedule(
     result = allocate(sessions.result.shape, sessions.result.dtype, sessions.device)
     return OpenSchedule(
         schedule=schedule,
+        device=sessions.device,
         size=sessions.size,
         frame_names=manifest.frame_names,
         stages=tuple(stages),
@@ -188,6 +194,7 @@ def _open_head(head: StageSession, result: ort.OrtValue) -> OpenHead:
         reads_pixels=head.spec.reads_pixels,
         writes=head.spec.outputs[0],
         result=result,
+        dtype=head.session.outputs[head.spec.outputs[0]].dtype,
     )
 
 

@@ -7,13 +7,15 @@ from typing import Protocol
 import numpy as np
 
 from runtime.engine.cache import Entry, FeatureCache, Version
-from runtime.engine.learned_probe import HOST, ValuesProbe, names_values
+from runtime.engine.learned_probe import ValuesProbe, as_written, names_values
 from runtime.engine.probe_graphs import sensor_graph
 from runtime.engine.transform_runner import TransformRunner
 from runtime.flow.paths import FlowPaths
 from runtime.schedule.clocks import Drift, Learned, Measured, Sensor
 from runtime.sessions.device import Device
-from runtime.sessions.session import Binding, Session, allocate, read_dims
+from runtime.sessions.graph_files import read_dims
+from runtime.sessions.memory import allocate, download
+from runtime.sessions.session import Binding, Session
 from staged_onnx import Manifest
 from weights.errors import ScheduleError
 
@@ -153,7 +155,8 @@ class _SensorProbe:
         if built.snapshot_shape is not None:
             inputs["reference"] = built.snapshot_shape
         self.session = Session(built.model, device, inputs, name=f"signal of {stage}")
-        self.change = allocate((), np.float64, HOST)
+        self.device = device
+        self.change = allocate((), np.float64, device)
         self.reference: Entry | None = None
         if built.snapshot_shape is not None:
             name = f"reference {stage} {sensor.value} {sensor.measure} {sensor.reference}"
@@ -170,7 +173,7 @@ class _SensorProbe:
 
     def measure(self, image: np.ndarray, previous: np.ndarray) -> float:
         self._run()
-        return float(self.change.numpy())
+        return float(download(self.change, np.float64, self.device))
 
     def _run(self) -> None:
         now = self.entry.read(0)
@@ -264,7 +267,9 @@ class _ModelProbe:
                 expected="2 inputs, uint8 height x width x 3",
             )
         self.names = names
-        self.session = Session(file, device, dict.fromkeys(names, self.frame.shape), name="learned clock")
+        self.session = Session(
+            file, as_written(device), dict.fromkeys(names, self.frame.shape), name="learned clock"
+        )
         output = next(iter(self.session.outputs.values()))
         shape = output.shape if output.shape is not None else (0,)
         if (
@@ -278,7 +283,9 @@ class _ModelProbe:
                 expected="two inputs, uint8 height x width x 3, and one output of one number",
             )
         self.output = output.name
-        self.result = allocate(shape, output.dtype, HOST)
+        self.device = self.session.device
+        self.dtype = output.dtype
+        self.result = allocate(shape, output.dtype, self.device)
         self.bindings: dict[tuple[int, ...], Binding] = {}
 
     def start(self) -> None:
@@ -293,7 +300,7 @@ class _ModelProbe:
             inputs = dict(zip(self.names, (self.frame.buffers[b] for b in key), strict=True))
             binding = self.bindings[key] = self.session.bind(inputs, {self.output: self.result})
         self.session.run(binding)
-        return float(self.result.numpy().reshape(()))
+        return float(download(self.result, self.dtype, self.device).reshape(()))
 
     def settle(self, fired: bool) -> None:
         """It keeps nothing."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from runtime.engine.cache import Entry, FeatureCache
+from runtime.engine.executors import Job
 from runtime.flow.origin import fresh_origin, origin_of
 from runtime.flow.paths import FlowPaths
 from runtime.sessions.device import Device
@@ -58,7 +59,7 @@ class TransformRunner:
         self._own = own
         self._origins = origins
         self._sessions: dict[Transform, Session] = {}
-        self._runs: dict[tuple[Transform, tuple[int, ...]], Callable[[], None]] = {}
+        self._runs: dict[tuple[Transform, tuple[int, ...]], Job] = {}
         self._sources: dict[str, deque[Sight]] = {}
         self._waits = any(t.reads_version("earlier") and t.when == "kept" for t in transforms)
         self._seen: list[Sight] = []
@@ -163,9 +164,7 @@ class TransformRunner:
                 session.close()
         self._sessions.clear()
 
-    def work(
-        self, values: tuple[str, ...], when: str
-    ) -> Iterator[tuple[Callable[[], None], list[Slot], Slot]]:
+    def work(self, values: tuple[str, ...], when: str) -> Iterator[tuple[Job, list[Slot], Slot]]:
         """What there is to do for the values of a stage, in the order of the transforms.
 
         Args:
@@ -183,7 +182,7 @@ class TransformRunner:
                 if work is not None:
                     yield work
 
-    def _prepare(self, transform: Transform) -> tuple[Callable[[], None], list[Slot], Slot] | None:
+    def _prepare(self, transform: Transform) -> tuple[Job, list[Slot], Slot] | None:
         """The work of one transform; None where a feed has nothing to do it with."""
         inputs: dict[str, Slot] = {}
         for feed in transform.feeds:
@@ -233,7 +232,7 @@ class TransformRunner:
         version = entry.write(self._sight.position, self._sight.index)
         for task in entry.readers[version.buffer]:
             task.wait()
-        entry.buffers[version.buffer].update_inplace(array)
+        entry.upload(array, version.buffer)
         self._made[feed.name] = version.buffer
         return entry, version.buffer
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 from runtime.flow.codec import CodecFlow
 from runtime.flow.fields import Flow, FlowEstimator, FlowFunction, Picture, resize_flow
-from runtime.sessions.session import read_dims
+from runtime.sessions.graph_files import read_dims
 from staged_onnx.flow_export import PIXEL_MEANS
 from weights.errors import BundleError, FlowError
 from weights.shown import one_line

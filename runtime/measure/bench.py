@@ -26,7 +26,8 @@ from runtime.player import Player
 from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Schedule
 from runtime.sessions.device import Device
-from runtime.sessions.session import Session, allocate
+from runtime.sessions.memory import allocate, download, upload
+from runtime.sessions.session import Session
 from runtime.sessions.stage_sessions import StageSessions
 from runtime.step import Step
 from runtime.video.pictures import checked_pictures
@@ -313,6 +314,7 @@ class _Whole:
         }
         name, port = next(iter(self.session.outputs.items()))
         shape = port.shape or self.session.output_shapes(self.frames)[name]
+        self.dtype = port.dtype
         self.result = allocate(shape, port.dtype, device)
         self.binding = self.session.bind(self.frames, {name: self.result})
         self.ms: list[float] = []
@@ -330,9 +332,9 @@ class _Whole:
         for frame in frames:
             began = time.perf_counter()
             for name, picture in frame.items():
-                self.frames[name].update_inplace(picture)
+                upload(picture, self.frames[name], self.session.device)
             self.session.run(self.binding)
-            np.array(self.result.numpy())
+            download(self.result, self.dtype, self.session.device)
             self.ms.append((time.perf_counter() - began) * 1e3)
         self.walls.append(time.perf_counter() - start)
 

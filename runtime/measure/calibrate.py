@@ -23,6 +23,7 @@ from runtime.player import Player
 from runtime.schedule.clocks import Drift, Never, Sensor, Watch
 from runtime.schedule.grammar import parse_schedule
 from runtime.schedule.schedule import Schedule
+from runtime.sessions.memory import download
 from runtime.transform import Moment
 from staged_onnx import Bundle
 from weights.errors import BundleError, ScheduleError, UsageError
@@ -238,7 +239,7 @@ def _record(player: Player, sensor: Sensor, frames: Iterable[Any]) -> _Recording
     with Player(player.bundle, player.device, plan) as collector:
         for step in collector.play(frames):
             entry = collector.cache[sensor.value]
-            value = entry.buffers[entry.read(0).buffer].numpy()
+            value = download(entry.buffers[entry.read(0).buffer], entry.dtype, entry.device)
             if recording is None:
                 measure = measure_of(sensor, entry.shape, manifest)
                 recording = _Recording(measure, mean_of(sensor.value, manifest))

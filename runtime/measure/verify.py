@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 
 from runtime.measure.reference import Reference, read_reference
-from runtime.sessions.session import one_line
+from runtime.sessions.graph_files import one_line
 from weights.errors import BundleError, DataSetError
 from weights.identify import identify
 

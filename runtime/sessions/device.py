@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 
-import onnxruntime as ort
-from onnx import TensorProto, helper
-
+from runtime.sessions.cuda_probe import missing_for_cuda
+from runtime.sessions.cuda_stream import CudaStream, open_stream
 from staged_onnx.passes import parse_passes
 from weights.errors import DeviceError, UsageError
 
 __all__ = ["PRECISIONS", "Device", "choose_device", "cores"]
 
 PRECISIONS = ("fp32", "tf32", "fp16")
+_GRAPHS = "enable_cuda_graph"
 _CUDA_SETUP = "install the CUDA libraries: pip install 'clockwork-onnx[cuda]'"
 
 
@@ -30,7 +26,9 @@ class Device:
     kind: "cpu" or "cuda"; index: which GPU. precision: "fp32" (Caffe's numbers), "tf32" or "fp16".
     options: the CUDA provider's options. threads: threads of one operator on the CPU, 0 for ONNX Runtime's
     own choice. spin: whether they wait for the next operator by turning in circles. passes: what is done to
-    the graphs of stages before they are opened, names of `staged_onnx.passes`.
+    the graphs of stages before they are opened, names of `staged_onnx.passes`. stream: what all work on a GPU
+    is handed over to; without one, every run waits until it is done. graphs: whether what a stage does
+    between the same buffers is captured once and then launched as a CUDA graph.
     """
 
     kind: str
@@ -41,13 +39,18 @@ class Device:
     threads: int = 0
     spin: bool = False
     passes: tuple[str, ...] = ()
+    stream: CudaStream | None = field(default=None, compare=False, repr=False)
+    graphs: bool = False
 
     @property
     def providers(self) -> list[tuple[str, dict[str, str]]]:
         """The one execution provider, as InferenceSession takes it."""
         if self.kind == "cpu":
             return [("CPUExecutionProvider", {})]
-        return [("CUDAExecutionProvider", {"device_id": str(self.index), **self.options})]
+        options = {"device_id": str(self.index), **self.options}
+        if self.stream is not None:
+            options["user_compute_stream"] = str(self.stream.address)
+        return [("CUDAExecutionProvider", options)]
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.index}" if self.kind == "cuda" else self.kind
@@ -99,11 +102,13 @@ def choose_device(
             "cpu", 0, "cpu: asked for", precision, {}, threads, spin, _passes(passes, "cpu", precision)
         )
     options = _cuda_options(precision, provider_options or {})
-    missing = _missing_for_cuda(index, tuple(sorted(options.items())))
+    missing = missing_for_cuda(index, tuple(sorted(options.items())))
     if missing is None:
-        reason = "asked for" if named[1] == "cuda" else "chosen because a session on it opens"
+        reason = "asked for" if named[1] == "cuda" else "chosen because it computes rightly"
         chosen = _passes(passes, "cuda", precision)
-        return Device("cuda", index, f"cuda:{index}: {reason}", precision, options, 1, passes=chosen)
+        return _on_stream(
+            Device("cuda", index, f"cuda:{index}: {reason}", precision, options, 1, passes=chosen)
+        )
     if named[1] == "cuda":
         raise DeviceError(
             f"cuda:{index} cannot be used", found=missing, hint=f"{_CUDA_SETUP}, or use device cpu"
@@ -129,6 +134,16 @@ def _passes(text: str, kind: str, precision: str) -> tuple[str, ...]:
     return ()
 
 
+def _on_stream(device: Device) -> Device:
+    """The device with a stream, on which captured graphs are our own and not ONNX Runtime's."""
+    stream = open_stream(device.index)
+    if stream is None:
+        return device
+    options = dict(device.options)
+    graphs = options.pop(_GRAPHS, "0").lower() in ("1", "true")
+    return replace(device, options=options, stream=stream, graphs=graphs)
+
+
 def _cuda_options(precision: str, given: Mapping[str, object]) -> dict[str, str]:
     """Defaults: heuristic plans (the exhaustive search only picks another heuristic since 1.20), arenas no
     larger than asked for since several sessions share the GPU, and TF32 only where it was asked for. TF32 off
@@ -140,42 +155,3 @@ def _cuda_options(precision: str, given: Mapping[str, object]) -> dict[str, str]
         "use_tf32": "0" if precision == "fp32" else "1",
     }
     return defaults | {str(k): str(v) for k, v in given.items()}
-
-
-def _gpu_count() -> tuple[int, str]:
-    """GPUs that the driver reports, and what is wrong where there are none."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return 0, "no NVIDIA driver"
-    count = ctypes.c_int(0)
-    status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    return count.value, f"the NVIDIA driver answers with error {status}" if status else "no GPU"
-
-
-@cache
-def _missing_for_cuda(index: int, options: tuple[tuple[str, str], ...]) -> str | None:
-    """Why no session opens on this GPU; None where one does."""
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        return "this onnxruntime is built without CUDA"
-    count, why = _gpu_count()
-    if index >= count:
-        return f"cuda:{index} of {count} GPUs" if count else why
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints one line for each library it cannot find
-        ort.preload_dlls()
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 4
-    settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", value[:1], value[1:])
-    probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    provider = ("CUDAExecutionProvider", {"device_id": str(index), **dict(options)})
-    try:
-        session = ort.InferenceSession(
-            probe.SerializeToString(), settings, providers=[provider], enable_fallback=0
-        )
-    except Exception as error:  # ONNX Runtime raises many types; each means that this device is not usable
-        return f"ONNX Runtime cannot open a session: {' '.join(str(error).split())[:200]}"
-    if session.get_providers()[0] != "CUDAExecutionProvider":
-        return "ONNX Runtime cannot load its CUDA provider (CUDA 13 and cuDNN 9 libraries)"
-    return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -14,18 +14,20 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from runtime.sessions.cuda_stream import CudaGraph, Stopwatch
 from runtime.sessions.device import Device, cores
+from runtime.sessions.graph_files import Dims, Model, dims_of, one_line, read_graph, read_values
+from runtime.sessions.half import half
 from runtime.sessions.prepare import Prepared, add_arrays, prepare
 from staged_onnx.graph_sizes import check_array_sizes
 from staged_onnx.passes import Border, FixedGraph
 from weights.errors import BundleError, DeviceError
-from weights.shown import shown
 
-__all__ = ["Binding", "Port", "Session", "allocate", "one_line", "read_dims"]
+__all__ = ["Binding", "Port", "Session"]
+
+_log = logging.getLogger(__name__)
 
 Shape = tuple[int, ...]
-Dims = tuple[int | str | None, ...]
-Model = str | PathLike[str] | bytes
 
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -38,6 +40,11 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
+_FUSED_BIAS = "fuse_conv_bias"
+WARM_RUNS = 2
+"""Runs between the same buffers after which a pass allocates nothing any more and can be captured."""
+WARM_RUNS = 2
+"""Runs between the same buffers after which a pass allocates nothing any more and can be captured."""
 # Nodes that compute sizes and indices may run on the CPU beside a GPU; a node on pixels or features may not.
 _LIGHT = frozenset(
     {
@@ -63,29 +70,6 @@ class Port:
         return known if len(known) == len(self.dims) else None
 
 
-def allocate(shape: Shape, dtype: type[np.generic], device: Device) -> ort.OrtValue:
-    """A buffer of zeros on a device.
-
-    Args:
-        shape: The buffer's shape.
-        dtype: Its elements' type.
-        device: Where it lies.
-
-    Returns:
-        The buffer.
-
-    Raises:
-        DeviceError: The device has no memory for it.
-    """
-    try:
-        buffer = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype, device.kind, device.index)
-        buffer.update_inplace(np.zeros(shape, dtype))
-        return buffer
-    except (MemoryError, RuntimeError) as error:
-        found = f"an array of {'x'.join(map(str, shape))}: {one_line(error)}"
-    raise DeviceError(f"no memory on {device} for a stage's values", found=found)
-
-
 class Binding:
     """Where one run of a session reads and writes.
 
@@ -93,12 +77,14 @@ class Binding:
     records addresses, so that each binding needs a graph of its own.
     """
 
-    __slots__ = ("__weakref__", "io", "options")
+    __slots__ = ("__weakref__", "graph", "io", "options", "runs")
 
     def __init__(self, io: ort.IOBinding, number: int) -> None:
         self.io = io
         self.options = ort.RunOptions()
         self.options.add_run_config_entry("gpu_graph_id", str(number))
+        self.graph: CudaGraph | None = None
+        self.runs = 0
 
 
 class Session:
@@ -127,15 +113,17 @@ class Session:
         self._folder = fspath(folder) if folder is not None else None
         self.file = None if isinstance(model, bytes) else fspath(model)
         self.device = device
-        proto = _read_graph(model)
-        sizes = self._sizes(_dims(proto), shapes)
+        proto = read_graph(model)
+        sizes = self._sizes(dims_of(proto), shapes)
         try:
             check_array_sizes(proto, shapes)
         except BundleError as error:
             raise error.located(file=self.file or self.name) from None
+        if device.options.get(_FUSED_BIAS) == "1":
+            self._check_bias(proto)
         source = fspath(model) if not isinstance(model, bytes) else model
         if device.precision == "fp16" and (self.file is not None or self._folder is not None):
-            source = _half(source, self._folder or os.path.dirname(self.file or ""))
+            source = half(source, self._folder or os.path.dirname(self.file or ""))
         self._bindings = WeakSet[Binding]()  # they die with whoever made them, and their buffers with them
         self._bound = 0
         self.prepared: Prepared | None = None
@@ -159,6 +147,16 @@ class Session:
             )
         except onnx.shape_inference.InferenceError as error:
             raise BundleError("a damaged graph", file=self.file, found=one_line(error)) from None
+
+    def _check_bias(self, proto: onnx.ModelProto) -> None:
+        """Raise DeviceError for a graph that ONNX Runtime 1.31 opens with fused bias, and fails to run."""
+        if any(node.op_type == "ConvTranspose" and len(node.input) > 2 for node in proto.graph.node):
+            raise DeviceError(
+                f"{self.name} cannot run with {_FUSED_BIAS}",
+                file=self.file,
+                found="a deconvolution with a bias, which ONNX Runtime does not fuse",
+                hint=f"leave {_FUSED_BIAS} out of the provider options",
+            )
 
     def _sizes(self, ports: Mapping[str, Dims], shapes: Mapping[str, Shape]) -> dict[str, int]:
         """The size of every free dimension; raises BundleError where a shape contradicts the graph."""
@@ -207,7 +205,25 @@ class Session:
         if session.get_providers()[0] != "CUDAExecutionProvider":
             raise DeviceError(f"{self.name} did not open on {self.device}", found=session.get_providers()[0])
         session.disable_fallback()
+        self._check_inputs(session, model)
         return session
+
+    def _check_inputs(self, session: ort.InferenceSession, model: str | bytes) -> None:
+        """Raise DeviceError for an input whose elements ONNX Runtime reads on the CPU: what is bound to it is
+        copied there once, when it is bound, and never again. One of which only the shape is read is harmless.
+        """
+        places = zip(session.get_inputs(), session.get_input_memory_infos(), strict=True)
+        kept = [port.name for port, place in places if place.name == "Cpu"]
+        if kept:
+            read = read_values(read_graph(model).graph)
+            kept = [name for name in kept if name in read]
+        if kept:
+            raise DeviceError(
+                f"{self.name} cannot run on {self.device} alone",
+                file=self.file,
+                found=f"{', '.join(kept)} is read on the CPU",
+                hint="use device cpu",
+            )
 
     def _options(
         self,
@@ -257,7 +273,7 @@ class Session:
         known = {name: shape for name, port in self.outputs.items() if (shape := port.shape) is not None}
         if len(known) == len(self.outputs):
             return known
-        binding = Binding(self._session.io_binding(), -1)  # -1: no CUDA graph, the outputs lie anywhere
+        binding = self._binding(-1)  # -1: no CUDA graph, the outputs lie anywhere
         for name, value in inputs.items():
             binding.io.bind_ortvalue_input(name, value)
         for name in self.outputs:
@@ -265,6 +281,12 @@ class Session:
         self.run(binding)
         values = zip(self.outputs, binding.io.get_outputs(), strict=True)
         return {name: tuple(value.shape()) for name, value in values}
+
+    def _binding(self, number: int) -> Binding:
+        binding = Binding(self._session.io_binding(), number)
+        if self.device.stream is not None:
+            binding.options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        return binding
 
     def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> Binding:
         """Fix where the graph reads and writes; good for any number of runs.
@@ -277,7 +299,7 @@ class Session:
             What `run` takes.
         """
         self._bound += 1
-        binding = Binding(self._session.io_binding(), self._bound)
+        binding = self._binding(self._bound)
         self._bindings.add(binding)
         for name in self.inputs:
             binding.io.bind_ortvalue_input(name, inputs[name])
@@ -285,15 +307,45 @@ class Session:
             binding.io.bind_ortvalue_output(name, value)
         return binding
 
-    def run(self, binding: Binding) -> None:
-        """Run the graph once; returns when the outputs are written.
+    def run(self, binding: Binding) -> Stopwatch | None:
+        """Run the graph once; returns when the outputs are written or, on a GPU, when it is handed over.
 
         Args:
             binding: Where it reads and writes, from `bind`.
 
+        Returns:
+            What tells how long work takes that was handed over; else None.
+
         Raises:
             DeviceError: It fails.
         """
+        stream = self.device.stream
+        if stream is None:
+            self._run(binding)
+            return None
+        with stream.lock:
+            watch = Stopwatch(stream)
+            watch.start()
+            if binding.graph is not None:
+                binding.graph.launch()
+            else:
+                self._run(binding)
+            watch.stop()
+            binding.runs += 1
+            if self.device.graphs and binding.runs == WARM_RUNS:
+                binding.graph = self._captured(binding)
+        return watch
+
+    def _captured(self, binding: Binding) -> CudaGraph | None:
+        """The run as a CUDA graph; None, with a warning, where it does what cannot be captured."""
+        assert self.device.stream is not None
+        try:
+            return self.device.stream.capture(lambda: self._run(binding))
+        except DeviceError as error:
+            _log.warning("%s runs without a CUDA graph: %s", self.name, error.found or error)
+            return None
+
+    def _run(self, binding: Binding) -> None:
         try:
             self._session.run_with_iobinding(binding.io, binding.options)
             return
@@ -314,54 +366,6 @@ class Session:
         return str(self._session.end_profiling())
 
 
-def read_dims(model: Model) -> dict[str, Dims]:
-    """Dimensions of a graph's inputs by name: a number, a symbol, or None. Reads no external weights."""
-    return _dims(_read_graph(model))
-
-
-def _read_graph(model: Model) -> onnx.ModelProto:
-    """A graph without its external weights."""
-    file = None if isinstance(model, bytes) else model
-    try:
-        if isinstance(model, bytes):
-            return onnx.load_from_string(model)
-        return onnx.load(fspath(model), load_external_data=False)
-    except OSError as error:
-        raise BundleError(
-            "cannot be read", file=file, found=error.strerror or error, expected="an ONNX model"
-        ) from None
-    except Exception as error:  # protobuf's error type depends on its back end
-        raise BundleError("not an ONNX model", file=file, found=one_line(error)) from None
-
-
-def _dims(model: onnx.ModelProto) -> dict[str, Dims]:
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return {
-        value.name: tuple(
-            d.dim_value if d.HasField("dim_value") else d.dim_param or None
-            for d in value.type.tensor_type.shape.dim
-        )
-        for value in model.graph.input
-        if value.name not in constants
-    }
-
-
-def _half(source: str | bytes, folder: str) -> bytes:
-    """A graph with float16 inside and between the stages; its weights are read from `folder`."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    try:
-        if isinstance(source, bytes):
-            proto = onnx.load_from_string(source)
-        else:
-            proto = onnx.load(source, load_external_data=False)
-        onnx.load_external_data_for_model(proto, folder)
-        return bytes(convert_float_to_float16(proto).SerializeToString())
-    except Exception as error:  # the converter raises whatever onnx and protobuf raise
-        file = None if isinstance(source, bytes) else source
-        raise BundleError("cannot be turned into float16", file=file, found=one_line(error)) from None
-
-
 def _placements(session: ort.InferenceSession) -> list[tuple[str, str]]:
     """(operator, provider) of every node of a session that recorded its assignment."""
     return [
@@ -369,12 +373,3 @@ def _placements(session: ort.InferenceSession) -> list[tuple[str, str]]:
         for part in session.get_provider_graph_assignment_info()
         for node in part.get_nodes()
     ]
-
-
-_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_PLACE = re.compile(r"\S*/onnxruntime_src/.*?\)(?: const)? (?=[A-Z\"'\[(])")
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message, without ONNX Runtime's error code and the place in its source, kept short."""
-    return shown(_PLACE.sub("", _CODE.sub("", " ".join(str(error).split()))), 300)

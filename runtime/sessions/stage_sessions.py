@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime as ort
 
 from runtime.sessions.device import Device
-from runtime.sessions.session import Session, allocate
+from runtime.sessions.memory import allocate
+from runtime.sessions.session import Session
 from staged_onnx import Bundle, FeatureFlow, StageSpec
 from staged_onnx.passes import Border
 from staged_onnx.passes.windows import Window

@@ -13,7 +13,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from runtime.sessions.device import choose_device
-from runtime.sessions.session import Session, allocate
+from runtime.sessions.memory import allocate, download, upload
+from runtime.sessions.session import Session
 from runtime.step import Step
 from runtime.video.frames import Frame
 from staged_onnx import Bundle
@@ -59,6 +60,8 @@ class _Opened:
         self, bundle: Bundle, device: Any, size: tuple[int, int], blobs: Collection[str] = ()
     ) -> None:
         graphs = graphs_of(bundle) if blobs else {}
+        self.device = device
+        self.dtypes: dict[str, type[np.generic]] = {"frame": np.uint8}
         self.buffers: dict[str, ort.OrtValue] = {"frame": allocate((*size, 3), np.uint8, device)}
         self.runs: dict[str, tuple[Session, ort.IOBinding]] = {}
         for part in (*bundle.manifest.stages, bundle.manifest.head):
@@ -68,6 +71,7 @@ class _Opened:
             model = _with_outputs(graph, blobs).SerializeToString() if graph else bundle.model_path(part)
             folder = bundle.model_path(part).parent if graph else None
             session = Session(model, device, shapes, name=part.name, folder=folder)
+            self.dtypes |= {name: port.dtype for name, port in session.outputs.items()}
             outputs = {
                 name: allocate(shape, session.outputs[name].dtype, device)
                 for name, shape in session.output_shapes(inputs).items()
@@ -75,9 +79,15 @@ class _Opened:
             self.buffers |= outputs
             self.runs[part.name] = (session, session.bind(inputs, outputs))
 
-    def run(self, name: str) -> None:
+    def value(self, name: str) -> NDArray[Any]:
+        return download(self.buffers[name], self.dtypes[name], self.device)
+
+    def run(self, name: str) -> float:
+        """One pass of a stage or of the head; milliseconds."""
         session, binding = self.runs[name]
-        session.run(binding)
+        before = perf_counter()
+        watch = session.run(binding)
+        return 1e3 * (perf_counter() - before) if watch is None else watch.ms
 
 
 class StageRunner:
@@ -120,20 +130,18 @@ class StageRunner:
             self._opened = (size, _Opened(self.bundle, self.device, size, self._blobs))
         opened = self._opened[1]
         start = perf_counter()
-        opened.buffers["frame"].update_inplace(np.ascontiguousarray(image))
+        upload(np.ascontiguousarray(image), opened.buffers["frame"], self.device)
         ms = {}
         for name in self.fired:
-            before = perf_counter()
-            opened.run(name)
-            ms[name] = 1e3 * (perf_counter() - before)
-        labels = opened.buffers[self.bundle.manifest.head.outputs[0]].numpy().copy()
+            ms[name] = opened.run(name)
+        labels = opened.value(self.bundle.manifest.head.outputs[0])
         ms["total"] = 1e3 * (perf_counter() - start)
         return labels, ms
 
     def value(self, name: str) -> NDArray[np.float32]:
         """A carried value, or one of the blobs asked for, as the last `run` left it (N x C x H x W)."""
         assert self._opened is not None, "nothing has been run yet"
-        return self._opened[1].buffers[name].numpy()
+        return self._opened[1].value(name)
 
 
 class TruncatedPlayer:

@@ -11,10 +11,12 @@ import pytest
 
 import runtime
 from caffe_port.onnx_graph import OnnxGraph
+from runtime.sessions import cuda_probe
 from runtime.sessions import device as device_module
 from runtime.sessions import session as session_module
 from runtime.sessions.device import Device, choose_device
-from runtime.sessions.session import Session, allocate
+from runtime.sessions.memory import allocate
+from runtime.sessions.session import Session
 from tests.support.toy_bundles import chain, frame_of, value_dims
 from weights.errors import BundleError, DeviceError, UsageError
 
@@ -23,10 +25,10 @@ CPU = Device("cpu", 0, "test", threads=1)
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_module, "_gpu_count", lambda: (0, "no NVIDIA driver"))
-    device_module._missing_for_cuda.cache_clear()
+    monkeypatch.setattr(cuda_probe, "_gpu_count", lambda: (0, "no NVIDIA driver"))
+    cuda_probe.missing_for_cuda.cache_clear()
     yield
-    device_module._missing_for_cuda.cache_clear()
+    cuda_probe.missing_for_cuda.cache_clear()
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -48,14 +50,14 @@ def test_cuda_is_never_replaced(name: str, tmp_path: Path) -> None:
 
 def test_a_session_that_falls_back_makes_cuda_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is there, the libraries are not: ONNX Runtime opens a CPU session and only logs it."""
-    monkeypatch.setattr(device_module, "_gpu_count", lambda: (1, ""))
+    monkeypatch.setattr(cuda_probe, "_gpu_count", lambda: (1, ""))
     real = ort.InferenceSession
     monkeypatch.setattr(
-        device_module.ort,
+        cuda_probe.ort,
         "InferenceSession",
         lambda model, *_, **__: real(model, providers=["CPUExecutionProvider"]),
     )
-    device_module._missing_for_cuda.cache_clear()
+    cuda_probe.missing_for_cuda.cache_clear()
     try:
         with pytest.raises(DeviceError, match="cannot load its CUDA provider"):
             choose_device("cuda")
@@ -63,11 +65,12 @@ def test_a_session_that_falls_back_makes_cuda_unusable(monkeypatch: pytest.Monke
         with pytest.raises(DeviceError, match="found cuda:3 of 1 GPUs"):
             choose_device("cuda:3")
     finally:
-        device_module._missing_for_cuda.cache_clear()
+        cuda_probe.missing_for_cuda.cache_clear()
 
 
 def test_defaults_of_the_cuda_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_module, "_missing_for_cuda", lambda index, options: None)
+    monkeypatch.setattr(device_module, "missing_for_cuda", lambda index, options: None)
+    monkeypatch.setattr(device_module, "open_stream", lambda index: None)
     exact = choose_device("cuda:1")
     assert exact.providers == [
         (
@@ -83,7 +86,7 @@ def test_defaults_of_the_cuda_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("cuda", precision="fp16").options["use_tf32"] == "1"
     own = choose_device("auto", provider_options={"prefer_nhwc": 1, "use_tf32": True})
     assert own.options["prefer_nhwc"] == "1" and own.options["use_tf32"] == "True"
-    assert own.reason == "cuda:0: chosen because a session on it opens"
+    assert own.reason == "cuda:0: chosen because it computes rightly"
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cpu:0", "auto:1", "cuda:-1", "", "CUDA", "cuda:1234"])
@@ -206,6 +209,9 @@ class FakeSession:
 
     def disable_fallback(self) -> None: ...
     def get_inputs(self) -> list:
+        return []
+
+    def get_input_memory_infos(self) -> list:
         return []
 
     get_outputs = get_inputs
