@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from staged_onnx.passes.batch_statistics import batch_statistics
+from staged_onnx.passes.bilinear import bilinear
 from staged_onnx.passes.fixed_graph import Border, FixedGraph, fix_sizes
 from staged_onnx.passes.live_region import borders_of, live_region
 from staged_onnx.passes.target import Target
@@ -30,7 +32,12 @@ __all__ = [
 
 Pass = Callable[[FixedGraph, Target], FixedGraph]
 
-PASSES: Mapping[str, Pass] = {"live-region": live_region, "winograd": winograd}
+PASSES: Mapping[str, Pass] = {
+    "batch-statistics": batch_statistics,
+    "live-region": live_region,
+    "winograd": winograd,
+    "bilinear": bilinear,
+}
 """Every pass by its name, in the order in which they are taken."""
 
 DEFAULT: Mapping[str, tuple[str, ...]] = {"cpu": tuple(PASSES), "cuda": ()}

@@ -14,15 +14,18 @@ import pytest
 import caffe_port
 import weights
 from staged_onnx.passes import Target, fix_sizes
+from staged_onnx.passes.batch_statistics import batch_statistics
+from staged_onnx.passes.bilinear import bilinear
 from staged_onnx.passes.live_region import live_region
 from staged_onnx.passes.winograd import winograd
 from tests.parity.test_layers import NOT_SUPPORTED, REFERENCES, TOLERANCE, relative_error
 from tests.support.fixed_graphs import on_empty_frame, run_fixed
 
+WORDS = ("onvolution", "BatchNorm", "BN")
 CONVOLVED = [
     path
     for path in REFERENCES
-    if "onvolution" in (path.parent / "deploy.prototxt").read_text("utf-8", "replace")
+    if any(word in (path.parent / "deploy.prototxt").read_text("utf-8", "replace") for word in WORDS)
     and path.parent.name not in NOT_SUPPORTED
 ]
 
@@ -42,7 +45,8 @@ def test_equals_reference_with_passes(reference: Path) -> None:
 
     graph = fix_sizes(model, shapes)
     target = Target(on_empty_frame)
-    passed = winograd(live_region(graph, target), target, share=np.inf)
+    narrowed = live_region(batch_statistics(graph, target), target)
+    passed = bilinear(winograd(narrowed, target, share=np.inf), target)
     fed = {value.name: inputs[value.name] for value in graph.inputs}
     for name, found in run_fixed(passed, fed).items():
         assert relative_error(found, expected[name]) < TOLERANCE, name
