@@ -22,6 +22,7 @@ from weights.errors import VideoError
 
 __all__ = ["image_files", "is_image", "natural_key", "read_depth", "read_image", "read_images", "seems_to_be"]
 
+_BAND_PIXELS = 1 << 22
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SUFFIXES = (
     ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
@@ -72,12 +73,19 @@ def read_depth(path: str | PathLike[str]) -> np.ndarray:
 
 
 def _rgb(image: Image.Image, path: str | PathLike[str]) -> np.ndarray:
-    if image.mode.startswith("I;16"):
-        high = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(high[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise VideoError("not a picture", file=path, found="32-bit samples", expected="8 or 16 bits a sample")
-    return np.array(image.convert("RGB"))
+    # Band by band: Pillow's conversions and exports would each take the size of the whole picture once more.
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(image.height, top + rows)
+        band = image if rows >= image.height else image.crop((0, top, image.width, bottom))
+        if image.mode.startswith("I;16"):
+            pixels[top:bottom] = (np.asarray(band) >> 8)[:, :, None]
+        else:
+            pixels[top:bottom] = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
+    return pixels
 
 
 def _depth(image: Image.Image, path: str | PathLike[str]) -> np.ndarray:
@@ -102,7 +110,8 @@ def _read(
                     expected=f"at most {MAX_PIXELS} pixels",
                 )
             image.load()
-            return convert(ImageOps.exif_transpose(image), path)
+            ImageOps.exif_transpose(image, in_place=True)
+            return convert(image, path)
     except FileNotFoundError as error:
         raise VideoError("no such file", file=path) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -82,8 +82,13 @@ def guided(target: Target) -> None:
     import atheris  # type: ignore[import-not-found]
 
     folder = Path(tempfile.mkdtemp())
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, data in enumerate((*target.seeds(), *(path.read_bytes() for path in kept(target)))):
+        (corpus / str(number)).write_bytes(data)
     atheris.instrument_all()
-    atheris.Setup(sys.argv[:1], lambda data: try_one(target, data, folder) and None)
+    limits = ["-max_len=262144", f"-timeout={SECONDS}", "-rss_limit_mb=1024"]
+    atheris.Setup([sys.argv[0], *limits, str(corpus)], lambda data: try_one(target, data, folder) and None)
     atheris.Fuzz()
 
 

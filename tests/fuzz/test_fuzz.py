@@ -25,7 +25,7 @@ def test_damaged_inputs_are_read_or_refused_in_one_line(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", TARGETS)
 def test_seeds_are_in_order(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
-    if name in ("command", "images", "video"):  # commands name files that are not there; see _images
+    if name in ("command", "video"):  # commands name files that are not there
         return
     outcomes = [try_one(target, data, tmp_path) for data in target.seeds()[:20]]
     assert "read" in outcomes
