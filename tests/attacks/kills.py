@@ -38,7 +38,7 @@ LAYERS = "".join(
     "convolution_param { num_output: 64 kernel_size: 3 pad: 1 } }\n"
     for i, b in enumerate(("x", "c0", "c1", "c2"))
 )
-FRAMES = 40
+FRAMES = 24
 
 
 def _files(folder: Path) -> tuple[Path, list[Path]]:
@@ -48,7 +48,11 @@ def _files(folder: Path) -> tuple[Path, list[Path]]:
     net = caffe_port.read_net(prototxt)
     files = [folder / f"{seed}.caffemodel" for seed in (0, 1)]
     for seed, file in enumerate(files):
-        weights.write(file, net, caffe_port.random_weights(net, seed))
+        # The biases are small and stay in the graph: an old graph with new weights is neither version.
+        made = {
+            name: (w, b + np.float32(seed)) for name, (w, b) in caffe_port.random_weights(net, seed).items()
+        }
+        weights.write(file, net, made)
     return prototxt, files
 
 
@@ -86,6 +90,29 @@ def killed(words: list[str], seconds: float) -> bool:
     return os.WIFSIGNALED(status)
 
 
+def cut_off(words: list[str], moment: int) -> bool:
+    """Run a command line that ends without a word when it is about to rename a file or folder for the
+    `moment`th time (from 0); whether it came to that.
+    """
+    child = os.fork()
+    if not child:
+        left = iter(range(moment))
+
+        def ending(rename: Callable[..., None]) -> Callable[..., None]:
+            def renamed(*names: object) -> None:
+                if next(left, None) is None:
+                    os._exit(77)
+                rename(*names)
+
+            return renamed
+
+        os.replace, os.rename = ending(os.replace), ending(os.rename)
+        _command(words)
+    _, status = os.waitpid(child, 0)
+    assert os.WEXITSTATUS(status) in (0, 77), f"{words} ended with {status >> 8}"
+    return os.WEXITSTATUS(status) == 77
+
+
 def undisturbed(words: list[str]) -> float:
     """Run a command line to its end; how many seconds it took."""
     began = time.monotonic()
@@ -95,6 +122,18 @@ def undisturbed(words: list[str]) -> float:
     _, status = os.waitpid(child, 0)
     assert status == 0, f"{words} ended with {status >> 8}"
     return time.monotonic() - began
+
+
+def conversions(kind: str, folder: Path) -> tuple[list[list[str]], Callable[[], str]]:
+    """Two commands that write a "bundle" or a "model" onto each other's, and what tells which is there."""
+    prototxt, files = _files(folder)
+    caffe_port.save.LARGEST_FILE = 64 << 20  # as if it were too large for one file
+    cuts = ["--cut", "c0", "--cut", "c1", "--cut", "c2"] if kind == "bundle" else []
+    target = folder / ("net.staged" if kind == "bundle" else "net.onnx")
+    version = _bundle_version if kind == "bundle" else _model_version
+    return [
+        ["convert", str(prototxt), str(file), "-o", str(target), "--force", *cuts] for file in files
+    ], lambda: version(target)
 
 
 def kill_converts(
@@ -183,23 +222,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    prototxt, files = _files(options.folder)
-    bundle, model = options.folder / "net.staged", options.folder / "net.onnx"
-    caffe_port.save.LARGEST_FILE = 64 << 20  # as if it were too large for one file
-
-    def convert(target: Path, *more: str) -> list[list[str]]:
-        return [["convert", str(prototxt), str(file), "-o", str(target), "--force", *more] for file in files]
-
     for kind in options.kinds or ("bundle", "model", "run"):
-        if kind == "bundle":
-            commands = convert(bundle, "--cut", "c0", "--cut", "c1", "--cut", "c2")
-            outcome = kill_converts(commands, lambda: _bundle_version(bundle), options.count, rng)
-        elif kind == "model":
-            outcome = kill_converts(convert(model), lambda: _model_version(model), options.count, rng)
+        if kind == "run":
+            commands, _ = conversions("bundle", options.folder)
+            undisturbed(commands[0])
+            outcome = kill_runs(options.folder / "net.staged", options.folder, options.count, rng)
         else:
-            if not bundle.exists():
-                undisturbed(convert(bundle, "--cut", "c0", "--cut", "c1", "--cut", "c2")[0])
-            outcome = kill_runs(bundle, options.folder, options.count, rng)
+            outcome = kill_converts(*conversions(kind, options.folder), options.count, rng)
         print(kind, outcome, flush=True)
         for left in options.folder.glob(".*"):  # what a killed writer left: hidden, under names of its own
             shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+import caffe_port.save
+from tests.attacks.kills import conversions, cut_off, undisturbed
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 @pytest.mark.parametrize("kind", ["bundle", "model", "run"])
 def test_killed_commands(tmp_path: Path, kind: str) -> None:
-    count = os.environ.get("CLOCKWORK_KILLS", "6")
+    count = os.environ.get("CLOCKWORK_KILLS", "3")
     done = subprocess.run(
         [sys.executable, "-m", "tests.attacks.kills", str(tmp_path), kind, "--count", count],
         cwd=ROOT, capture_output=True, text=True, timeout=3600,
@@ -25,3 +28,22 @@ def test_killed_commands(tmp_path: Path, kind: str) -> None:
     # Hidden files aside, nothing but what was asked for and weights called by their content.
     names = {p.name for p in tmp_path.iterdir() if not p.name.startswith((".", "net.", "0.", "1."))}
     assert all(n.endswith(".data") for n in names - {"v.mp4", "out", "whole"})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kind", ["bundle", "model"])
+def test_conversions_cut_off_before_every_rename(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caffe_port.save, "LARGEST_FILE", caffe_port.save.LARGEST_FILE)  # restored at the end
+    (first, second), version = conversions(kind, tmp_path)
+    undisturbed(second)
+    new = version()
+    undisturbed(first)
+    old = version()
+    moment = 0
+    while cut_off(second, moment):
+        assert version() in (old, new)
+        undisturbed(first)
+        moment += 1
+    assert moment > 0 and version() == new
