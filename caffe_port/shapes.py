@@ -63,6 +63,15 @@ def layer_shapes(
         tops = rule.shape(layer, bottoms)
     except ClockworkError as error:
         raise error.located(**net.where(layer)) from None
+    if len(tops) != len(layer.tops):
+        raise ShapeError(
+            "a layer with tops that nothing makes"
+            if len(tops) < len(layer.tops)
+            else "a layer without its tops",
+            **net.where(layer),
+            found=f"{len(layer.tops)} tops of {len(bottoms)} bottoms",
+            expected=f"{len(tops)}",
+        )
     axis = rule.counted
     if recount and axis is not None:
         tops = tuple((*top[:axis], top[axis] + 1, *top[axis + 1 :]) for top in tops)

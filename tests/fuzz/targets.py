@@ -23,6 +23,7 @@ from caffe_port.inspection import inspect_net
 from clockwork_onnx import cli
 from runtime.video.reader import open_video
 from runtime.video.writer import VideoWriter
+from staged_onnx import Manifest
 from tests.support.toy_bundles import chain
 
 __all__ = ["TARGETS", "Target"]
@@ -95,8 +96,13 @@ def _graph(data: bytes, folder: Path) -> None:
         player.step(np.zeros((4, 6, 3), np.uint8))
 
 
+@cache
+def _toy_manifest() -> Manifest:
+    return staged_onnx.read_bundle(_toy()).manifest
+
+
 def _schedule(data: bytes, folder: Path) -> None:
-    manifest = staged_onnx.read_bundle(_toy()).manifest
+    manifest = _toy_manifest()
     # Without files: a learned clock's model is named by whoever writes the command line, not by a bundle.
     text = data.decode("utf-8", "surrogateescape")
     assert str(runtime.parse_schedule(text, manifest, files=False))
