@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -300,3 +301,64 @@ def interp(
         for name in chosen:
             click.echo(f"{shown(name)}: bilinear {_shape(filled[name][0].shape)}")
         click.echo(f"wrote {written.file}")
+
+
+@command.command("catalogue")
+@click.argument("text", required=False, default="")
+@json_option
+def list_catalogue(text: str, as_json: bool) -> None:
+    """List published Caffe nets: all, or those whose name holds TEXT. Nothing is downloaded.
+
+    With each file's home, size and SHA-256, and with --json its pre-processing and classes where they are known.
+    """
+    from weights.catalogue import catalogue
+
+    found = catalogue(text)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for head in ("net", "file", "bytes", "SHA-256", "licence"):
+        table.add_column(head, justify="right" if head == "bytes" else "left", overflow="fold")
+    for one in found:
+        net = one.family.net or one.family.name
+        table.add_row(Text(net), Text(one.name), f"{one.size:,}", one.sha256[:12], Text(one.family.licence))
+    console = stdout_console()
+    console.print(table)
+    for home in dict.fromkeys(one.home for one in found):
+        console.print(f"from {home}", soft_wrap=True)
+    console.print(f"{len(found)} files")
+
+
+@command.command("identify")
+@click.argument("path", metavar="FILE")
+@json_option
+def identify(path: str, as_json: bool) -> int:
+    """Say which published net FILE is, by its SHA-256 or its layers; exit status 1 where neither is known."""
+    from weights.catalogue import recognise
+
+    found = recognise(path)
+    known = bool(found.published or found.net)
+    if as_json:
+        print_json(asdict(found))
+        return 0 if known else 1
+    for one in found.published:
+        click.echo(f"published {shown(one.path)} of {one.home}: SHA-256 {one.sha256}")
+    if found.net:
+        click.echo(f"net       {found.net}, by its layers")
+    if found.doubt:
+        click.echo(f"doubt     {found.doubt}")
+    facts = found.family
+    for head, fact in (
+        ("licence", facts and facts.licence),
+        ("input", facts and facts.preprocessing),
+        ("classes", facts and facts.classes),
+    ):
+        if fact:
+            click.echo(f"{head:9} {fact}")
+    if not known:
+        click.echo("unknown: neither its content nor its layers are in the catalogue")
+    return 0 if known else 1
