@@ -309,7 +309,7 @@ def interp(
 def list_catalogue(text: str, as_json: bool) -> None:
     """List published Caffe nets: all, or those whose name holds TEXT. Nothing is downloaded.
 
-    With each file's home, size and SHA-256, and with --json its pre-processing and classes where they are known.
+    With each file's home, size and SHA-256; --json adds its pre-processing and classes where they are known.
     """
     from weights.catalogue import catalogue
 
