@@ -139,7 +139,9 @@ def _graphs(
     if how.size is None and sizes.fixed:
         raise BundleError("this net runs at one frame size only", file=net.file, found=sizes.reason)
     layers = [layer.key for stage in (*stages.stages, stages.head) for layer in stage.layers]
-    matched = match_weights(net, sizes.shapes, blobs, needed=frozenset(layers))
+    named = {layer.name for layer in net.layers}  # the other weights are the other net's
+    own = {name: arrays for name, arrays in blobs.items() if name in named}
+    matched = match_weights(net, sizes.shapes, own, needed=frozenset(layers))
     output, _ = choose_output(net, stages.scores, stages.asked, sizes.shapes[stages.scores], kind="labels")
     native = how.size is None and frame_sized(net, shapes, stages.scores, plan.picture)
     output = OutputSpec("labels", output.name, output.channels, native=native)

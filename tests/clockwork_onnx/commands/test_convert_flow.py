@@ -65,6 +65,7 @@ def test_two_files_become_a_bundle_that_plays(
     assert found["preprocessing"]["channels"] == "rgb"
     assert found["classes"][:2] == ["road", "sidewalk"]
     assert "weights that no layer takes: rfcn_cls" in found["notes"]
+    assert not any("that the net has not" in note for note in found["notes"]), "each net has its own layers"
     assert [file["name"] for file in found["source"]["weights"]] == [first.name, second.name]
     # the second file's fc6 counts
     blobs = weights.read(f"{first},{second}")
