@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFINE",
     "MEAN",
+    "NET_SIZE",
     "NUMBERS",
     "PICTURE",
     "RATE",
@@ -56,6 +57,16 @@ class _Size(click.ParamType):
             return whole(height, least=1), whole(width, least=1)
         except BadNumber:
             self.fail(f"{value[:80]!r} is no size; write HEIGHTxWIDTH, e.g. 512x1024, or native", param, ctx)
+
+
+class _NetSize(_Size):
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if found == "native":
+            self.fail("native is what a bundle is converted with; write HEIGHTxWIDTH", param, ctx)
+        return found
 
 
 class _Numbers(click.ParamType):
@@ -193,7 +204,7 @@ class _Picture(click.ParamType):
 DIALECTS = ("bvlc", "deeplab-v1", "happynear", "maskyolo", "normface", "pspnet", "segnet", "ssd")
 """The names of `caffe_port.reading.dialect`, which is not imported for the sake of a `--help`."""
 
-SIZE, NUMBERS, MEAN, SHAPE = _Size(), _Numbers(), _Mean(), _Shape()
+SIZE, NET_SIZE, NUMBERS, MEAN, SHAPE = _Size(), _NetSize(), _Numbers(), _Mean(), _Shape()
 DEFINE, RATE, SHARD = _Define(), _Rate(), _Shard()
 SOURCE, PICTURE = _Source(), _Picture()
 

@@ -157,7 +157,7 @@ def _size(net: Net, asked: Asked, scores: str, picture: bool) -> tuple[Size | No
     stated: Size = (own[0], own[1])
     whole: Grid = (1, 1), (0, 0)
     if isinstance(asked.size, tuple):
-        return asked.size, asked.fit or "resize", GIVEN, whole
+        return asked.size, asked.fit or "resize", GIVEN, _grid(net, scores)
     if net.transform is not None and net.transform.pads and asked.size is None:
         return stated, asked.fit or "pad", net.transform.source, whole
     if measure(net, input_shapes(net, None)).fixed:
@@ -172,7 +172,7 @@ def _size(net: Net, asked: Asked, scores: str, picture: bool) -> tuple[Size | No
         return None, fit, "the net crops its scores to its input, whatever that is", grid
     if picture:
         return None, fit, "a picture is made of a picture", grid
-    return stated, asked.fit or "resize", "the prototxt's; --size native or HxW for another", whole
+    return stated, asked.fit or "resize", "the prototxt's; --size native or HxW for another", grid
 
 
 def _grid(net: Net, scores: str) -> Grid:

@@ -13,6 +13,7 @@ from runtime.player import Player, as_schedule
 from runtime.schedule.schedule import Schedule
 from runtime.sessions.device import Device, choose_device
 from staged_onnx import Bundle, check_files, read_bundle
+from staged_onnx.resized import resized_bundle
 from weights.errors import UsageError
 
 __all__ = ["open_player", "threads_per_stage"]
@@ -32,6 +33,7 @@ def open_player(
     overlap: bool = False,
     ahead: int = 1,
     verify: bool = False,
+    size: tuple[int, int] | None = None,
     passes: str = "auto",
 ) -> Player:
     """Open the bundle at `path` for playing.
@@ -56,6 +58,8 @@ def open_player(
     Returns:
         The player, to be closed when it is no longer needed; its sessions open with the first frame.
 
+        size: (height, width) to which frames are resized for the net, instead of the bundle's own.
+
     Raises:
         BundleError, ScheduleError, DeviceError, FlowError, UsageError: What cannot be opened, and why.
     """
@@ -64,6 +68,8 @@ def open_player(
     bundle = read_bundle(path)
     if verify:
         check_files(bundle)
+    if size is not None:
+        bundle = resized_bundle(bundle, size)
     chosen = as_schedule(schedule, bundle, signal)
     where = choose_device(
         device, precision=precision, provider_options=provider_options, threads=threads, spin=spin,

@@ -208,7 +208,9 @@ def emit_preprocessing(g: OnnxGraph, frame: str, how: Preprocessing) -> str:
         x = g.node("Gather", x, g.ints(2, 1, 0), axis=1)
     size = how.emit_size(g, frame) if how.changes_size else ""
     if how.changes_size and not how.pads:
-        x = emit_resize(g, x, g.node("Concat", g.ints(1, how.planes), size, axis=0))
+        # A given size is one constant, so that all shapes are known before anything is run.
+        sizes = g.ints(1, how.planes, *how.size) if how.size is not None else ""
+        x = emit_resize(g, x, sizes or g.node("Concat", g.ints(1, how.planes), size, axis=0))
     if any(how.mean):
         x = g.node("Sub", x, g.const(np.array(how.mean, np.float32).reshape(1, -1, 1, 1)))
     if how.scale != 1:

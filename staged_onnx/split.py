@@ -170,8 +170,11 @@ def _joined(
 def _open_head(bundle: Bundle, stage: StageSpec) -> OnnxGraph:
     """The head's graph, to go on with; its outputs are open."""
     file = str(bundle.model_path(stage))
+    changed = bundle.graphs.get(stage.name)
     try:
-        model = onnx.load(file, load_external_data=False)
+        model = (
+            onnx.load(file, load_external_data=False) if changed is None else onnx.load_from_string(changed)
+        )
     except Exception as error:  # protobuf's error type depends on its back end
         raise BundleError("not an ONNX model", file=file, found=one_line(error)) from None
     g = OnnxGraph(model)

@@ -17,6 +17,7 @@ from clockwork_onnx.commands.run_outputs import RunOutputs
 from clockwork_onnx.commands.run_request import RunRequest
 from clockwork_onnx.commands.run_summary import print_summary, summarise_run
 from clockwork_onnx.options import (
+    NET_SIZE,
     RATE,
     SHARD,
     WholeNumber,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N; cuda never falls back."
 )
+@click.option("--size", type=NET_SIZE, help="Resize frames to this size for the net, not to the bundle's.")
 @click.option(
     "-o",
     "--output",

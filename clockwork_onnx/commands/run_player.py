@@ -24,6 +24,7 @@ def open_run_player(
     schedule: str | None,
     signal: str | None,
     passes: str,
+    size: tuple[int, int] | None,
     crf: str | None,
     crf_moved: int | None,
     scores: bool,
@@ -32,7 +33,7 @@ def open_run_player(
 
     Args:
         bundle: The bundle's folder.
-        device, schedule, signal, passes: As for `runtime.open`.
+        device, schedule, signal, passes, size: As for `runtime.open`.
         crf: Parameters or "none"; None for the DenseCRF layer of the net, if it has one.
         crf_moved: Iterations where the CRF begins with its result on the frame before; None for none.
         scores: Whether each frame's scores are wanted, too.
@@ -45,7 +46,7 @@ def open_run_player(
     if parameters is None and crf_moved is not None:
         raise UsageError("no CRF to begin with a moved result", found="--crf-moved", hint="--crf NAME")
     if parameters is None and not scores:
-        return runtime.open(bundle, device=device, schedule=schedule, signal=signal, passes=passes)
+        return runtime.open(bundle, device=device, schedule=schedule, signal=signal, passes=passes, size=size)
     return open_refined(
         bundle,
         parameters,
@@ -53,6 +54,7 @@ def open_run_player(
         schedule=schedule,
         signal=signal,
         passes=passes,
+        size=size,
         moved_iterations=crf_moved,
     )
 

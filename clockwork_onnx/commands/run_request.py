@@ -31,6 +31,7 @@ class RunRequest:
     crf_moved: int | None
     device: str
     passes: str
+    size: tuple[int, int] | None
     folder: Path | None
     force: bool
     resume: bool
@@ -79,6 +80,7 @@ class RunRequest:
             schedule=self.schedule,
             signal=self.signal,
             passes=self.passes,
+            size=self.size,
             crf=self.crf,
             crf_moved=self.crf_moved,
             scores=self.mat,
@@ -117,6 +119,7 @@ class RunRequest:
             "device": str(player.device),
             "passes": list(player.device.passes),
             "fps": None if self.fps is None else str(self.fps),
+            "size": list(self.size) if self.size is not None else None,
         } | {
             name: getattr(self, name)
             for name in (

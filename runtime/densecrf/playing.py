@@ -34,6 +34,7 @@ from runtime.sessions.memory import download
 from runtime.step import Step
 from runtime.video.frames import pictures_of
 from staged_onnx import Bundle, Manifest, read_bundle
+from staged_onnx.resized import resized_bundle
 from staged_onnx.split import split_head
 from weights.errors import BundleError, ScheduleError, UsageError
 
@@ -200,6 +201,7 @@ def open_refined(
     schedule: str | None = None,
     signal: str | None = None,
     passes: str = "auto",
+    size: tuple[int, int] | None = None,
     moved_iterations: int | None = None,
     flow: FlowSource = "auto",
 ) -> RefinedPlayer:
@@ -212,6 +214,7 @@ def open_refined(
         schedule: By default the bundle's; the oracle where that moves values, which leaves a CRF no scores.
         signal: The value that adaptive clocks watch, by default the bundle's.
         passes: As for `runtime.open`.
+        size: As for `runtime.open`.
         moved_iterations: Iterations with a moved start; None for none.
         flow: The estimator for that.
 
@@ -223,6 +226,8 @@ def open_refined(
         ScheduleError: The schedule moves values itself, or does not fit the bundle.
     """
     bundle = read_bundle(path)
+    if size is not None:
+        bundle = resized_bundle(bundle, size)
     manifest = bundle.manifest
     played = as_schedule(schedule, bundle, signal)
     if schedule is None and played.movement is not None:

@@ -85,7 +85,7 @@ def test_frames_off_the_grid_can_be_resized(tmp_path: Path) -> None:
 
 
 def test_a_grid_with_a_remainder(tmp_path: Path) -> None:
-    net = read_text(skip_net(8, (16, 16)), tmp_path)
+    net = read_text(skip_net(8, (24, 24)), tmp_path)
     how = Preprocessing(None, "bgr", (0.0,), 1.0, "pad", (16, 16), (8, 8))
     export(
         net, random_weights(net), staged_onnx.plan(net, cuts=["a"]), tmp_path / "x.staged", preprocessing=how
