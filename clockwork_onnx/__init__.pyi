@@ -6,6 +6,7 @@ from runtime import Schedule as Schedule
 from runtime import Step as Step
 from runtime import open as open
 from runtime import parse_schedule as parse_schedule
+from runtime.async_play import play_async as play_async
 from runtime.video.reader import open_video as open_video
 from staged_onnx import Preprocessing as Preprocessing
 from staged_onnx import export as export
@@ -28,6 +29,7 @@ __all__ = [
     "open_video",
     "parse_schedule",
     "plan",
+    "play_async",
     "read_bundle",
     "read_net",
     "read_weights",
