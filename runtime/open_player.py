@@ -53,12 +53,11 @@ def open_player(
             stay the same.
         ahead: 0 to 8.
         verify: First compare every file of the bundle with the hash that its manifest has of it.
+        size: (height, width) to which frames are resized for the net, instead of the bundle's own.
         passes: What is done to the stages' graphs before they are opened; see `choose_device`.
 
     Returns:
         The player, to be closed when it is no longer needed; its sessions open with the first frame.
-
-        size: (height, width) to which frames are resized for the net, instead of the bundle's own.
 
     Raises:
         BundleError, ScheduleError, DeviceError, FlowError, UsageError: What cannot be opened, and why.
