@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any
 from weakref import WeakSet
@@ -131,6 +131,8 @@ class Session:
             self.prepared = self._prepare(source, shapes, borders)
             source, sizes = self.prepared.model, {}
         self._session = self._open(source, sizes, profile)
+        if self.prepared is not None:  # a model may hold its weights, which the session has by now
+            self.prepared = replace(self.prepared, model=b"")
         self.inputs = {p.name: p for p in map(self._port, self._session.get_inputs())}
         self.outputs = {p.name: p for p in map(self._port, self._session.get_outputs())}
 

@@ -26,6 +26,9 @@ Shape = tuple[int, ...]
 SMALL = 1024
 """Arrays of at most so many bytes stand in the model itself; larger ones are handed over beside it."""
 
+COUNTED = 64
+"""Constants of at most so many numbers may be sizes and indices."""
+
 _SIZES = frozenset(
     {
         "Add", "Cast", "Ceil", "Concat", "Div", "Floor", "Gather", "Identity", "Max", "Min", "Mod", "Mul",
@@ -247,11 +250,14 @@ def _infer(
     for value in model.graph.output:  # its symbols would stand in the way of numbers
         kind = helper.make_tensor_type_proto(value.type.tensor_type.elem_type, None)
         free.append(ValueInfoProto(name=value.name, type=kind))
-    stored = [
-        *(t for t in tensors.values()),
-        *(numpy_helper.from_array(array, name) for name, array in arrays.items()),
-    ]
-    graph = helper.make_graph(list(nodes), "sizes", inputs, free, stored)
+    stored = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    declared = []  # of weights only the shapes matter here
+    for name, tensor in tensors.items():
+        if prod(tensor.dims) <= COUNTED:
+            stored.append(tensor)
+        else:
+            declared.append(helper.make_tensor_value_info(name, tensor.data_type, tensor.dims))
+    graph = helper.make_graph(list(nodes), "sizes", [*inputs, *declared], free, stored)
     draft = helper.make_model(graph, ir_version=model.ir_version, opset_imports=model.opset_import)
     found = onnx.shape_inference.infer_shapes(draft, data_prop=True).graph
     shapes = {name: tuple(tensor.dims) for name, tensor in tensors.items()}
@@ -276,7 +282,7 @@ def _fold(
         if name in arrays:
             return True
         tensor = tensors.get(name)
-        return tensor is not None and prod(tensor.dims) <= 64 and tensor.data_type == TensorProto.INT64
+        return tensor is not None and prod(tensor.dims) <= COUNTED and tensor.data_type == TensorProto.INT64
 
     def content(name: str) -> np.ndarray:
         return arrays[name] if name in arrays else numpy_helper.to_array(tensors[name])
