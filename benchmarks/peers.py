@@ -1,10 +1,11 @@
 """Plain `.onnx` nets on the CPU: this package's passes against ONNX Runtime by itself and against its peers.
 
 For each net the port is written as one plain model of fixed size, and everyone who can read it runs it:
-ONNX Runtime as it comes, the same with each of our passes, OpenCV's dnn, MNN and OpenVINO. Each has a process
-of its own, and they take turns, so that a busy machine slows all of them; what counts is the median of the
-ratios to plain ONNX Runtime within a turn. The error is the largest difference from plain ONNX Runtime's
-output over that output's largest number; that output is Caffe's to 1e-6 (tests/parity).
+ONNX Runtime as it comes, the same with our passes, OpenCV's dnn, MNN and OpenVINO. Each has a process of its
+own, and they take turns, so that a busy machine slows all of them; what counts is the median of the ratios to
+plain ONNX Runtime within a turn, in time and in the processor's time (which with one thread, where nobody
+spins, hardly feels what else runs). The error is the largest difference from plain ONNX Runtime's output over
+that output's largest number; that output is Caffe's to 1e-6 (tests/parity).
 
     python -m benchmarks.peers NAME=PROTOTXT[,WEIGHTS][@HxW] ... [--threads 2] [--rounds 5] [--json FILE]
 
@@ -146,11 +147,11 @@ def work(name: str, folder: Path, threads: int) -> None:
     np.save(folder / f"{CONTESTANTS.index(name)}.npy", run())
     print(json.dumps({"opening": seconds}), file=answers, flush=True)
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         run()
-        ms = (time.perf_counter() - began) * 1e3
+        ms, cpu = (time.perf_counter() - began) * 1e3, (time.process_time() - worked) * 1e3
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"ms": ms, "MiB": peak}), file=answers, flush=True)
+        print(json.dumps({"ms": ms, "cpu": cpu, "MiB": peak}), file=answers, flush=True)
 
 
 # -- one net ----------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def compare(text: str, threads: int, rounds: int, names: list[str]) -> dict[str,
             workers[name] = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
             answer = workers[name].stdout.readline()  # type: ignore[union-attr]
             if answer:
-                found[name] = {"opening": json.loads(answer)["opening"], "ms": []}
+                found[name] = {"opening": json.loads(answer)["opening"], "ms": [], "cpu": []}
             else:
                 workers.pop(name).wait()
         for _ in range(rounds):
@@ -197,16 +198,18 @@ def compare(text: str, threads: int, rounds: int, names: list[str]) -> dict[str,
                 print("run", file=worker.stdin, flush=True)
                 answer = json.loads(worker.stdout.readline())  # type: ignore[union-attr]
                 found[name]["ms"].append(answer["ms"])
+                found[name]["cpu"].append(answer["cpu"])
                 found[name]["MiB"] = answer["MiB"]
         for worker in workers.values():
             worker.stdin.close()  # type: ignore[union-attr]
             worker.wait()
-        plain = found["ONNX Runtime"]["ms"]
+        plain, worked = found["ONNX Runtime"]["ms"], found["ONNX Runtime"]["cpu"]
         expected = np.load(folder / "0.npy").astype(np.float64)
         for name, one in found.items():
             got = np.load(folder / f"{CONTESTANTS.index(name)}.npy").reshape(expected.shape)
             one["ratio"] = median(a / b for a, b in zip(one["ms"], plain, strict=True))
             one["error"] = float(np.abs(got - expected).max() / np.abs(expected).max())
+            one["cpu"] = median(a / b for a, b in zip(one["cpu"], worked, strict=True))
             one["ms"] = median(one["ms"])
     missing = [name for name in names if name not in found]
     return {"net": net, "shape": list(shape), "threads": threads, "contestants": found, "missing": missing}
@@ -242,10 +245,10 @@ def main() -> None:
         one = compare(text, asked.threads, asked.rounds, names)
         results.append(one)
         print(f"\n{one['net']} {'x'.join(map(str, one['shape']))}", flush=True)
-        print(f"{'':24}{'ms':>9}{'ratio':>8}{'error':>10}{'MiB':>8}{'opening':>9}")
+        print(f"{'':24}{'ms':>9}{'ratio':>8}{'cpu':>8}{'error':>10}{'MiB':>8}{'opening':>9}")
         for name, f in one["contestants"].items():
-            row = f"{f['ms']:9.1f}{f['ratio']:8.2f}{f['error']:10.1e}{f['MiB']:8.0f}{f['opening']:8.1f}s"
-            print(f"{name:24}{row}", flush=True)
+            times = f"{f['ms']:9.1f}{f['ratio']:8.2f}{f['cpu']:8.2f}"
+            print(f"{name:24}{times}{f['error']:10.1e}{f['MiB']:8.0f}{f['opening']:8.1f}s", flush=True)
         if one["missing"]:
             print(f"could not run it: {', '.join(one['missing'])}")
     if asked.json:
