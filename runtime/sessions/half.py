@@ -16,11 +16,12 @@ __all__ = ["half"]
 SMALL = 1024
 """Elements up to which a constant is left to the converter: scales, axes, borders."""
 FLOAT32_OPERATORS = (
-    "InstanceNormalization", "LayerNormalization", "LpNormalization", "MeanVarianceNormalization",
+    "GridSample", "InstanceNormalization", "LayerNormalization", "LpNormalization", "MeanVarianceNormalization",
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum",
     "ReduceSumSquare",
 )  # fmt: skip
-"""Sums over maps: ONNX Runtime's half kernels keep them in half precision, which ends at 65504."""
+"""Sums over maps: ONNX Runtime's half kernels keep them in half precision, which ends at 65504. GridSample has
+no half kernel on a GPU, and places in a map need more digits."""
 
 
 def half(source: str | bytes, folder: str) -> bytes:

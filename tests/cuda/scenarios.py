@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from onnx import TensorProto
 
+import caffe_port
 import runtime
+import weights
 from caffe_port.onnx_graph import OnnxGraph
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
 from runtime.sessions import cuda_probe
 from runtime.sessions.device import choose_device
 from runtime.sessions.session import Session
 from staged_onnx import Bundle
+from tests.parity.test_layers import REFERENCES
 from weights.errors import DeviceError
 
 WARM = 24
@@ -141,6 +145,29 @@ def opened(folder: str, graph: str, options: dict[str, Any] | None = None) -> st
     except DeviceError as error:
         return str(error)
     return "open"
+
+
+def placed(folder: str, every: int) -> dict[str, str]:
+    """What is said of those of the parity nets, every Nth, that do not open on a GPU as a whole."""
+    numbers_are_right()
+    device, said = choose_device("cuda"), {}
+    for reference in REFERENCES[::every]:
+        with h5py.File(reference) as file:
+            shapes = {name: tuple(blob.shape) for name, blob in file["inputs"].items()}
+            outputs = list(file["outputs"])
+        net = caffe_port.read_net(reference.parent / "deploy.prototxt")
+        if not set(outputs) <= {top for layer in net.layers for top in layer.tops}:
+            continue  # of another stage of its net
+        stored = sorted(reference.parent.glob("net.caffemodel*"))
+        blobs = weights.read(stored[0]) if stored else {}
+        model = caffe_port.to_onnx(net, blobs, outputs=outputs, inputs=shapes, fixed=True)
+        used = {value.name for value in model.graph.input}
+        try:
+            given = {name: shape for name, shape in shapes.items() if name in used}
+            Session(model.SerializeToString(), device, given, name="net").close()
+        except DeviceError as error:
+            said[reference.parent.name] = str(error)
+    return {"opened": str(len(REFERENCES[::every]) - len(said)), **said}
 
 
 if __name__ == "__main__":

@@ -24,5 +24,15 @@ def test_fused_bias_is_refused_where_it_would_fail(on_stubs: OnStubs) -> None:
     assert on_stubs("opened", graph="plain", options=fused) == "open"
 
 
+def test_nets_run_on_a_gpu_as_a_whole(on_stubs: OnStubs) -> None:
+    said = on_stubs("placed", every=6)
+    assert int(said.pop("opened")) > 70
+    without_kernel = ("MaxRoiPool", "Atan", "GRU")  # docs/devices.md
+    left = {name for name, text in said.items() if not any(f" {op} " in text for op in without_kernel)}
+    assert not {name for name in left if not name.startswith("lstm")}, said  # stubs know no size of an LSTM
+        left
+    )  # the stubs know no size of an LSTM
+
+
 def test_a_channels_last_layout_can_be_asked_for(on_stubs: OnStubs) -> None:
     assert on_stubs("opened", graph="bias", options={"prefer_nhwc": 1}) == "open"
