@@ -16,12 +16,13 @@ __all__ = ["half"]
 SMALL = 1024
 """Elements up to which a constant is left to the converter: scales, axes, borders."""
 FLOAT32_OPERATORS = (
-    "GridSample", "InstanceNormalization", "LayerNormalization", "LpNormalization", "MeanVarianceNormalization",
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum",
-    "ReduceSumSquare",
+    "GridSample", "InstanceNormalization", "LayerNormalization", "LpNormalization",
+    "MeanVarianceNormalization", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean",
+    "ReduceProd", "ReduceSum", "ReduceSumSquare",
 )  # fmt: skip
-"""Sums over maps: ONNX Runtime's half kernels keep them in half precision, which ends at 65504. GridSample has
-no half kernel on a GPU, and places in a map need more digits."""
+"""Sums over maps: ONNX Runtime's half kernels keep them in half precision, which ends at 65504. GridSample
+has no half kernel on a GPU.
+"""
 
 
 def half(source: str | bytes, folder: str) -> bytes:
