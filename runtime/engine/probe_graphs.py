@@ -90,7 +90,9 @@ def _as_float(g: OnnxGraph, value: str) -> str:
 
 def _argmax_change(g: OnnxGraph, value: str, reference: str, positions: int) -> tuple[str, str]:
     """The share of positions that changed, and the map of argmaxes."""
-    best = g.node("ArgMax", _as_float(g, value), axis=1, keepdims=0)
+    # along the last axis, where a GPU takes the first of equals too (see `staged_onnx.outputs.emit_labels`)
+    last = g.node("Transpose", _as_float(g, value), perm=[0, 2, 3, 1])
+    best = g.node("ArgMax", last, axis=3, keepdims=0)
     snapshot = g.node("Cast", best, to=TensorProto.INT32)
     differs = g.node("Not", g.node("Equal", snapshot, reference))
     count = g.node("ReduceSum", _as_float(g, differs), keepdims=0)
