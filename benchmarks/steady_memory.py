@@ -1,12 +1,12 @@
 """Whether a player stays the size it is over many frames: resident memory, file descriptors, threads.
 
-The embedded shapes net plays a shot of the shapes video over and over, forwards and backwards. For each
-schedule, one after another and with stages in threads: resident memory after the first frames and after all,
-the growth from the former to the most there was since, and the file descriptors and threads before the player
-was opened, at both moments, and after it was closed.
+The embedded shapes net, or a tiny one, plays a shot of the shapes video over and over, forwards and
+backwards. For each schedule, one after another and with stages in threads: resident memory after the first
+frames and after all, the growth from the former to the most there was since, and the file descriptors and
+threads before the player was opened, at both moments, and after it was closed.
 
-    python benchmarks/steady_memory.py [--frames 2000] [--early 200] [--most 2] [--crop 88 120] [--in-turn]
-        [--threads 1] [SCHEDULE ...]
+    python benchmarks/steady_memory.py [--frames 2000] [--early 200] [--most 2] [--crop 88 120] [--tiny]
+        [--in-turn] [--threads 1] [SCHEDULE ...]
 
 Exit status 1 where memory grew by more than `--most` MiB or something was left behind. Linux only.
 """
@@ -24,8 +24,10 @@ from pathlib import Path
 import numpy as np
 
 import runtime
+from caffe_port import random_weights, read_net
 from clockwork_onnx.evaluation.datasets.shapes_video import shapes_shot
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+from staged_onnx import Bundle, export, plan
 
 SCHEDULES = ("oracle", "skip:2", "alternating", "pipeline:3", "adaptive:0.1", "warp:4")
 
@@ -40,6 +42,21 @@ def left_open() -> tuple[int, int]:
     """File descriptors and threads of this process now; a thread that was joined takes a moment to go."""
     time.sleep(0.1)
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+
+def tiny_bundle(path: Path) -> Bundle:
+    """A net of three stages that takes next to no time, so that a hundred thousand frames are minutes."""
+    text = 'input: "data" input_shape { dim: 1 dim: 3 dim: 24 dim: 32 }\n'
+    for name, bottom in (("a", "data"), ("b", "a"), ("c", "b")):
+        text += (
+            f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" '
+            "convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }\n"
+        )
+    text += 'layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" bottom: "c" top: "sum" }\n'
+    prototxt = path.with_suffix(".prototxt")
+    prototxt.write_text(text)
+    net = read_net(prototxt)
+    return export(net, random_weights(net), plan(net, ["a", "b", "c"]), path)
 
 
 def back_and_forth(pictures: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
@@ -59,12 +76,13 @@ def main() -> int:
     parser.add_argument("--early", type=int, default=200, help="frames after which growth counts")
     parser.add_argument("--most", type=float, default=2.0, help="MiB of growth")
     parser.add_argument("--crop", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=(None, None))
+    parser.add_argument("--tiny", action="store_true", help="three convolutions instead of the shapes net")
     parser.add_argument("--in-turn", action="store_true", help="no stages in threads")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        bundle = embedded_bundle(Path(folder) / "shapes.staged")
+        bundle = (tiny_bundle if options.tiny else embedded_bundle)(Path(folder) / "net.staged")
         height, width = options.crop
         pictures = [np.ascontiguousarray(frame[:height, :width]) for frame in shapes_shot(0).frames]
         for schedule in ("oracle", "warp:2"):  # libraries load once what they load
