@@ -73,6 +73,8 @@ ARRAY_GROWTH = Limit(1024, "the same against all inputs of the graph, where that
 SCHEDULE_TEXT = Limit(4096, "a schedule as text", "characters")
 SCHEDULE_NESTING = Limit(8, "schedules inside one another", "levels")
 MESSAGE_TEXT = Limit(2000, "an error message", "characters")
+RUN_STATE_BYTES = Limit(1 << 20, "the state of a run (`run.json`)", "bytes")
+LOG_LINE = Limit(1 << 20, "one line of a step log", "bytes")
 FRAME_PIXELS = Limit(85 << 20, "one frame (Pillow's own limit)", "pixels")
 
 

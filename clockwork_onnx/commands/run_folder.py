@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weights import limits
 from weights._version import __version__
 from weights.errors import UsageError
 from weights.regular_file import read_regular
@@ -28,7 +29,6 @@ LOG = "steps.jsonl"
 OLD = ".old"
 _FILES = ("overlay.mp4", "overlay.png", "timeline.png", LOG, "report.html")
 _FOLDERS = {"labels": ("*.png",), "mat": ("*.mat",), "views": ("*.png", "views.json", "views.html")}
-_MOST_BYTES = 1 << 20
 _STATES = ("running", "interrupted", "complete")
 
 
@@ -85,7 +85,9 @@ def read_state(folder: Path) -> RunState | None:
         return None
     expected = f"a {STATE} that clockwork run wrote"
     try:
-        data: Any = json.loads(read_regular(path, _MOST_BYTES, expected=expected, error=UsageError))
+        data: Any = json.loads(
+            read_regular(path, limits.RUN_STATE_BYTES, expected=expected, error=UsageError)
+        )
         state = RunState(data["settings"], tuple(data["outputs"]), data["state"], data["frames"])
         known = data["format"] == "clockwork-run" and state.state in _STATES and isinstance(state.frames, int)
     except (ValueError, TypeError, KeyError, RecursionError):

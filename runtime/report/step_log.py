@@ -23,11 +23,10 @@ from typing import Any
 
 from runtime.step import StepLike
 from weights.errors import ClockworkError, VideoError
+from weights.limits import LOG_LINE
 from weights.whole_file import growing, grown
 
 __all__ = ["StepLog", "StepRecord", "finished_steps", "read_steps"]
-
-MAX_LINE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def finished_steps(path: str | PathLike[str]) -> Iterator[tuple[StepRecord, int]
     """
     with suppress(OSError, ClockworkError), Path(path).open("rb") as file:
         number = end = 0
-        while (line := file.readline(MAX_LINE + 1)).endswith(b"\n"):
+        while (line := file.readline(LOG_LINE + 1)).endswith(b"\n"):
             number, end = number + 1, end + len(line)
             yield _record(line, number, path), end
 
@@ -135,7 +134,7 @@ def read_steps(path: str | PathLike[str]) -> list[StepRecord]:
     try:
         with Path(path).open("rb") as file:
             records: list[StepRecord] = []
-            while line := file.readline(MAX_LINE + 1):
+            while line := file.readline(LOG_LINE + 1):
                 records.append(_record(line, len(records) + 1, path))
             return records
     except OSError as error:
@@ -143,7 +142,7 @@ def read_steps(path: str | PathLike[str]) -> list[StepRecord]:
 
 
 def _record(line: bytes, number: int, path: str | PathLike[str]) -> StepRecord:
-    if len(line) > MAX_LINE:
+    if len(line) > LOG_LINE:
         raise ClockworkError(f"line {number} is too long for a step log", file=path)
     try:
         fields: Any = json.loads(line)

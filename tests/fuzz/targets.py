@@ -79,9 +79,6 @@ def _opened(folder: Path, name: str, data: bytes) -> Path:
     path = folder / "toy.staged"
     if not path.exists():
         shutil.copytree(_toy(), path)
-    for file in ("manifest.json", "stage2.onnx"):
-        if file != name:
-            shutil.copyfile(_toy() / file, path / file)
     (path / name).write_bytes(data)
     return path
 
