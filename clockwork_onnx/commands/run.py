@@ -214,7 +214,6 @@ def _run_from(
     outputs: tuple[str, ...] | None,
 ) -> dict[str, Any]:
     """Play from the beginning, or go on where an earlier run broke off, whose outputs are then known."""
-    from clockwork_onnx.commands.run_player import steps_left_out
     from clockwork_onnx.console import progress
     from runtime.video.shots import mark_shots
     from runtime.video.threads import prefetch
@@ -223,23 +222,9 @@ def _run_from(
         reader = stack.enter_context(_open_source(asked, player, earlier))
         if earlier is not None and reader.live is not None:
             raise UsageError("a live source does not come again", file=reader.address, hint="--force")
-        if not asked.quiet:
-            click.echo(
-                f"device {player.device} ({player.device.reason}); schedule {player.schedule}", err=True
-            )
-            if earlier is not None:
-                click.echo(f"going on at frame {earlier.restart.index}", err=True)
-        if reader.live is not None and player.schedule.waits and player.schedule.movement is not None:
-            click.echo(
-                f"clockwork: with {player.schedule} labels of a live source come up to "
-                f"{player.schedule.movement.longest} frames late; warp:K does not wait",
-                err=True,
-            )
         if outputs is None:
             outputs = asked.wanted(still=reader.frame_count == 1 and reader.fps is None)
-        if not asked.quiet:
-            for line in steps_left_out(player.bundle.manifest, outputs, asked.crf):
-                click.echo(line, err=True)
+        _announce(asked, player, reader, outputs, earlier)
         written = stack.enter_context(
             RunOutputs(
                 folder,
@@ -266,6 +251,31 @@ def _run_from(
         written.finish(summary)
     summary["outputs"] = {kind: str(path) for kind, path in written.paths.items() if path.exists()}
     return summary
+
+
+def _announce(
+    asked: RunRequest,
+    player: Player | RefinedPlayer,
+    reader: VideoReader,
+    outputs: Sequence[str],
+    earlier: Earlier | None,
+) -> None:
+    """Say on stderr what plays and what a user may miss."""
+    from clockwork_onnx.commands.run_player import steps_left_out
+
+    lines = []
+    if not asked.quiet:
+        lines.append(f"device {player.device} ({player.device.reason}); schedule {player.schedule}")
+        lines += steps_left_out(player.bundle.manifest, outputs, asked.crf)
+        if earlier is not None:
+            lines.append(f"going on at frame {earlier.restart.index}")
+    if reader.live is not None and player.schedule.waits and player.schedule.movement is not None:
+        lines.append(
+            f"clockwork: with {player.schedule} labels of a live source come up to "
+            f"{player.schedule.movement.longest} frames late; warp:K does not wait"
+        )
+    for line in lines:
+        click.echo(line, err=True)
 
 
 def _open_source(asked: RunRequest, player: Player | RefinedPlayer, earlier: Earlier | None) -> VideoReader:
