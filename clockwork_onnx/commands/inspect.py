@@ -151,8 +151,6 @@ def _print(found: Inspection) -> None:
         table.add_column(head, justify=justify)  # type: ignore[arg-type]
     for layer in found.layers:
         verdict = Text(layer.verdict, style=STYLES[layer.verdict])
-        if layer.why:
-            verdict.append(f": {layer.why}", style="")
         if layer.weights in ("missing", "wrong"):
             verdict.append(f" (weights {layer.weights})", style="red")
         tops = ", ".join(f"{n} {_shape(s)}" for n, s in zip(layer.tops, layer.top_shapes, strict=True))
@@ -166,6 +164,12 @@ def _print(found: Inspection) -> None:
         )
     console = stdout_console()
     console.print(table)
+    for layer in found.layers:
+        if layer.why:
+            # Below the table: one long reason would widen every row.
+            console.print(
+                Text(f"{layer.name} ({layer.type}): ", style=STYLES[layer.verdict]).append(layer.why, "")
+            )
     verdicts = [layer.verdict for layer in found.layers]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in STYLES if v in verdicts)
     lines = [

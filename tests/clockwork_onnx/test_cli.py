@@ -74,6 +74,7 @@ def test_a_table_that_is_no_terminal_s_is_not_cut_at_80_columns(
     monkeypatch.setenv("COLUMNS", "40")
     assert run(["inspect", str(fcn[0])]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 150
     (row,) = [line for line in lines if line.startswith("conv1_1 ")]
     assert "conv1_1@conv1_1 1x" in row and "exact" in row
 

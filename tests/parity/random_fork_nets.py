@@ -13,8 +13,6 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,37 +21,13 @@ import onnxruntime
 import caffe_port
 import tests.parity.fork_formulas as ref
 from tests.parity.cases import given, layer
+from tests.parity.fork_step import Array, Maker, Shape, Step
+from tests.parity.fork_step import drawn as _int
+from tests.parity.fork_step import pick as _pick
+from tests.parity.fork_step import real as _real
+from tests.parity.random_block_layers import BLOCK_MAKERS
 
-Array = np.ndarray
-Shape = tuple[int, ...]
 TOLERANCE = 1e-5
-
-
-@dataclass(frozen=True)
-class Step:
-    """A layer: its type and message, what it gives for its bottom, more inputs, weights, and its weights."""
-
-    kind: str
-    setting: str
-    answer: Callable[..., Array]
-    more: tuple[Array, ...] = ()
-    weights: tuple[Shape, ...] = ()
-
-
-Maker = Callable[[np.random.Generator, Shape], Step | None]
-"""Draws a layer for a bottom of this shape; None where it does not fit."""
-
-
-def _int(rng: np.random.Generator, low: int, high: int) -> int:
-    return int(rng.integers(low, high + 1))
-
-
-def _real(rng: np.random.Generator, low: float, high: float) -> float:
-    return round(float(rng.uniform(low, high)), 3)
-
-
-def _pick(rng: np.random.Generator, *options: object) -> object:
-    return options[_int(rng, 0, len(options) - 1)]
 
 
 def pointwise(rng: np.random.Generator, shape: Shape) -> Step:
@@ -228,6 +202,7 @@ def transformer(rng: np.random.Generator, shape: Shape) -> Step:
 
 
 MAKERS: tuple[Maker, ...] = (
+    *BLOCK_MAKERS,
     *(pointwise, pointwise, crelu, flip, transpose, to_points, to_blocks, division, merge_crop, masked),
     *(matmul, norms, norms, pool, pool, mask_resize, roi_warping, psroi_align, transformer),
 )
@@ -287,12 +262,20 @@ def write(folder: Path, shape: Shape, steps: list[Step]) -> Path:
     return path
 
 
+def _weights(rng: np.random.Generator, kind: str, shape: Shape) -> Array:
+    """Normal numbers; for DenseBlock, which has variances among its weights, those of a column above 0."""
+    array = rng.normal(0, 0.5, shape)
+    if kind == "DenseBlock" and len(shape) == 4 and shape[0] == 1:
+        array = np.abs(array) + 0.5
+    return array.astype(np.float32)
+
+
 def compare(rng: np.random.Generator, folder: Path) -> list[tuple[str, float]]:
     """One random net: the relative error of each of its layers, with what the layer is."""
     shape, steps = _net(rng, folder)
     net = caffe_port.read_net(write(folder, shape, steps))
     weights = {
-        f"b{i + 1}": tuple(rng.normal(0, 0.5, s).astype(np.float32) for s in step.weights)
+        f"b{i + 1}": tuple(_weights(rng, step.kind, s) for s in step.weights)
         for i, step in enumerate(steps)
         if step.weights
     }
