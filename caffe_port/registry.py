@@ -14,6 +14,7 @@ import numpy as np
 from caffe_port.graph import GraphBuilder
 from caffe_port.net import Layer, Net, Shape
 from caffe_port.proto.caffe_pb2 import FillerParameter
+from caffe_port.refused_types import hint_for
 from weights.errors import ShapeError, UnsupportedError
 
 __all__ = ["Adapted", "Blob", "LayerRule", "all_rules", "is_known", "register", "rule_for", "unknown_type"]
@@ -141,6 +142,7 @@ def unknown_type(kind: str, where: Mapping[str, Any]) -> UnsupportedError:
         **where,
         found=f'type "{kind}"',
         expected="a type listed in docs/layers.md",
+        hint=hint_for(kind),
     )
 
 

@@ -9,6 +9,8 @@ import pytest
 import caffe_port
 from caffe_port.reading.aliases import ALIASES
 from caffe_port.registry import is_known
+from tests.support.ported import one_layer, read_text
+from weights.errors import UnsupportedError
 
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))
@@ -28,3 +30,19 @@ def test_layer_is_read_by_its_known_name(tmp_path: Path) -> None:
 
     assert net.layers[0].type == "ReLU"
     assert net.layers[0].spec.relu_param.negative_slope == 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("ConvolutionRistretto", "a fixed-point layer"),
+        ("FcIVS", "a fixed-point layer"),
+        ("BinaryConvolution", "a binary layer"),
+        ("ConvolutionXNORIVS", "a binary layer"),
+        ("Im2seq", "no source of a Caffe layer of this name is public"),
+        ("Teleport", "docs/layers.md"),
+    ],
+)
+def test_an_unknown_type_says_what_to_do(tmp_path: Path, kind: str, hint: str) -> None:
+    with pytest.raises(UnsupportedError, match=f'found type "{kind}".*{hint}'):
+        read_text(one_layer(kind, {"x": (1, 2, 3, 3)}), tmp_path)
