@@ -52,7 +52,9 @@ def with_onnxruntime(model: Path, data: np.ndarray, threads: int) -> Run:
 def with_passes(model: Path, data: np.ndarray, threads: int, passes: str) -> Run:
     """ONNX Runtime on the graph after passes, opened as the player opens a stage."""
     from runtime.sessions.device import choose_device
-    from runtime.sessions.session import Session, allocate, read_dims
+    from runtime.sessions.graph_files import read_dims
+    from runtime.sessions.memory import allocate
+    from runtime.sessions.session import Session
 
     (name,) = read_dims(model)
     device = choose_device("cpu", threads=threads, spin=True, passes=passes)
@@ -150,8 +152,16 @@ def work(name: str, folder: Path, threads: int) -> None:
         began, worked = time.perf_counter(), time.process_time()
         run()
         ms, cpu = (time.perf_counter() - began) * 1e3, (time.process_time() - worked) * 1e3
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"ms": ms, "cpu": cpu, "MiB": peak}), file=answers, flush=True)
+        print(json.dumps({"ms": ms, "cpu": cpu, "MiB": peak_memory()}), file=answers, flush=True)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has had, in MiB."""
+    status = Path("/proc/self/status")  # what getrusage says begins with the parent's
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 # -- one net ----------------------------------------------------------------------------------------------
@@ -184,15 +194,20 @@ def compare(text: str, threads: int, rounds: int, names: list[str]) -> dict[str,
         net, shape = write_net(text, folder)
         workers: dict[str, subprocess.Popen[str]] = {}
         found: dict[str, dict[str, Any]] = {}
+        missing: dict[str, str] = {}
         for name in names:
             command = [sys.executable, "-m", "benchmarks.peers", "--work", name, str(folder), str(threads)]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            workers[name] = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+            log = folder / "log"
+            with log.open("w") as errors:
+                workers[name] = subprocess.Popen(
+                    command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+                )
             answer = workers[name].stdout.readline()  # type: ignore[union-attr]
             if answer:
                 found[name] = {"opening": json.loads(answer)["opening"], "ms": [], "cpu": []}
             else:
                 workers.pop(name).wait()
+                missing[name] = (log.read_text(errors="replace").strip().splitlines() or ["it ended"])[-1]
         for _ in range(rounds):
             for name, worker in workers.items():
                 print("run", file=worker.stdin, flush=True)
@@ -211,7 +226,6 @@ def compare(text: str, threads: int, rounds: int, names: list[str]) -> dict[str,
             one["error"] = float(np.abs(got - expected).max() / np.abs(expected).max())
             one["cpu"] = median(a / b for a, b in zip(one["cpu"], worked, strict=True))
             one["ms"] = median(one["ms"])
-    missing = [name for name in names if name not in found]
     return {"net": net, "shape": list(shape), "threads": threads, "contestants": found, "missing": missing}
 
 
@@ -249,8 +263,8 @@ def main() -> None:
         for name, f in one["contestants"].items():
             times = f"{f['ms']:9.1f}{f['ratio']:8.2f}{f['cpu']:8.2f}"
             print(f"{name:24}{times}{f['error']:10.1e}{f['MiB']:8.0f}{f['opening']:8.1f}s", flush=True)
-        if one["missing"]:
-            print(f"could not run it: {', '.join(one['missing'])}")
+        for name, why in one["missing"].items():
+            print(f"{name} could not run it: {why[:160]}")
     if asked.json:
         asked.json.write_text(json.dumps({"cpu": cpu_name(), "nets": results}, indent=1))
 
