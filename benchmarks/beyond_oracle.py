@@ -183,7 +183,7 @@ def _figure(lines: Sequence[Line]) -> Figure:
     axes.plot([1], [oracle], "o", color=INK, label="oracle: the network on every frame")
     for (family, (_, colour, _)), marker in zip(FAMILIES.items(), "sDo^v", strict=True):
         own = [line for line in lines if line.family == family]
-        if not own or family == "skip":  # far below all others; in the table
+        if not own:
             continue
         times, means = [line.time for line in own], [line.mean for line in own]
         low = [line.mean - min(line.scores) for line in own]
