@@ -35,6 +35,9 @@ def fitting_methods(
                 f"{len(bundle.manifest.stages)} stages; name a truncated net with "
                 f"--baseline {method.stages}=BUNDLE."
             )
+        elif method.lead >= (stages := len(bundle.manifest.stages)):
+            name = bundle.manifest.name
+            reasons.append(f"no {method.name}, since {name} has {stages} stages; cut the net at more blobs.")
         elif problem := _phase_problem(experiment, method):
             reasons.append(f"no {method.name}: {problem}.")
         else:

@@ -13,10 +13,11 @@ from clockwork_onnx.evaluation.datasets.base import NO_CLASS, DataSet, Sample, S
 from clockwork_onnx.evaluation.paper import experiments as paper
 from clockwork_onnx.evaluation.paper import figures, protocols, sources
 from clockwork_onnx.evaluation.paper.experiments import bundle_for, result_table, run_experiment
+from clockwork_onnx.evaluation.paper.fitting import fitting_methods
 from clockwork_onnx.evaluation.paper.protocols import METHODS, Options
 from clockwork_onnx.evaluation.paper.sources import SHAPES, Experiment, experiments
-from staged_onnx import Bundle
-from tests.support.toy_bundles import TOY_CLASSES, toy_frame
+from staged_onnx import Bundle, read_bundle
+from tests.support.toy_bundles import TOY_CLASSES, chain, toy_frame
 from weights.errors import DataSetError, UsageError
 
 
@@ -226,3 +227,11 @@ def test_the_adaptive_clocks_rate_on_nyudv2_counts_whole_clips(tmp_path: Path) -
     for method in (METHODS["frame oracle"], METHODS["skip frame"], METHODS["3-stage pipeline"]):
         for clip in experiment.clips(method):
             assert clip.samples[-1].number == 21
+
+
+def test_a_pipeline_of_more_stages_than_the_net_has_is_left_out(tmp_path: Path) -> None:
+    two = read_bundle(chain(tmp_path / "two.staged", 2))
+    methods = [METHODS[name] for name in ("frame oracle", "3-stage pipeline", "2-stage pipeline")]
+    fitting, reasons = fitting_methods(toy_experiment([0, 1, 2]), methods, two, {})
+    assert [method.name for method in fitting] == ["frame oracle", "2-stage pipeline"]
+    assert len(reasons) == 1 and reasons[0].startswith("no 3-stage pipeline, since two has 2 stages")
