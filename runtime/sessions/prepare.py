@@ -12,7 +12,16 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from staged_onnx.passes import Border, FixedGraph, Saving, Target, apply_passes, borders_of, fix_sizes
+from staged_onnx.passes import (
+    Border,
+    FixedGraph,
+    Saving,
+    Target,
+    apply_passes,
+    borders_of,
+    fix_sizes,
+    partly_live_outputs,
+)
 
 __all__ = ["Prepared", "add_arrays", "prepare"]
 
@@ -78,10 +87,13 @@ class _OnEmptyFrame:
         self._graph = graph
         self._open = open_graph
         self._found: dict[str, np.ndarray] = {}
+        self._later = partly_live_outputs(graph)
 
     def __call__(self, graph: FixedGraph, names: Sequence[str]) -> Mapping[str, np.ndarray]:
         missing = [name for name in names if name not in self._found]
         if missing:
+            ends = [n for n in self._later if n not in self._found]  # one pass for all that will be asked for
+            missing = list(dict.fromkeys((*missing, *ends)))
             session = self._open(graph.giving(missing))
             self._found |= zip(missing, session.run(missing, self._feeds()), strict=True)
         return {name: self._found[name] for name in names}
@@ -101,7 +113,7 @@ def add_arrays(options: ort.SessionOptions, arrays: Mapping[str, np.ndarray]) ->
 
     Args:
         options: The session's.
-        arrays: By name; they must live as long as the session.
+        arrays: By name.
     """
     values = [ort.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
     options.add_external_initializers(list(arrays), values)

@@ -131,8 +131,8 @@ class Session:
             self.prepared = self._prepare(source, shapes, borders)
             source, sizes = self.prepared.model, {}
         self._session = self._open(source, sizes, profile)
-        if self.prepared is not None:  # a model may hold its weights, which the session has by now
-            self.prepared = replace(self.prepared, model=b"")
+        if self.prepared is not None:  # the session has copies of them by now
+            self.prepared = replace(self.prepared, model=b"", arrays={})
         self.inputs = {p.name: p for p in map(self._port, self._session.get_inputs())}
         self.outputs = {p.name: p for p in map(self._port, self._session.get_outputs())}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from staged_onnx.passes.batch_statistics import batch_statistics
 from staged_onnx.passes.bilinear import bilinear
 from staged_onnx.passes.fixed_graph import Border, FixedGraph, fix_sizes
-from staged_onnx.passes.live_region import borders_of, live_region
+from staged_onnx.passes.live_region import borders_of, live_region, partly_live_outputs
 from staged_onnx.passes.target import Target
 from staged_onnx.passes.winograd import winograd
 from weights.errors import UsageError
@@ -28,6 +28,7 @@ __all__ = [
     "borders_of",
     "fix_sizes",
     "parse_passes",
+    "partly_live_outputs",
 ]
 
 Pass = Callable[[FixedGraph, Target], FixedGraph]

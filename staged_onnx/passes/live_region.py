@@ -23,7 +23,7 @@ from staged_onnx.passes.target import Evaluate, Target
 from staged_onnx.passes.window_plan import Maps, Plan, live_windows
 from staged_onnx.passes.windows import Window
 
-__all__ = ["borders_of", "live_region"]
+__all__ = ["borders_of", "live_region", "partly_live_outputs"]
 
 
 def live_region(graph: FixedGraph, target: Target) -> FixedGraph:
@@ -57,10 +57,22 @@ def borders_of(graph: FixedGraph, evaluate: Evaluate) -> dict[str, Border]:
     Returns:
         By name, for those outputs of which a frame changes a part only.
     """
-    live = live_windows(graph)
-    names = [o.name for o in graph.outputs if o.name in live and live[o.name] != whole_map(graph, o.name)]
+    live, names = live_windows(graph), partly_live_outputs(graph)
     values = evaluate(graph, names) if names else {}
     return {name: Border(live[name], values[name]) for name in names}
+
+
+def partly_live_outputs(graph: FixedGraph) -> list[str]:
+    """The outputs of which a frame changes a part only.
+
+    Args:
+        graph: The graph.
+
+    Returns:
+        Their names.
+    """
+    live = live_windows(graph)
+    return [o.name for o in graph.outputs if o.name in live and live[o.name] != whole_map(graph, o.name)]
 
 
 class _Rebuilt:
