@@ -380,20 +380,15 @@ def as_schedule(
     return parse_schedule(bundle.manifest.schedule, bundle.manifest, signal=signal, files=False)
 
 
-class _at_frame:
-    """Names the frame in errors that pass through."""
-
-    __slots__ = ("index",)
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ClockworkError) and error.frame is None:
-            error.frame = self.index
+@contextmanager
+def _at_frame(index: int) -> Iterator[None]:
+    """Name the frame in errors that pass through."""
+    try:
+        yield
+    except ClockworkError as error:
+        if error.frame is None:
+            error.frame = index
+        raise
 
 
 def _finish(engine: Engine, pending: InFlight) -> Step:

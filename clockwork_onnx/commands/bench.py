@@ -79,9 +79,7 @@ def command(
     if size == "native" or (size is not None and source is not None):
         raise UsageError("which frames should be timed?", expected="--size HxW or --frames VIDEO")
     if end_to_end and source is None:
-        raise UsageError(
-            "which video should be run?", found="--end-to-end", expected="--frames VIDEO with it"
-        )
+        raise UsageError("which video should be run?", found="--end-to-end", expected="--frames VIDEO")
     where = choose_device(device, precision=precision, threads=threads, passes=passes)
     opened = read_bundle(bundle)
     names = schedules or (DEFAULT if opened.manifest.feature_flow is None else DEFAULT_FLOW)

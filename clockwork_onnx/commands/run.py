@@ -239,10 +239,9 @@ def _run_from(
         )
         depth = 4 if reader.live is None else 1  # live frames are to be the newest
         frames = stack.enter_context(closing(prefetch(player.ahead(mark_shots(reader, asked.shots)), depth)))
-        first_shot = earlier.restart.shot if earlier is not None else 0
         began, interrupted = perf_counter(), False
         try:
-            steps = _play(player, stop.frames(frames), written, first_shot)
+            steps = _play(player, stop.frames(frames), written, earlier.restart.shot if earlier else 0)
             for _ in progress(steps, total=reader.frame_count, quiet=asked.quiet):
                 pass
         except Stopped:
