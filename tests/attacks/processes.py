@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = 300
 
 
 def clockwork(*words: str | Path) -> subprocess.Popen[str]:

@@ -20,8 +20,8 @@ from tests.attacks.processes import clockwork, content, finished, wait_until
 from tests.support.toy_bundles import toy_bundle
 from tests.support.video_files import moving_bar, write_video
 
-COUNT = 600
-ASKED = ("--labels", "--overlay", "--log", "--timeline", "--device", "cpu", "--shots", "0,100,330")
+COUNT = 360
+ASKED = ("--labels", "--overlay", "--log", "--timeline", "--device", "cpu", "--shots", "0,100,230")
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 
@@ -188,7 +188,7 @@ def test_two_runs_at_once(bundle: Path, video: Path, whole: Path, tmp_path: Path
     out = tmp_path / "out"
     run = ["run", bundle, video, "-o", out, *ASKED, "--schedule", "rates:1,2,8"]
     both = [clockwork(*run), clockwork(*run)]
-    ended = [process.communicate(timeout=60) for process in both]
+    ended = [process.communicate(timeout=300) for process in both]
     codes = [process.returncode for process in both]
     assert sorted(codes) == [0, 2]
     said = ended[codes.index(2)][1]
