@@ -10,7 +10,7 @@ __all__ = ["hint_for"]
 _FIXED_POINT = re.compile(r"(Ristretto|IVS|Quantizer|MLQuant|DecoderQuant|Quantized|Int8)$|^FixedNeuron")
 _BINARY = re.compile(r"^(Binary|Xnor|XNOR|Ternary|Bin)(Active|Conv|Convolution|InnerProduct|Activation)|XNOR")
 
-_NO_SOURCE = "no source of a Caffe layer of this name is public"
+_NO_SOURCE = "no source of a Caffe layer of this name was found"
 _NAMED: Mapping[str, str] = {
     "Atan2": f"named by importers; {_NO_SOURCE}",
     "BatchedMatMul": f"named by importers; {_NO_SOURCE}; MatMul is known",

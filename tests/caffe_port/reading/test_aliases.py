@@ -39,7 +39,7 @@ def test_layer_is_read_by_its_known_name(tmp_path: Path) -> None:
         ("FcIVS", "a fixed-point layer"),
         ("BinaryConvolution", "a binary layer"),
         ("ConvolutionXNORIVS", "a binary layer"),
-        ("Im2seq", "no source of a Caffe layer of this name is public"),
+        ("Im2seq", "no source of a Caffe layer of this name was found"),
         ("Teleport", "docs/layers.md"),
     ],
 )
