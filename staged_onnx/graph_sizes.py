@@ -6,6 +6,7 @@ the arithmetic on it) is evaluated, since the shapes that follow depend on its n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import prod
@@ -95,7 +96,7 @@ def array_shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Sh
     found: dict[str, Shape] = {}
     for node in graph.node:
         for name, kind in _inferred(node, types, data, versions.get("", 1)).items():
-            types[name] = kind
+            types[name] = _completed(node, kind, types, data)
             shape = _shape(kind)
             if shape is not None:
                 found[name] = shape
@@ -123,6 +124,35 @@ def _inferred(
         return infer_node_outputs(schema, node, known, numbers)
     except (InferenceError, onnx.defs.SchemaError, ValueError, RuntimeError):
         return {}  # ONNX Runtime will say what is wrong
+
+
+def _completed(
+    node: NodeProto, kind: TypeProto, types: Mapping[str, TypeProto], data: Mapping[str, np.ndarray]
+) -> TypeProto:
+    """The type of a result with the shape that onnx does not tell everywhere where sizes are computed."""
+    if _shape(kind) is None and node.op_type == "Pad":
+        return _padded(node, kind, types, data)
+    if _shape(kind) is None and node.op_type == "Range" and all(name in data for name in node.input):
+        start, limit, step = (float(data[name]) for name in node.input)
+        if step:
+            count = max(0, math.ceil((limit - start) / step))
+            return helper.make_tensor_type_proto(kind.tensor_type.elem_type, [count])
+    return kind
+
+
+def _padded(
+    node: NodeProto, kind: TypeProto, types: Mapping[str, TypeProto], data: Mapping[str, np.ndarray]
+) -> TypeProto:
+    shape, pads = _shape(types[node.input[0]]), data.get(node.input[1]) if len(node.input) > 1 else None
+    if shape is None or pads is None or len(pads) % 2:
+        return kind
+    axes = data.get(node.input[3]) if len(node.input) > 3 and node.input[3] else range(len(shape))
+    if axes is None or len(axes) * 2 != len(pads) or any(not -len(shape) <= a < len(shape) for a in axes):
+        return kind
+    dims = list(shape)
+    for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        dims[axis] += int(before) + int(after)
+    return helper.make_tensor_type_proto(kind.tensor_type.elem_type, dims)
 
 
 def _evaluate(node: NodeProto, types: Mapping[str, TypeProto], data: dict[str, np.ndarray]) -> None:
