@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import pytest
 
 from clockwork_onnx.cli import run
 from clockwork_onnx.evaluation.demo.demo import embedded_bundle
+from staged_onnx import Manifest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -80,3 +82,8 @@ def test_the_navigation_of_the_site_has_every_page() -> None:
     pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
     assert pages - listed <= {page for page in pages if re.match("results/.+/", page)}
     assert listed <= pages
+
+
+def test_the_schema_knows_every_field_that_a_manifest_can_have(schema: Any) -> None:
+    source = inspect.getsource(Manifest.to_json)
+    assert set(re.findall(r'"(\w+)": ', source)) - {"names", "palette"} <= set(schema["properties"])
