@@ -9,7 +9,7 @@ a fixed seed. `clockwork deeplab init, test, crf, eval` run on a test prototxt a
 - CRF: pydensecrf on what SciPy read, against the labels' .bin, read by struct, and their PNG;
 - mean IU: its formula in NumPy over those PNGs.
 
-    python benchmarks/deeplab_parity.py test.prototxt PICTURES [--crf deeplab-largefov] [--pictures 10]
+    python benchmarks/deeplab_parity.py test.prototxt PICTURES [--crf deeplab-largefov] [--count 10]
 
 Needs the extra [test], pydensecrf2, 3 GB of memory and 1 GB of disk.
 """
