@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from weights import limits
@@ -122,7 +123,7 @@ def _inferred(
     try:
         schema = onnx.defs.get_schema(node.op_type, version, "")
         return infer_node_outputs(schema, node, known, numbers)
-    except (InferenceError, onnx.defs.SchemaError, ValueError, RuntimeError):
+    except (InferenceError, ValidationError, onnx.defs.SchemaError, ValueError, RuntimeError):
         return {}  # ONNX Runtime will say what is wrong
 
 

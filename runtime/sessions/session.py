@@ -147,7 +147,7 @@ class Session:
             return prepare(
                 source, self._folder, shapes, self.device.passes, opened, borders, cores(self.device)
             )
-        except onnx.shape_inference.InferenceError as error:
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
             raise BundleError("a damaged graph", file=self.file, found=one_line(error)) from None
 
     def _check_bias(self, proto: onnx.ModelProto) -> None:
