@@ -198,12 +198,7 @@ class Session:
             session = self._try(model, lenient)
             heavy = sorted({op for op, where in _placements(session) if where.startswith("CPU")} - _LIGHT)
             if heavy:
-                raise DeviceError(
-                    f"{self.name} cannot run on {self.device} alone",
-                    file=self.file,
-                    found=f"{', '.join(heavy[:8])} would run on the CPU",
-                    hint="use device cpu",
-                ) from None
+                raise self._not_alone(f"{', '.join(heavy[:8])} would run on the CPU") from None
         if session.get_providers()[0] != "CUDAExecutionProvider":
             raise DeviceError(f"{self.name} did not open on {self.device}", found=session.get_providers()[0])
         session.disable_fallback()
@@ -220,12 +215,15 @@ class Session:
             read = read_values(read_graph(model).graph)
             kept = [name for name in kept if name in read]
         if kept:
-            raise DeviceError(
-                f"{self.name} cannot run on {self.device} alone",
-                file=self.file,
-                found=f"{', '.join(kept)} is read on the CPU",
-                hint="use device cpu",
-            )
+            raise self._not_alone(f"{', '.join(kept)} is read on the CPU")
+
+    def _not_alone(self, found: str) -> DeviceError:
+        return DeviceError(
+            f"{self.name} cannot run on {self.device} alone",
+            file=self.file,
+            found=found,
+            hint="use device cpu",
+        )
 
     def _options(
         self,

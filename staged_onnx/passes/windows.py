@@ -106,8 +106,12 @@ class Slide:
         Returns:
             The span of these results.
         """
+        return self.touched(span).clipped(size)
+
+    def touched(self, span: Span) -> Span:
+        """The results that read from a span of the input, positions beyond the result included."""
         lo = -((self.extent - 1 - span.lo - self.pad) // self.stride)
-        return Span(lo, (span.hi - 1 + self.pad) // self.stride + 1).clipped(size)
+        return Span(lo, (span.hi - 1 + self.pad) // self.stride + 1)
 
     def needed(self, span: Span) -> Span:
         """What this span of the result reads, positions in the padding included."""
@@ -137,8 +141,7 @@ class Spread:
 
     def needed(self, span: Span) -> Span:
         """The inputs that add to this span of the result, positions beyond the input included."""
-        lo = -((self.extent - 1 - span.lo - self.pad) // self.stride)
-        return Span(lo, (span.hi - 1 + self.pad) // self.stride + 1)
+        return Slide(self.stride, self.extent, self.pad).touched(span)
 
 
 Reach = Slide | Spread
